@@ -1,0 +1,1 @@
+"""Orchestration: the command line, the Prefect flows and their schedules."""

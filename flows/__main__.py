@@ -1,0 +1,5 @@
+"""`python -m flows` is `clearwater`."""
+
+from flows.cli import main
+
+main()

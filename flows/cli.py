@@ -1,0 +1,556 @@
+"""The command line: `clearwater`. Heavy libraries load only in the commands that need them."""
+
+from __future__ import annotations
+
+import json
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import typer
+
+from flows.failures import reported
+from warehouse.settings import PROJECT, Settings, load_settings
+
+if TYPE_CHECKING:
+    from flows.pipeline import Run
+
+app = typer.Typer(
+    name="clearwater",
+    help="Raw data to a lake, a warehouse, gates and features that can be trusted.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    rich_markup_mode=None,
+)
+features_app = typer.Typer(no_args_is_help=True, help="Feature sets: what there is, and extracts.")
+source_app = typer.Typer(no_args_is_help=True, help="The sources that sources.yml declares.")
+app.add_typer(features_app, name="features")
+app.add_typer(source_app, name="source")
+
+
+class Log(StrEnum):
+    """How a run reports its progress on stderr."""
+
+    text = "text"
+    json = "json"
+
+
+class Format(StrEnum):
+    """How a query's result is printed."""
+
+    table = "table"
+    csv = "csv"
+    json = "json"
+    parquet = "parquet"
+
+
+Home = Annotated[
+    Path | None, typer.Option("--home", help="Where everything is kept (else CLEARWATER_HOME).")
+]
+Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON, for machines.")]
+Sources = Annotated[Path, typer.Option("--sources", help="The sources file.")]
+Only = Annotated[list[str] | None, typer.Option("--only", help="Only this source; repeatable.")]
+LogMode = Annotated[Log, typer.Option("--log", help="Progress as text or as JSON lines.")]
+Wait = Annotated[bool, typer.Option("--wait", help="Wait for another writer instead of leaving.")]
+FullRefresh = Annotated[bool, typer.Option("--full-refresh", help="Build every model in full.")]
+ReleaseId = Annotated[str | None, typer.Option("--release", help="A release other than current.")]
+
+SOURCES = PROJECT / "sources.yml"
+
+
+@app.command()
+def demo(home: Home = None, as_json: Json = False, log: LogMode = Log.text) -> None:
+    """Write the sample payments and run everything.
+
+    Example: clearwater demo
+    """
+    from flows.samples import write_samples
+
+    settings = load_settings(home)
+    sample = write_samples(settings.samples)
+    if log is Log.text:
+        say(
+            f"sample    {sample.rows:,} simulated card payments in {len(sample.files)} daily files:"
+            f" {settings.samples}"
+        )
+    run = _execute(settings, SOURCES, None, False, log, False)
+    _finish(run, as_json, after=_next_steps(run))
+
+
+@app.command()
+def run(
+    sources: Sources = SOURCES,
+    only: Only = None,
+    full_refresh: FullRefresh = False,
+    home: Home = None,
+    as_json: Json = False,
+    log: LogMode = Log.text,
+    wait: Wait = False,
+) -> None:
+    """Land, load, build, audit, publish, extract features, report.
+
+    Example: clearwater run --sources my.yml
+    """
+    settings = load_settings(home)
+    _finish(_execute(settings, sources, only, full_refresh, log, wait), as_json)
+
+
+def _execute(
+    settings: Settings,
+    sources: Path,
+    only: list[str] | None,
+    full_refresh: bool,
+    log: Log,
+    wait: bool,
+) -> Run:
+    """Run the pipeline, through the Prefect server where one is running."""
+    from flows import pipeline
+    from flows.server import run_through_server, running
+
+    options = pipeline.Options(
+        sources=sources,
+        only=tuple(only or ()),
+        full_refresh=full_refresh,
+        wait=wait,
+        log=log.value,
+    )
+    server = running(settings)
+    if server is None:
+        return pipeline.execute(settings, options)
+    return run_through_server(
+        settings,
+        server,
+        lambda call: pipeline.execute(settings, options, call=call),
+        home=str(settings.home),
+        sources=str(sources),
+        full_refresh=full_refresh,
+    )
+
+
+def _stages(names: tuple[str, ...], home: Path | None, as_json: bool, **options: Any) -> None:
+    from flows import pipeline
+
+    settings = load_settings(home)
+    _finish(pipeline.execute(settings, pipeline.Options(**options), stages=names), as_json)
+
+
+@app.command()
+def ingest(
+    sources: Sources = SOURCES,
+    only: Only = None,
+    home: Home = None,
+    as_json: Json = False,
+    log: LogMode = Log.text,
+    wait: Wait = False,
+) -> None:
+    """Land and load: bring what is new at the sources into the lake.
+
+    Example: clearwater ingest --only payments.transactions
+    """
+    _stages(
+        ("land", "load"),
+        home,
+        as_json,
+        sources=sources,
+        only=tuple(only or ()),
+        log=log.value,
+        wait=wait,
+    )
+
+
+@app.command()
+def build(
+    full_refresh: FullRefresh = False,
+    home: Home = None,
+    as_json: Json = False,
+    log: LogMode = Log.text,
+    wait: Wait = False,
+) -> None:
+    """Build the models on the newest snapshot of the lake; nothing is published.
+
+    Example: clearwater build --full-refresh
+    """
+    _stages(("build",), home, as_json, full_refresh=full_refresh, log=log.value, wait=wait)
+
+
+@app.command()
+def audit(
+    home: Home = None, as_json: Json = False, log: LogMode = Log.text, wait: Wait = False
+) -> None:
+    """Let the gate judge the newest build.
+
+    Example: clearwater audit
+    """
+    _stages(("audit", "report"), home, as_json, log=log.value, wait=wait)
+
+
+@app.command()
+def publish(
+    home: Home = None, as_json: Json = False, log: LogMode = Log.text, wait: Wait = False
+) -> None:
+    """Publish the newest build that passed its gate, and extract its features.
+
+    Example: clearwater publish
+    """
+    _stages(("publish", "features"), home, as_json, log=log.value, wait=wait)
+
+
+@app.command()
+def report(
+    home: Home = None, as_json: Json = False, log: LogMode = Log.text, wait: Wait = False
+) -> None:
+    """Write the report of the current release again.
+
+    Example: clearwater report
+    """
+    _stages(("report",), home, as_json, log=log.value, wait=wait)
+
+
+@app.command()
+def query(
+    sql: Annotated[str, typer.Argument(help="One SELECT.")],
+    output: Annotated[Format, typer.Option("--format", help="How to print it.")] = Format.table,
+    release: ReleaseId = None,
+    lake: Annotated[bool, typer.Option("--lake", help="Query the lake's raw tables.")] = False,
+    at: Annotated[
+        str | None, typer.Option("--at", help="With --lake: a snapshot number or ISO time.")
+    ] = None,
+    home: Home = None,
+    as_json: Json = False,
+) -> None:
+    """Read-only SQL on the current release, another one, or the lake.
+
+    Example: clearwater query "select * from marts.fct_daily_transactions limit 7"
+    """
+    from flows.printing import write_result
+    from warehouse.errors import ConfigurationError
+    from warehouse.query import open_lake, open_release, run_query
+
+    if (at and not lake) or (lake and release):
+        raise ConfigurationError(
+            "--at goes with --lake, and --release without it", where="clearwater query"
+        )
+    settings = load_settings(home)
+    opened = open_lake(settings, at) if lake else open_release(settings, release)
+    with opened as con:
+        chosen = Format.json if as_json else output
+        write_result(run_query(con, sql, on_lake=lake), chosen.value)
+
+
+@app.command()
+def sql(release: ReleaseId = None, home: Home = None) -> None:
+    """Open DuckDB's own shell on a release, read-only.
+
+    Example: clearwater sql
+    """
+    import os
+    import shutil
+
+    from warehouse.errors import ClearwaterError
+    from warehouse.releases import folder
+
+    settings = load_settings(home)
+    database = settings.database(folder(settings, release))
+    beside = Path(sys.executable).parent / "duckdb"
+    shell = str(beside) if beside.exists() else shutil.which("duckdb")
+    if shell is None:
+        raise ClearwaterError("the duckdb shell is not installed", next_step="run `make setup`")
+    os.execv(shell, [shell, "-readonly", str(database)])
+
+
+@app.command()
+def status(home: Home = None, as_json: Json = False) -> None:
+    """The current release and the last runs.
+
+    Example: clearwater status
+    """
+    from flows.printing import table_text
+    from flows.server import running
+    from warehouse.releases import current, held_at
+    from warehouse.state import open_ledger
+
+    settings = load_settings(home)
+    serving, held, server = current(settings), held_at(settings), running(settings)
+    runs = []
+    if settings.state_db.exists():
+        with open_ledger(settings) as ledger:
+            runs = ledger.newest(10)
+    state = {
+        "home": str(settings.home),
+        "release": serving.id if serving else None,
+        "verdict": serving.verdict if serving else None,
+        "held": held,
+        "server": server.url if server else None,
+        "runs": [{k: v for k, v in run.items() if k != "summary"} for run in runs],
+    }
+    if as_json:
+        _print_json(state)
+        return
+    say(f"home      {settings.home}")
+    say(f"release   {serving.id} ({serving.verdict})" if serving else "release   none yet")
+    if held:
+        say(f"held      at {held} after a rollback; `clearwater resume` goes on")
+    say(f"server    {server.url}" if server else "server    not running; `clearwater up` starts it")
+    if runs:
+        say("")
+        headings = ["run", "started", "ended", "status", "release"]
+        say(table_text(headings, [list(run.values())[:5] for run in runs]))
+
+
+@app.command()
+def releases(home: Home = None, as_json: Json = False) -> None:
+    """The releases on disk, newest first.
+
+    Example: clearwater releases
+    """
+    from flows.printing import table_text
+    from warehouse.releases import current, held_at
+    from warehouse.releases import releases as all_releases
+
+    settings = load_settings(home)
+    serving, held = current(settings), held_at(settings)
+    found = [
+        {
+            "id": release.id,
+            "created_at": release.created_at[:19] + "Z",
+            "verdict": release.verdict,
+            "lake_snapshot": release.lake_snapshot,
+            "rows": sum(release.tables.values()),
+            "state": _state(release.id, serving.id if serving else None, held),
+        }
+        for release in reversed(all_releases(settings))
+    ]
+    if as_json:
+        _print_json(found)
+    elif not found:
+        say("nothing is published yet; `clearwater demo` or `clearwater run` publishes")
+    else:
+        say(table_text(list(found[0]), [list(release.values()) for release in found]))
+
+
+def _state(release_id: str, serving: str | None, held: str | None) -> str:
+    if release_id != serving:
+        return ""
+    return "current, held" if held else "current"
+
+
+@app.command()
+def rollback(
+    release: Annotated[str, typer.Argument(help="The release to go back to.")],
+    home: Home = None,
+    as_json: Json = False,
+    wait: Wait = False,
+) -> None:
+    """Serve an older release and hold: nothing is published until `clearwater resume`.
+
+    Example: clearwater rollback 20260131T120000000000
+    """
+    from warehouse import releases as line
+    from warehouse.lock import writer_lock
+
+    settings = load_settings(home)
+    with writer_lock(settings, wait=wait):
+        serving = line.rollback(settings, release)
+    if as_json:
+        _print_json({"release": serving.id, "held": True})
+    else:
+        say(f"release {serving.id} is served and held; `clearwater resume` goes on")
+
+
+@app.command()
+def resume(home: Home = None, as_json: Json = False, wait: Wait = False) -> None:
+    """Let runs publish again after a rollback.
+
+    Example: clearwater resume
+    """
+    from warehouse import releases as line
+    from warehouse.lock import writer_lock
+
+    settings = load_settings(home)
+    with writer_lock(settings, wait=wait):
+        was_held = line.resume(settings)
+    if as_json:
+        _print_json({"was_held": was_held})
+    else:
+        say("the next run publishes again" if was_held else "the line was not held")
+
+
+@app.command()
+def up(
+    sources: Sources = SOURCES,
+    cron: Annotated[str, typer.Option("--cron", help="When to run, as cron.")] = "0 * * * *",
+    home: Home = None,
+    as_json: Json = False,
+) -> None:
+    """Start the Prefect server with its UI and the pipeline on a schedule.
+
+    Example: clearwater up --cron "*/15 * * * *"
+    """
+    from flows.server import up as start
+
+    settings = load_settings(home)
+    info = start(settings, sources, cron)
+    if as_json:
+        _print_json({"url": info.url, "cron": cron, "already_up": info.already_up})
+        return
+    say(f"the server {'was already' if info.already_up else 'is'} up: {info.url}")
+    say(f"the pipeline runs on `{cron}` over {sources}; `clearwater down` stops it")
+
+
+@app.command()
+def down(home: Home = None, as_json: Json = False) -> None:
+    """Stop the Prefect server and the schedule.
+
+    Example: clearwater down
+    """
+    from flows.server import down as stop
+
+    stopped = stop(load_settings(home))
+    if as_json:
+        _print_json({"stopped": stopped})
+    else:
+        say("stopped" if stopped else "nothing was running")
+
+
+@features_app.command("list")
+def list_features(home: Home = None, as_json: Json = False) -> None:
+    """The feature sets of the current release.
+
+    Example: clearwater features list
+    """
+    from flows.printing import table_text
+    from warehouse.features import release_named
+    from warehouse.releases import current
+
+    settings = load_settings(home)
+    release = release_named(settings, None, current(settings))
+    found = [
+        {
+            "name": name,
+            "rows": release.tables.get(f"features.{name}"),
+            "release": release.id,
+            "extract": str(settings.features / name / release.id),
+        }
+        | declared
+        for name, declared in release.features.items()
+    ]
+    if as_json:
+        _print_json(found)
+    elif not found:
+        say(f"release {release.id} has no feature sets")
+    else:
+        headings = ["name", "rows", "release", "extract"]
+        say(table_text(headings, [[entry[h] for h in headings] for entry in found]))
+
+
+@features_app.command("extract")
+def extract_features(
+    name: Annotated[str, typer.Argument(help="The feature set.")],
+    start: Annotated[str | None, typer.Option("--from", help="From this ISO time on.")] = None,
+    end: Annotated[str | None, typer.Option("--to", help="Before this ISO time.")] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="The folder to write.")] = None,
+    release: ReleaseId = None,
+    home: Home = None,
+    as_json: Json = False,
+) -> None:
+    """Write a feature set as Parquet with its manifest.
+
+    Example: clearwater features extract feat_transactions__behaviour --out training
+    """
+    from warehouse.errors import ConfigurationError
+    from warehouse.features import extract, release_named
+    from warehouse.releases import current
+
+    if (start or end) and out is None:
+        raise ConfigurationError(
+            "a part of a feature set needs a folder of its own", next_step="name one with --out"
+        )
+    settings = load_settings(home)
+    chosen = release_named(settings, release, current(settings))
+    place = extract(settings, chosen, name, start=start, end=end, out=out)
+    manifest = json.loads((place / "manifest.json").read_text(encoding="utf-8"))
+    if as_json:
+        _print_json(manifest | {"folder": str(place)})
+    else:
+        say(f"{manifest['rows']:,} rows of release {chosen.id}: {place}")
+
+
+@source_app.command("list")
+def list_sources(sources: Sources = SOURCES, home: Home = None, as_json: Json = False) -> None:
+    """The declared sources and how many files each matches now.
+
+    Example: clearwater source list --sources my.yml
+    """
+    from flows.printing import table_text
+    from warehouse.sources import load_sources
+
+    found = [
+        {
+            "name": source.name,
+            "kind": source.kind,
+            "write": source.write,
+            "key": ", ".join(source.key),
+            "files": len(source.files()),
+            "path": source.path,
+        }
+        for source in load_sources(sources, load_settings(home))
+    ]
+    if as_json:
+        _print_json(found)
+    else:
+        say(table_text(list(found[0]), [list(source.values()) for source in found]))
+
+
+def _finish(run: Run, as_json: bool, *, after: str = "") -> NoReturn:
+    """Print a run's summary and leave with its exit code."""
+    if as_json:
+        _print_json(run.summary())
+    else:
+        _print_run(run)
+        if after:
+            say(after)
+    raise typer.Exit(run.exit_code)
+
+
+def _print_run(run: Run) -> None:
+    for problem in run.problems:
+        print(f"refused: {problem}", file=sys.stderr)
+    held = {name: s.counts.quarantined for name, s in run.summaries.items() if s.counts.quarantined}
+    for name, count in held.items():
+        say(f"{count:,} rows of {name} are in quarantine. Why, and where they came from:")
+        say(
+            '  clearwater query --lake "select source_file, _source_row, reason, detail, raw'
+            f" from meta.quarantine where source = '{name}'\""
+        )
+    if run.failure is not None:
+        print(f"error: {run.failure}", file=sys.stderr)
+    say(f"run {run.run_id}: {run.status}" + (f", release {run.release.id}" if run.release else ""))
+
+
+def _next_steps(run: Run) -> str:
+    if run.release is None:
+        return ""
+    return f"""
+What next:
+  clearwater query "select * from fct_daily_transactions order by transacted_on limit 7"
+  clearwater features list
+  the report:    {run.report}
+  the docs:      dbt docs generate && dbt docs serve   (in the repository, .venv/bin on the PATH)
+  your own data: declare it in a sources file, then clearwater run --sources my.yml"""
+
+
+def say(text: str) -> None:
+    """A line for people, on stdout."""
+    print(text, flush=True)
+
+
+def _print_json(value: Any) -> None:
+    print(json.dumps(value, default=str, indent=1))
+
+
+def main() -> None:
+    """Run the command line; a user's mistake ends in one message and its exit code."""
+    with reported():
+        app()

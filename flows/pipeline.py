@@ -1,0 +1,407 @@
+"""The pipeline, composed once: plain functions over one run.
+
+`clearwater run` calls the stages directly; the Prefect flow calls the same ones as tasks. Both
+leave the same trace in the run ledger.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+import uuid
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from expectations.gate import GateResult, RuleResult, TableScope
+from flows.events import Events, Mode
+from warehouse import releases
+from warehouse.build import Build, build, finish, newest_build
+from warehouse.errors import BuildError, ClearwaterError, GateBlockedError
+from warehouse.features import PASSED, extract, prune_features
+from warehouse.ingest import Arrivals, SourceSummary, land_sources, load_sources
+from warehouse.lake import catalog_snapshot
+from warehouse.landing import sweep_landing
+from warehouse.lock import writer_lock
+from warehouse.settings import PROJECT, Settings
+from warehouse.sources import Source, chosen
+from warehouse.sources import load_sources as read_sources
+
+if TYPE_CHECKING:
+    from warehouse.releases import Release
+    from warehouse.state import RunLedger
+
+StageCall = Callable[[str, Callable[["Run"], None], "Run"], None]
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a run was asked to do."""
+
+    sources: Path = PROJECT / "sources.yml"
+    only: tuple[str, ...] = ()
+    full_refresh: bool = False
+    wait: bool = False
+    log: Mode = "text"
+
+
+@dataclass
+class StageTrace:
+    """How a stage went."""
+
+    status: str
+    seconds: float = 0.0
+    rows: int | None = None
+    detail: str = ""
+
+
+@dataclass
+class Run:
+    """One run: what it was asked, and what each stage leaves for the next."""
+
+    settings: Settings
+    options: Options
+    run_id: str
+    events: Events
+    started_at: datetime
+    sources: list[Source] = field(default_factory=list)
+    arrivals: Arrivals | None = None
+    summaries: dict[str, SourceSummary] = field(default_factory=dict)
+    lake_snapshot: int | None = None
+    build: Build | None = None
+    gate: GateResult | None = None
+    release: Release | None = None
+    tables: dict[str, int] = field(default_factory=dict)
+    report: Path | None = None
+    trace: dict[str, StageTrace] = field(default_factory=dict)
+    failure: ClearwaterError | None = None
+
+    def done(self, detail: str, *, rows: int | None = None, status: str = "done") -> None:
+        """Say how the stage that is running went."""
+        trace = next(trace for trace in self.trace.values() if trace.status == "start")
+        trace.status, trace.detail, trace.rows = status, detail, rows
+
+    @property
+    def problems(self) -> list[str]:
+        """What went wrong at the sources."""
+        return [text for summary in self.summaries.values() for text in summary.problems]
+
+    @property
+    def exit_code(self) -> int:
+        """0 done; 1 failed or a batch refused; 3 blocked; as the failure says."""
+        if self.failure is not None:
+            return self.failure.exit_code
+        return 1 if self.problems else 0
+
+    @property
+    def status(self) -> str:
+        """done, refused (a batch was, the rest is done), blocked or failed."""
+        if isinstance(self.failure, GateBlockedError):
+            return "blocked"
+        if self.failure is not None:
+            return "failed"
+        return "refused" if self.problems else "done"
+
+    def summary(self) -> dict[str, Any]:
+        """The run for machines."""
+        return {
+            "run_id": self.run_id,
+            "status": self.status,
+            "exit_code": self.exit_code,
+            "release": self.release.id if self.release else None,
+            "lake_snapshot": self.lake_snapshot,
+            "verdict": self.gate.verdict if self.gate else None,
+            "held": releases.held_at(self.settings) is not None,
+            "stages": {name: asdict(trace) for name, trace in self.trace.items()},
+            "sources": {
+                name: {
+                    "loaded": summary.counts.loaded,
+                    "quarantined": summary.counts.quarantined,
+                    "already_known": summary.counts.already_known,
+                    "refused": summary.counts.refused,
+                    "rows_in": summary.counts.rows_in,
+                    "batches": summary.batches,
+                    "problems": list(summary.problems),
+                }
+                for name, summary in self.summaries.items()
+            },
+            "tables": self.tables,
+            "report": str(self.report) if self.report else None,
+            "error": str(self.failure) if self.failure else None,
+        }
+
+
+def land(run: Run) -> None:
+    """Keep the bytes of every file that stands at the sources."""
+    run.arrivals = land_sources(run.settings, run.sources)
+    run.summaries = run.arrivals.summaries
+    seen = len(run.arrivals.batch_ids)
+    run.done(f"{run.arrivals.new_files} new of {seen} files")
+
+
+def load(run: Run) -> None:
+    """Load what landed and is not in the lake yet, a transaction a batch."""
+    assert run.arrivals is not None
+    run.summaries, run.lake_snapshot = load_sources(
+        run.settings, run.sources, run.arrivals, run.run_id
+    )
+    counts = [summary.counts for summary in run.summaries.values()]
+    total = sum(counts[1:], start=counts[0])
+    run.done(
+        f"{total.loaded:,} rows loaded, {total.quarantined:,} quarantined,"
+        f" {total.already_known:,} already known, {total.refused:,} refused",
+        rows=total.rows_in,
+    )
+
+
+def build_warehouse(run: Run) -> None:
+    """Build the models into a private file, from the base release where it helps."""
+    if run.lake_snapshot is None:
+        run.lake_snapshot = catalog_snapshot(run.settings)
+    if releases.held_at(run.settings) is not None:
+        run.done("the line is held after a rollback; `clearwater resume` goes on", status="skipped")
+        return
+    base = run.release
+    if base is not None and not run.options.full_refresh and _up_to_date(run, base):
+        run.done(f"nothing new since release {base.id}", status="skipped")
+        return
+    built = build(run.settings, base, run.lake_snapshot, full=run.options.full_refresh)
+    if not built.models:
+        run.done("no model reads these sources; their rows are in the lake", status="skipped")
+        return
+    run.build = built
+    left_out = f", {len(built.left_out)} left out for want of sources" if built.left_out else ""
+    run.done(f"{len(built.models)} models, {len(built.fresh)} in full{left_out}")
+
+
+def _up_to_date(run: Run, base: Release) -> bool:
+    from expectations.rules import load_rules, rules_hash
+    from warehouse.dbt_runner import project_hash
+
+    return (
+        base.lake_snapshot == run.lake_snapshot
+        and base.project == project_hash()
+        and base.rules_hash == rules_hash(load_rules())
+    )
+
+
+def audit(run: Run) -> None:
+    """Let the gate judge the build; a verdict of block or error ends the run's publishing.
+
+    Raises GateBlockedError.
+    """
+    if run.build is None:
+        run.done("no build", status="skipped")
+        return
+    from expectations.gate import audit as judge
+    from expectations.rules import load_rules
+
+    built, base = run.build, run.build.base
+    earlier = GateResult.from_json(json.dumps(base.gate)).results if base else ()
+    run.gate = judge(
+        run.settings,
+        run.settings.database(built.folder),
+        {model.relation: _scope(built, model.name) for model in built.published},
+        load_rules(),
+        carried={result.rule_id: result for result in earlier},
+        base_rule_hashes=base.rules if base else {},
+    )
+    built.write_gate(run.gate.to_json())
+    _judge(run.gate)
+    checked = sum(result.status != "carried" for result in run.gate.results)
+    run.done(f"verdict {run.gate.verdict}: {checked} rules checked of {len(run.gate.results)}")
+
+
+def _judge(gate: GateResult) -> None:
+    if gate.verdict in PASSED:
+        return
+    bad = [r for r in gate.results if r.status == "error" or _is_critical_failure(r)]
+    first = bad[0] if bad else None
+    what = f"{first.rule_id}: {first.detail}" if first else "no rule was checked"
+    more = f" (and {len(bad) - 1} more)" if len(bad) > 1 else ""
+    raise GateBlockedError(
+        f"the gate says {gate.verdict}: {what}{more}",
+        where=first.table if first else "",
+        next_step="nothing was published, the last release is still served; see the report",
+    )
+
+
+def _is_critical_failure(result: RuleResult) -> bool:
+    return result.status == "fail" and result.severity == "critical"
+
+
+def _scope(built: Build, name: str) -> TableScope:
+    model = built.models[name]
+    if name in built.fresh or model.changed_rows is None:
+        return TableScope(table=model.relation)
+    changed = model.changed_rows
+    return TableScope(table=model.relation, changed=changed.relation, key=changed.key)
+
+
+def publish(run: Run) -> None:
+    """Make the audited build the current release in one atomic step."""
+    if run.build is None:
+        run.done("no build", status="skipped")
+        return
+    from expectations.rules import load_rules, rules_hash
+
+    built, gate = run.build, run.gate
+    if gate is None or gate.verdict not in PASSED:
+        raise GateBlockedError(
+            "the build has no passing verdict",
+            where=built.id,
+            next_step="run `clearwater audit` first",
+        )
+    rules = load_rules()
+    run.tables = finish(run.settings, built)
+    release = releases.Release(
+        id=built.id,
+        created_at=datetime.now(UTC).isoformat(),
+        run_id=run.run_id,
+        base=built.base.id if built.base else None,
+        lake_snapshot=built.lake_snapshot,
+        verdict=gate.verdict,
+        project=built.project,
+        code=built.code,
+        rules={rule.id: rule.hash for rule in rules},
+        rules_hash=rules_hash(rules),
+        tables=run.tables,
+        features={m.name: m.feature_set for m in built.published if m.feature_set},
+        gate=asdict(gate),
+    )
+    releases.publish(run.settings, built.folder, release)
+    run.release, run.build = release, None
+    removed = releases.prune(run.settings)
+    pruned = f", {len(removed)} old removed" if removed else ""
+    run.done(f"release {release.id}{pruned}", rows=sum(run.tables.values()))
+
+
+def features(run: Run) -> None:
+    """Extract every feature set of the current release that is not extracted yet."""
+    prune_features(run.settings)
+    if run.release is None:
+        run.done("nothing is published", status="skipped")
+        return
+    for name in run.release.features:
+        extract(run.settings, run.release, name)
+    rows = sum(run.release.tables.get(f"features.{name}", 0) for name in run.release.features)
+    run.done(f"{len(run.release.features)} feature sets", rows=rows)
+
+
+def report(run: Run) -> None:
+    """Write the run's report; also for a run that was blocked or failed."""
+    from flows.reporting import write
+
+    run.report = write(run)
+    run.done(f"{run.report}")
+
+
+STAGES: dict[str, Callable[[Run], None]] = {
+    "land": land,
+    "load": load,
+    "build": build_warehouse,
+    "audit": audit,
+    "publish": publish,
+    "features": features,
+    "report": report,
+}
+
+
+def directly(_name: str, function: Callable[[Run], None], run: Run) -> None:
+    """Call a stage as it is."""
+    function(run)
+
+
+def execute(
+    settings: Settings,
+    options: Options,
+    *,
+    stages: tuple[str, ...] = tuple(STAGES),
+    call: StageCall = directly,
+) -> Run:
+    """Run the named stages under the writer lock; a ClearwaterError is in the run's `failure`.
+
+    Raises ConfigurationError for a bad sources file and WriterBusyError before anything is done.
+    """
+    from warehouse.state import open_ledger
+
+    run = _new_run(settings, options)
+    if "land" in stages:
+        run.sources = chosen(read_sources(options.sources, settings), list(options.only))
+    with ExitStack() as stack:
+        stack.enter_context(writer_lock(settings, wait=options.wait))
+        _recover(settings, keep_build="build" not in stages)
+        ledger = stack.enter_context(open_ledger(settings))
+        ledger.start(run.run_id)
+        run.release = releases.current(settings)
+        _take_up_build(run, stages)
+        try:
+            _run_stages(run, stages, ledger, call)
+        finally:
+            status = (
+                run.status if all(t.status != "start" for t in run.trace.values()) else "failed"
+            )
+            release = run.release.id if run.release else None
+            ledger.end(run.run_id, status, release, run.summary())
+    return run
+
+
+def _new_run(settings: Settings, options: Options) -> Run:
+    now = datetime.now(UTC)
+    run_id = f"{now:%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:6]}"
+    return Run(settings, options, run_id, Events(options.log, run_id), now)
+
+
+def _recover(settings: Settings, *, keep_build: bool) -> None:
+    """Clear what a killed run left half done; the lock is held, so it is nobody's."""
+    releases.sweep_builds(settings, keep_newest=keep_build)
+    sweep_landing(settings)
+    settings.dev_db.parent.mkdir(parents=True, exist_ok=True)
+
+
+def _take_up_build(run: Run, stages: tuple[str, ...]) -> None:
+    """For `audit` and `publish` on their own: the build that `build` left."""
+    if "build" in stages or not {"audit", "publish"} & set(stages):
+        return
+    run.build = newest_build(run.settings)
+    if run.build is None:
+        raise BuildError("there is no build", next_step="run `clearwater build` first")
+    text = run.build.read_gate()
+    run.gate = GateResult.from_json(text) if text else None
+    run.lake_snapshot = run.build.lake_snapshot
+
+
+def _run_stages(run: Run, stages: tuple[str, ...], ledger: RunLedger, call: StageCall) -> None:
+    for name, function in STAGES.items():
+        if name not in stages or (run.failure is not None and name != "report"):
+            continue
+        try:
+            _run_stage(run, name, function, ledger, call)
+        except ClearwaterError as error:
+            run.failure = run.failure or error
+        if name == "audit" and run.gate is not None:
+            ledger.gate(run.run_id, [asdict(result) for result in run.gate.results])
+
+
+def _run_stage(
+    run: Run, name: str, function: Callable[[Run], None], ledger: RunLedger, call: StageCall
+) -> None:
+    trace = run.trace[name] = StageTrace("start")
+    ledger.stage(run.run_id, name, "running", None, "")
+    run.events.stage(name, "start")
+    started = time.perf_counter()
+    try:
+        call(name, function, run)
+    except BaseException as error:
+        trace.status = "failed"
+        trace.detail = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise
+    finally:
+        trace.seconds = round(time.perf_counter() - started, 3)
+        ledger.stage(run.run_id, name, trace.status, trace.seconds, trace.detail)
+        run.events.stage(
+            name, trace.status, detail=trace.detail, seconds=trace.seconds, rows=trace.rows
+        )

@@ -1,0 +1,128 @@
+"""Results on stdout: tables for people, CSV, JSON and Parquet for machines."""
+
+from __future__ import annotations
+
+import base64
+import csv
+import json
+import math
+import sys
+from collections.abc import Iterator, Sequence
+from datetime import date, datetime, time
+from decimal import Decimal
+from typing import Any, Literal
+
+import duckdb
+
+ROWS_AT_A_TIME = 10_000
+
+
+def table_text(headings: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+    """An aligned table; numbers to the right, nothing shortened."""
+    cells = [[_cell(value) for value in row] for row in rows]
+    lines = [list(headings), *cells]
+    widths = [max(len(line[n]) for line in lines) for n in range(len(headings))]
+    right = [all(_is_number(row[n]) for row in rows) and bool(rows) for n in range(len(headings))]
+    aligned = [
+        "  ".join(
+            text.rjust(width) if to_right else text.ljust(width)
+            for text, width, to_right in zip(line, widths, right, strict=True)
+        ).rstrip()
+        for line in lines
+    ]
+    aligned.insert(1, "  ".join("-" * width for width in widths))
+    return "\n".join(aligned)
+
+
+def write_result(
+    result: duckdb.DuckDBPyConnection, form: Literal["table", "csv", "json", "parquet"]
+) -> None:
+    """Print a query's whole result."""
+    if form == "parquet":
+        _write_parquet(result)
+        return
+    names = [column[0] for column in result.description or []]
+    if form == "table":
+        rows = result.fetchall()
+        print(table_text(names, rows))
+        print(f"({len(rows):,} row{'' if len(rows) == 1 else 's'})", file=sys.stderr)
+    elif form == "csv":
+        writer = csv.writer(sys.stdout, lineterminator="\n")
+        writer.writerow(names)
+        for rows in _batches(result):
+            writer.writerows([[_csv_value(value) for value in row] for row in rows])
+    else:
+        _write_json(names, result)
+
+
+def _write_json(names: list[str], result: duckdb.DuckDBPyConnection) -> None:
+    """A list of objects, an object a line."""
+    first = True
+    sys.stdout.write("[")
+    for rows in _batches(result):
+        for row in rows:
+            values = {name: _json_value(v) for name, v in zip(names, row, strict=True)}
+            sys.stdout.write(("\n" if first else ",\n") + json.dumps(values, allow_nan=False))
+            first = False
+    sys.stdout.write("]\n" if first else "\n]\n")
+
+
+def _write_parquet(result: duckdb.DuckDBPyConnection) -> None:
+    import pyarrow.parquet as parquet
+
+    from warehouse.errors import ConfigurationError
+
+    if sys.stdout.isatty():
+        raise ConfigurationError(
+            "Parquet is not for a terminal",
+            where="--format parquet",
+            next_step="send it to a file: clearwater query … --format parquet > result.parquet",
+        )
+    reader = result.to_arrow_reader(ROWS_AT_A_TIME)
+    with parquet.ParquetWriter(sys.stdout.buffer, reader.schema) as writer:
+        for batch in reader:
+            writer.write_batch(batch)
+
+
+def _batches(result: duckdb.DuckDBPyConnection) -> Iterator[list[tuple[Any, ...]]]:
+    while rows := result.fetchmany(ROWS_AT_A_TIME):
+        yield rows
+
+
+def _is_number(value: Any) -> bool:
+    return value is None or (isinstance(value, int | float | Decimal) and value is not True)
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, datetime):
+        return value.isoformat(sep=" ")
+    return str(value).replace("\n", "\\n")
+
+
+def _csv_value(value: Any) -> Any:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, datetime):
+        return value.isoformat(sep=" ")
+    if isinstance(value, list | dict | bytes):
+        return json.dumps(_json_value(value))
+    return value
+
+
+def _json_value(value: Any) -> Any:
+    """The value in JSON's types: exact decimals and times as text, no NaN."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else str(value)
+    if isinstance(value, dict):
+        return {str(key): _json_value(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_json_value(inner) for inner in value]
+    if isinstance(value, bytes):
+        return base64.b64encode(value).decode()
+    if isinstance(value, datetime | date | time):
+        return value.isoformat()
+    if value is None or isinstance(value, bool | int | str):
+        return value
+    return str(value)

@@ -1,0 +1,1 @@
+"""Storage and compute: settings, landing, lake, readers, builds, releases, features, query."""

@@ -1,0 +1,247 @@
+"""dbt in this process: what the models are, what their code hashes to, and running them."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from warehouse.errors import BuildError
+from warehouse.settings import PROJECT, Settings
+
+PUBLISHED_SCHEMAS = ("marts", "features")
+PROJECT_FILES = ("dbt_project.yml", "profiles.yml", "models", "macros", "seeds")
+ENGINES = ("dbt-core", "dbt-duckdb", "duckdb")
+
+
+@dataclass(frozen=True)
+class ChangedRows:
+    """Where a build leaves the keys of a table's changed rows: a relation and its key column."""
+
+    relation: str
+    key: str
+
+
+@dataclass(frozen=True)
+class Model:
+    """A dbt model. `code` hashes its SQL, contract, macros and all that is upstream of it."""
+
+    name: str
+    schema: str
+    file: str
+    materialized: str
+    code: str
+    sources: frozenset[tuple[str, str]]
+    changed_rows: ChangedRows | None
+    feature_set: dict[str, Any] | None
+
+    @property
+    def relation(self) -> str:
+        """The model's relation as `schema.name`."""
+        return f"{self.schema}.{self.name}"
+
+    @classmethod
+    def from_json(cls, content: dict[str, Any]) -> Model:
+        """The model whose `asdict` went through JSON."""
+        changed = content["changed_rows"]
+        return cls(
+            **content
+            | {
+                "sources": frozenset((schema, table) for schema, table in content["sources"]),
+                "changed_rows": ChangedRows(**changed) if changed else None,
+            }
+        )
+
+
+@dataclass(frozen=True)
+class Project:
+    """The parsed dbt project; `manifest` is dbt's own."""
+
+    models: dict[str, Model]
+    manifest: Any
+
+
+def project_hash() -> str:
+    """A hash of dbt's files and engines as they are on disk; costs no import of dbt."""
+    digest = hashlib.sha256()
+    for name in ENGINES:
+        digest.update(f"{name}=={importlib.metadata.version(name)}\n".encode())
+    for top in PROJECT_FILES:
+        path = PROJECT / top
+        for file in [path] if path.is_file() else sorted(path.rglob("*")):
+            if file.is_file():
+                digest.update(str(file.relative_to(PROJECT)).encode() + b"\0")
+                digest.update(file.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+@contextmanager
+def _environment(settings: Settings, database: Path, snapshot: int) -> Iterator[None]:
+    """What the profile, the plugin and dbt itself read from the environment, for the block."""
+    values = {
+        "CLEARWATER_HOME": str(settings.home),
+        "CLEARWATER_DBT_DATABASE": str(database),
+        "CLEARWATER_LAKE_SNAPSHOT": str(snapshot),
+        "DBT_TARGET_PATH": str(settings.dbt / "target"),
+        "DBT_LOG_PATH": str(settings.dbt / "logs"),
+        "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
+    }
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+def _arguments(command: str) -> list[str]:
+    place = str(PROJECT)
+    return ["--quiet", "--log-level", "none", "--no-use-colors", command] + [
+        *("--project-dir", place, "--profiles-dir", place)
+    ]
+
+
+def parse(settings: Settings) -> Project:
+    """Parse the project; unchanged files come from dbt's own cache.
+
+    Raises BuildError with dbt's message.
+    """
+    from dbt.cli.main import dbtRunner
+
+    # One constant path: dbt forgets its cache when the profile's environment changes.
+    with _environment(settings, settings.dbt / "warehouse.duckdb", 0):
+        result = dbtRunner().invoke(_arguments("parse"))
+    if not result.success:
+        raise BuildError(
+            f"the dbt project cannot be parsed: {result.exception}",
+            where=str(PROJECT / "models"),
+            next_step="mend the model; `dbt parse` shows the same",
+        )
+    return Project(_models(result.result), result.result)
+
+
+def _models(manifest: Any) -> dict[str, Model]:
+    codes: dict[str, str] = {}
+    reads: dict[str, frozenset[tuple[str, str]]] = {}
+    models = {}
+    for node in manifest.nodes.values():
+        if node.resource_type != "model":
+            continue
+        changed = node.config.meta.get("changed_rows")
+        models[node.name] = Model(
+            name=node.name,
+            schema=node.schema,
+            file=node.original_file_path,
+            materialized=node.config.materialized,
+            code=_code(manifest, node.unique_id, codes),
+            sources=_sources(manifest, node.unique_id, reads),
+            changed_rows=ChangedRows(**changed) if changed else None,
+            feature_set=node.config.meta.get("feature_set"),
+        )
+    return models
+
+
+def _sources(
+    manifest: Any, unique_id: str, known: dict[str, frozenset[tuple[str, str]]]
+) -> frozenset[tuple[str, str]]:
+    """The lake tables that the node reads, itself or through others."""
+    if unique_id not in known:
+        if unique_id in manifest.sources:
+            source = manifest.sources[unique_id]
+            known[unique_id] = frozenset({(source.schema, source.identifier)})
+        else:
+            above = manifest.nodes[unique_id].depends_on.nodes
+            known[unique_id] = frozenset().union(*(_sources(manifest, n, known) for n in above))
+    return known[unique_id]
+
+
+def _code(manifest: Any, unique_id: str, known: dict[str, str]) -> str:
+    if unique_id not in known:
+        known[unique_id] = _hash(_ingredients(manifest, unique_id, known))
+    return known[unique_id]
+
+
+def _hash(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()[:16]
+
+
+def _ingredients(manifest: Any, unique_id: str, known: dict[str, str]) -> Any:
+    """All that decides what a node's relation holds; descriptions and tests do not."""
+    if unique_id in manifest.sources:
+        source = manifest.sources[unique_id]
+        return [source.database, source.schema, source.identifier]
+    node = manifest.nodes[unique_id]
+    config = {k: v for k, v in node.config.to_dict().items() if k not in ("meta", "docs", "tags")}
+    return [
+        getattr(node, "raw_code", ""),
+        node.checksum.checksum if node.resource_type == "seed" else "",
+        config,
+        {name: column.data_type for name, column in node.columns.items()},
+        [importlib.metadata.version(name) for name in ENGINES],
+        sorted(_macros(manifest, node.depends_on.macros, {}).items()),
+        [_code(manifest, above, known) for above in sorted(node.depends_on.nodes)],
+    ]
+
+
+def _macros(manifest: Any, names: list[str], found: dict[str, str]) -> dict[str, str]:
+    """The project's own macros that these use, with their text; dbt's are in its version."""
+    for name in names:
+        macro = manifest.macros.get(name)
+        if macro is None or name in found or macro.package_name != "clearwater":
+            continue
+        found[name] = macro.macro_sql
+        _macros(manifest, macro.depends_on.macros, found)
+    return found
+
+
+def run(
+    settings: Settings, project: Project, database: Path, snapshot: int, names: list[str]
+) -> dict[str, float]:
+    """`dbt run` of the named models into `database`; returns the seconds of each.
+
+    Raises BuildError with the failing model and its message. Nothing has `database` open after.
+    """
+    from dbt.adapters.duckdb.connections import DuckDBConnectionManager
+    from dbt.cli.main import dbtRunner
+
+    with _environment(settings, database, snapshot):
+        try:
+            arguments = [*_arguments("run"), "--select", *names]
+            result = dbtRunner(manifest=project.manifest).invoke(arguments)
+        finally:
+            DuckDBConnectionManager.close_all_connections()
+    outcomes = getattr(result.result, "results", None) or []
+    for outcome in outcomes:
+        if str(outcome.status) == "error":
+            raise _failed(outcome)
+    if not result.success:
+        raise BuildError(
+            f"dbt did not run: {result.exception or 'no reason given'}",
+            where=str(PROJECT),
+            next_step="`dbt debug` and `dbt run` in the repository's root show more",
+        )
+    return {outcome.node.name: float(outcome.execution_time) for outcome in outcomes}
+
+
+def _failed(outcome: Any) -> BuildError:
+    name = outcome.node.name
+    return BuildError(
+        f"model {name} failed: {' '.join(str(outcome.message).split())}",
+        where=outcome.node.original_file_path,
+        next_step=f"mend the model or its data; `dbt build --select {name}` shows the same",
+    )
+
+
+def without_sources(models: Mapping[str, Model], tables: set[tuple[str, str]]) -> set[str]:
+    """The models that cannot be built because the lake lacks a table that they read."""
+    return {name for name, model in models.items() if not model.sources <= tables}

@@ -1,0 +1,92 @@
+"""DuckDB connections: extensions from their wheels, bounded memory, the lake attached."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import duckdb
+
+from warehouse.errors import ClearwaterError, LakeError
+from warehouse.settings import Settings
+
+LAKE_EXTENSIONS = ("ducklake", "sqlite_scanner")
+
+
+def quoted(text: str | Path) -> str:
+    """A SQL string literal."""
+    return "'" + str(text).replace("'", "''") + "'"
+
+
+def identifier(name: str) -> str:
+    """A quoted SQL identifier."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def connect(
+    settings: Settings, database: Path | None = None, *, read_only: bool = False
+) -> duckdb.DuckDBPyConnection:
+    """A connection to `database` (in memory if None) that keeps to the settings' limits."""
+    return duckdb.connect(
+        str(database) if database else ":memory:",
+        read_only=read_only,
+        config={
+            "threads": settings.threads,
+            "memory_limit": settings.memory_limit,
+            "temp_directory": str(settings.tmp / "spill"),
+            "extension_directory": str(settings.tmp / "extensions"),
+            "autoinstall_known_extensions": False,
+            "autoload_known_extensions": False,
+            "python_enable_replacements": False,
+        },
+    )
+
+
+def extension_file(name: str) -> Path:
+    """The extension file that the wheel `duckdb-extension-<name>` installed."""
+    package = f"duckdb_extension_{name}"
+    spec = importlib.util.find_spec(package)
+    folders = spec.submodule_search_locations if spec else None
+    for folder in folders or []:
+        relative = f"extensions/v{duckdb.__version__}/{name}.duckdb_extension"
+        file = Path(folder) / relative
+        if file.is_file():
+            return file
+    raise ClearwaterError(
+        f"DuckDB's extension {name} for version {duckdb.__version__} is not installed",
+        where=package,
+        next_step="run `make setup` to install the locked packages again",
+    )
+
+
+def load_extensions(con: duckdb.DuckDBPyConnection) -> None:
+    """Load what the lake needs, by path and without the network."""
+    for name in LAKE_EXTENSIONS:
+        con.execute(f"load {quoted(extension_file(name))}")
+
+
+def attach_lake(
+    con: duckdb.DuckDBPyConnection,
+    settings: Settings,
+    *,
+    snapshot: int | None = None,
+    read_only: bool = True,
+) -> None:
+    """Attach the lake as `lake`, at `snapshot` if given.
+
+    Raises LakeError when there is no lake yet.
+    """
+    if read_only and not settings.lake_catalog.exists():
+        raise LakeError(
+            "there is no lake yet",
+            where=str(settings.lake_catalog),
+            next_step="load something first: `clearwater demo` or `clearwater run`",
+        )
+    load_extensions(con)
+    options = [f"data_path {quoted(f'{settings.lake_data}/')}", "override_data_path true"]
+    if read_only:
+        options.append("read_only")
+    if snapshot is not None:
+        options.append(f"snapshot_version {int(snapshot)}")
+    source = quoted(f"ducklake:sqlite:{settings.lake_catalog}")
+    con.execute(f"attach {source} as lake ({', '.join(options)})")

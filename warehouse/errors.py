@@ -1,0 +1,62 @@
+"""The errors a user may see: one base class, each with its exit code."""
+
+from __future__ import annotations
+
+
+class ClearwaterError(Exception):
+    """What went wrong, where, and the next step; ends the process with `exit_code`."""
+
+    exit_code = 1
+
+    def __init__(self, what: str, *, where: str = "", next_step: str = "") -> None:
+        self.what = what
+        self.where = where
+        self.next_step = next_step
+        super().__init__(self.__str__())
+
+    def __str__(self) -> str:
+        text = f"{self.where}: {self.what}" if self.where else self.what
+        return f"{text}\n  next: {self.next_step}" if self.next_step else text
+
+
+class ConfigurationError(ClearwaterError):
+    """Wrong usage or configuration, sources.yml included."""
+
+    exit_code = 2
+
+
+class BatchRefusedError(ClearwaterError):
+    """A batch cannot be loaded as a whole; nothing of it reached the lake's tables.
+
+    `rows` are the rows that it held, 0 when they could not be counted.
+    """
+
+    rows = 0
+
+
+class LakeError(ClearwaterError):
+    """The lake cannot be opened or read."""
+
+
+class BuildError(ClearwaterError):
+    """dbt could not build the warehouse; nothing is published."""
+
+
+class ReleaseError(ClearwaterError):
+    """There is no such release, or none at all."""
+
+
+class QueryError(ClearwaterError):
+    """A query that is not allowed or that DuckDB cannot run."""
+
+
+class GateBlockedError(ClearwaterError):
+    """A gate blocked: nothing is published, the last release is still served."""
+
+    exit_code = 3
+
+
+class WriterBusyError(ClearwaterError):
+    """Another writer holds the lock of this CLEARWATER_HOME."""
+
+    exit_code = 4

@@ -1,0 +1,53 @@
+"""Files that are there whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from pathlib import Path
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the folder's entries survive a power cut."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def temporary(target: Path) -> Path:
+    """A name beside `target` that nothing else uses and that a start-up sweep recognises."""
+    return target.with_name(f".{target.name}.{uuid.uuid4().hex}.tmp")
+
+
+def write_atomically(target: Path, text: str) -> None:
+    """Write `text` to `target` through a synced temporary file and one rename."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    part = temporary(target)
+    try:
+        with part.open("w", encoding="utf-8") as handle:
+            handle.write(text)
+            handle.flush()
+            os.fsync(handle.fileno())
+        os.replace(part, target)
+    finally:
+        part.unlink(missing_ok=True)
+    sync_folder(target.parent)
+
+
+def link_atomically(link: Path, target: str) -> None:
+    """Point the symbolic link `link` at the relative `target` in one step."""
+    part = temporary(link)
+    os.symlink(target, part)
+    try:
+        os.replace(part, link)
+    finally:
+        part.unlink(missing_ok=True)
+    sync_folder(link.parent)
+
+
+def sweep(folder: Path) -> None:
+    """Remove the temporary files that a killed process left directly in `folder`."""
+    for part in folder.glob(".*.tmp"):
+        part.unlink(missing_ok=True)

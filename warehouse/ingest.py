@@ -1,0 +1,100 @@
+"""Land and load: what the first two stages do with the sources."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+from warehouse.errors import BatchRefusedError
+from warehouse.lake import LedgerLine, latest_snapshot, ledger, writing
+from warehouse.landing import Landed, arrivals, land
+from warehouse.loading import Counts, load_batch
+from warehouse.settings import Settings
+from warehouse.sources import Source
+
+
+@dataclass(frozen=True)
+class SourceSummary:
+    """What one run did with one source; `problems` are messages for a person."""
+
+    name: str
+    counts: Counts = field(default_factory=Counts)
+    batches: int = 0
+    problems: tuple[str, ...] = ()
+
+    def with_problem(self, error: Exception) -> SourceSummary:
+        """The summary with one more problem."""
+        return replace(self, problems=(*self.problems, str(error)))
+
+
+@dataclass(frozen=True)
+class Arrivals:
+    """What stood at the sources: landed files in order, and what could not be landed."""
+
+    batch_ids: frozenset[str]
+    new_files: int
+    summaries: dict[str, SourceSummary]
+
+
+def land_sources(settings: Settings, sources: list[Source]) -> Arrivals:
+    """Land every file that the sources match; one bad file does not hold up the others."""
+    before = arrivals(settings)
+    summaries = {source.name: SourceSummary(source.name) for source in sources}
+    seen: set[str] = set()
+    new_files = 0
+    for source in sources:
+        sizes = {landed.size for landed in before if landed.source == source.name}
+        files = source.files()
+        if not files and (not source.is_glob or not sizes):
+            error = BatchRefusedError(
+                "there is no such file" if not source.is_glob else "no file matches",
+                where=f"{source.name}: {source.path}",
+                next_step="correct `path:` in sources.yml, or put the file there",
+            )
+            summaries[source.name] = summaries[source.name].with_problem(error)
+        for file in files:
+            try:
+                landed, is_new = land(settings, source.name, file, sizes)
+            except BatchRefusedError as error:
+                summaries[source.name] = summaries[source.name].with_problem(error)
+                continue
+            seen.add(landed.batch_id)
+            new_files += is_new
+    return Arrivals(frozenset(seen), new_files, summaries)
+
+
+def load_sources(
+    settings: Settings, sources: list[Source], landed: Arrivals, run_id: str
+) -> tuple[dict[str, SourceSummary], int]:
+    """Load what landed and is not in the lake yet; returns the summaries and the snapshot.
+
+    A refused batch is tried again as long as its file still stands at the source.
+    """
+    summaries = dict(landed.summaries)
+    by_name = {source.name: source for source in sources}
+    with writing(settings) as con:
+        known = ledger(con)
+        for arrival in arrivals(settings):
+            source = by_name.get(arrival.source)
+            if source is None or not _is_due(arrival, known, landed):
+                continue
+            summary = summaries[source.name]
+            try:
+                counts = load_batch(con, settings, arrival, source, run_id)
+            except BatchRefusedError as error:
+                refused = Counts(rows_in=error.rows, refused=error.rows)
+                summaries[source.name] = replace(
+                    summary.with_problem(error), counts=summary.counts + refused
+                )
+                continue
+            summaries[source.name] = replace(
+                summary, counts=summary.counts + counts, batches=summary.batches + 1
+            )
+        snapshot = latest_snapshot(con)
+    return summaries, snapshot
+
+
+def _is_due(arrival: Landed, known: dict[str, LedgerLine], landed: Arrivals) -> bool:
+    line = known.get(arrival.batch_id)
+    if line is None:
+        return True
+    return line.status == "refused" and arrival.batch_id in landed.batch_ids

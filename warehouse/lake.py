@@ -1,0 +1,182 @@
+"""The lake: a DuckLake with its catalog in SQLite, its own ledger and quarantine in `meta`."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import duckdb
+
+from warehouse.duck import attach_lake, connect, identifier, load_extensions, quoted
+from warehouse.errors import LakeError
+from warehouse.readers.contract import Column
+from warehouse.settings import Settings
+from warehouse.sources import Source
+
+META_TABLES = {
+    "batches": (
+        "batch_id varchar, source varchar, source_file varchar, content_sha256 varchar,"
+        " byte_count bigint, arrived_at timestamp, loaded_at timestamp, status varchar,"
+        " reason varchar, rows_in bigint, loaded bigint, quarantined bigint,"
+        " already_known bigint, refused bigint, source_fingerprint varchar, run_id varchar"
+    ),
+    "quarantine": (
+        "batch_id varchar, source varchar, source_file varchar, _source_row bigint,"
+        " reason varchar, detail varchar, raw varchar, quarantined_at timestamp"
+    ),
+    "sources": "source varchar, batch_count bigint, loaded_at timestamp",
+}
+PROVENANCE = (
+    Column("_batch_id", "VARCHAR"),
+    Column("_source_file", "VARCHAR"),
+    Column("_source_row", "BIGINT"),
+    Column("_loaded_at", "TIMESTAMP"),
+)
+
+
+@dataclass(frozen=True)
+class LedgerLine:
+    """What the ledger says of a batch."""
+
+    batch_id: str
+    source: str
+    status: str
+    source_fingerprint: str
+
+
+@contextmanager
+def writing(settings: Settings) -> Iterator[duckdb.DuckDBPyConnection]:
+    """A connection with the lake attached for writing; makes the lake when there is none.
+
+    The caller holds the writer lock.
+    """
+    if not settings.lake_catalog.exists():
+        _create(settings)
+    con = connect(settings)
+    try:
+        con.execute("set preserve_insertion_order = false")
+        con.execute("set TimeZone = 'UTC'")
+        attach_lake(con, settings, read_only=False)
+        yield con
+    except duckdb.Error as error:
+        if "lake" in str(error) and isinstance(error, duckdb.CatalogException):
+            raise LakeError(str(error), where=str(settings.lake_catalog)) from error
+        raise
+    finally:
+        con.close()
+
+
+def _create(settings: Settings) -> None:
+    """Make a whole catalog under another name first: a killed process leaves none or all of it."""
+    settings.lake_data.mkdir(parents=True, exist_ok=True)
+    part = settings.lake_catalog.with_name("making.sqlite")
+    for rest in part.parent.glob("making.sqlite*"):
+        rest.unlink()
+    with closing(sqlite3.connect(part)) as catalog:
+        catalog.execute("pragma journal_mode = wal")
+    with closing(connect(settings)) as con:
+        load_extensions(con)
+        con.execute(
+            f"attach {quoted(f'ducklake:sqlite:{part}')} as lake"
+            f" (data_path {quoted(f'{settings.lake_data}/')})"
+        )
+        con.execute("create schema lake.meta")
+        for table, columns in META_TABLES.items():
+            con.execute(f"create table lake.meta.{table} ({columns})")
+        con.execute("call lake.set_option('parquet_compression', 'zstd')")
+    with closing(sqlite3.connect(part)) as catalog:
+        catalog.execute("pragma wal_checkpoint(truncate)")
+    part.rename(settings.lake_catalog)
+
+
+def latest_snapshot(con: duckdb.DuckDBPyConnection) -> int:
+    """The number of the newest snapshot."""
+    row = con.execute("select max(snapshot_id) from lake.snapshots()").fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+def ledger(con: duckdb.DuckDBPyConnection) -> dict[str, LedgerLine]:
+    """Every batch that the ledger knows, by its id."""
+    rows = con.execute(
+        "select batch_id, source, status, source_fingerprint from lake.meta.batches"
+    ).fetchall()
+    return {row[0]: LedgerLine(*row) for row in rows}
+
+
+def table_name(source: Source) -> str:
+    """The qualified, quoted name of the source's table."""
+    return f"lake.{identifier(source.schema_name)}.{identifier(source.table_name)}"
+
+
+def table_columns(con: duckdb.DuckDBPyConnection, source: Source) -> list[Column]:
+    """The columns of the source's table without provenance; empty when there is no table."""
+    try:
+        rows = con.execute(f"describe {table_name(source)}").fetchall()
+    except duckdb.CatalogException:
+        return []
+    own = {column.name for column in PROVENANCE}
+    return [Column(row[0], row[1]) for row in rows if row[0] not in own]
+
+
+def catalog_snapshot(settings: Settings) -> int:
+    """The newest snapshot, read from the catalog without DuckDB.
+
+    The catalog's tables are those of the DuckLake specification, version 1.0.
+    """
+    with _catalog(settings) as catalog:
+        (number,) = catalog.execute("select max(snapshot_id) from ducklake_snapshot").fetchone()
+    return int(number)
+
+
+def snapshot_at(settings: Settings, moment: str) -> int:
+    """The snapshot that was the newest at `moment`, an ISO 8601 time (UTC unless it says).
+
+    Raises LakeError when it is no time, or the lake is younger.
+    """
+    try:
+        at = datetime.fromisoformat(moment)
+    except ValueError:
+        raise LakeError(
+            f"{moment!r} is neither a snapshot number nor an ISO 8601 time",
+            where="--at",
+            next_step="give 12 or 2026-01-31T12:00:00Z",
+        ) from None
+    at = at if at.tzinfo else at.replace(tzinfo=UTC)
+    with _catalog(settings) as catalog:
+        rows = catalog.execute(
+            "select snapshot_id, snapshot_time from ducklake_snapshot order by snapshot_id desc"
+        )
+        for number, time in rows:
+            if datetime.fromisoformat(time) <= at:
+                return int(number)
+    raise LakeError(f"the lake did not exist at {moment}", next_step="ask for a later time")
+
+
+def raw_tables(settings: Settings, snapshot: int) -> set[tuple[str, str]]:
+    """Schema and name of every source table at `snapshot`, from the catalog as above."""
+    with _catalog(settings) as catalog:
+        rows = catalog.execute(
+            "select schema_name, table_name from ducklake_table"
+            " join ducklake_schema using (schema_id)"
+            " where ducklake_table.begin_snapshot <= :at"
+            " and (ducklake_table.end_snapshot is null or ducklake_table.end_snapshot > :at)"
+            " and schema_name like 'raw!_%' escape '!'",
+            {"at": snapshot},
+        ).fetchall()
+    return set(rows)
+
+
+@contextmanager
+def _catalog(settings: Settings) -> Iterator[sqlite3.Connection]:
+    if not settings.lake_catalog.exists():
+        raise LakeError(
+            "there is no lake yet",
+            where=str(settings.lake_catalog),
+            next_step="load something first: `clearwater demo` or `clearwater run`",
+        )
+    with closing(sqlite3.connect(settings.lake_catalog)) as catalog:
+        yield catalog

@@ -1,0 +1,133 @@
+"""What a reader owes the loader.
+
+A reader is a function `read(con, file, source, original_name) -> list[Column]`. It leaves two
+temporary relations on the connection, for this batch alone:
+
+- `incoming`: one row a record that could be split into fields: the columns that it returns, in
+  their types; `_source_row` (bigint, the record's number in the file, from 1, a header not
+  counted); `_failed` (varchar: null, or which columns' values are not of their declared type).
+- `rejected`: one row a record that could not be split: `_source_row`, `reason`, `detail`, `raw`.
+
+And the view `incoming_raw` (`_source_row`, `raw`): any record of `incoming` as JSON text in the
+file's own values. A file that cannot be read at all raises BatchRefusedError. Column names are
+the file's own. Values of formats that carry types keep them; text is typed as `source.columns`
+declares, strictly: nothing is rounded, cut or shifted on the way.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import duckdb
+
+from warehouse.duck import identifier
+from warehouse.errors import BatchRefusedError, ConfigurationError
+from warehouse.sources import Source
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column's name in the file and its DuckDB type."""
+
+    name: str
+    type: str
+
+
+OWN_NAMES = ("_batch_id", "_source_file", "_source_row", "_loaded_at", "_failed", "_rank")
+
+Reader = Callable[[duckdb.DuckDBPyConnection, Path, Source, str], list[Column]]
+
+INTEGERS = {
+    *("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT"),
+    *("UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT", "UHUGEINT"),
+}
+
+
+def forget_incoming(con: duckdb.DuckDBPyConnection) -> None:
+    """Drop what the batch before left, be it tables or views."""
+    rows = con.execute(
+        "select 'view', view_name from duckdb_views() where temporary and not internal"
+        " union all select 'table', table_name from duckdb_tables() where temporary"
+    ).fetchall()
+    for kind, name in rows:
+        con.execute(f"drop {kind} {identifier(name)}")
+
+
+def no_rejected(con: duckdb.DuckDBPyConnection) -> None:
+    """An empty `rejected`, for formats whose records cannot be torn."""
+    con.execute(
+        "create or replace temp table rejected"
+        " (_source_row bigint, reason varchar, detail varchar, raw varchar)"
+    )
+
+
+def declared_types(con: duckdb.DuckDBPyConnection, source: Source) -> dict[str, str]:
+    """The declared columns with DuckDB's own names of their types.
+
+    Raises ConfigurationError for a type that DuckDB does not know.
+    """
+    return {name: _known_type(con, source, name) for name in source.columns}
+
+
+def _known_type(con: duckdb.DuckDBPyConnection, source: Source, name: str) -> str:
+    declared = source.columns[name]
+    try:
+        if not declared.replace("_", "").replace(" ", "")[:1].isalpha() or ";" in declared:
+            raise duckdb.ParserException("not a type")
+        row = con.execute(f"select typeof(cast(null as {declared}))").fetchone()
+    except duckdb.Error:
+        raise ConfigurationError(
+            f"column {name}: there is no type {declared!r}",
+            where=f"sources.yml: {source.name}",
+            next_step="use a DuckDB type such as bigint, double, decimal(18,2), timestamp, varchar",
+        ) from None
+    assert row is not None
+    return str(row[0])
+
+
+def check_names(names: list[str], source: Source, original_name: str) -> None:
+    """Refuse names that the lake cannot hold, and keys or times that are not there."""
+    where = f"{source.name}: {original_name}"
+    seen: set[str] = set()
+    for number, name in enumerate(names, 1):
+        if not name.strip():
+            raise BatchRefusedError(f"column {number} has no name", where=where, next_step="name it")
+        if name.lower() in seen:
+            raise BatchRefusedError(
+                f"the column {name!r} stands twice", where=where, next_step="rename one of them"
+            )
+        if name.lower() in OWN_NAMES:
+            raise BatchRefusedError(
+                f"the column name {name!r} is Clearwater's own", where=where, next_step="rename it"
+            )
+        seen.add(name.lower())
+    needed = [*source.key, *filter(None, (source.event_time, source.known_at))]
+    for name in needed:
+        if name not in names:
+            near = difflib.get_close_matches(name, names, n=1)
+            raise BatchRefusedError(
+                f"the column {name!r} that sources.yml names is not in the file",
+                where=where,
+                next_step=f"did you mean {near[0]!r}?" if near else f"it has: {', '.join(names)}",
+            )
+
+
+def strict_cast(column: str, to: str) -> str:
+    """SQL that types the text `column`, null where that would change or lose the value."""
+    text = identifier(column)
+    if to == "VARCHAR":
+        return text
+    if to in INTEGERS:
+        # DuckDB rounds '1.5' to 2; only an integral value may become an integer.
+        return (
+            f"case when contains({text}, '.') or contains(lower({text}), 'e')"
+            f" then case when try_cast({text} as double) = try_cast({text} as {to})::double"
+            f" then try_cast({text} as {to}) end else try_cast({text} as {to}) end"
+        )
+    if to == "TIMESTAMP":
+        # DuckDB's cast to TIMESTAMP drops an offset; TIMESTAMPTZ in UTC heeds it.
+        return f"try_cast({text} as timestamptz)::timestamp"
+    return f"try_cast({text} as {to})"

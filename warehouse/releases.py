@@ -1,0 +1,179 @@
+"""Releases: published builds, the `current` link, going back and holding.
+
+`release.json` is written and synced inside the build's folder, the folder is renamed into
+`releases/`, then `current` flips in one atomic step. What is true is decided by these folders
+alone.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from warehouse.errors import ReleaseError
+from warehouse.files import link_atomically, sweep, sync_folder, write_atomically
+from warehouse.settings import KEPT_RELEASES, Settings
+
+
+@dataclass(frozen=True)
+class Release:
+    """The content of release.json.
+
+    `project` is a hash of dbt's files as a whole; `code` has a hash for each model, its upstream included; `rules` one for each rule; `gate` the
+    gate's result as JSON; `tables` the rows of each published table; `features`
+    what each feature set declares of itself.
+    """
+
+    id: str
+    created_at: str
+    run_id: str
+    base: str | None
+    lake_snapshot: int
+    verdict: str
+    project: str
+    code: dict[str, str]
+    rules: dict[str, str]
+    rules_hash: str
+    tables: dict[str, int]
+    features: dict[str, dict[str, Any]]
+    gate: dict[str, Any]
+
+
+def new_id(settings: Settings) -> str:
+    """An id that sorts by time, later than every release there is."""
+    now = datetime.now(UTC)
+    newest = max((release.id for release in releases(settings)), default="")
+    text = now.strftime("%Y%m%dT%H%M%S%f")
+    return text if text > newest else f"{newest}1"
+
+
+def releases(settings: Settings) -> list[Release]:
+    """Every release on disk, oldest first."""
+    folders = sorted(settings.releases.glob("*/release.json"))
+    return [_read(file) for file in folders]
+
+
+def _read(file: Path) -> Release:
+    try:
+        return Release(**json.loads(file.read_text(encoding="utf-8")))
+    except (ValueError, TypeError) as error:
+        raise ReleaseError(
+            f"release.json cannot be read: {error}",
+            where=str(file),
+            next_step="remove this release's folder, or restore it from a copy",
+        ) from None
+
+
+def current(settings: Settings) -> Release | None:
+    """The release that `current` points at."""
+    file = settings.current / "release.json"
+    return _read(file) if file.exists() else None
+
+
+def folder(settings: Settings, release_id: str | None = None) -> Path:
+    """The folder of the named release, or of the current one, by its link.
+
+    Raises ReleaseError when there is none.
+    """
+    if release_id is None:
+        if not settings.current.exists():
+            raise ReleaseError(
+                "nothing is published yet",
+                where=str(settings.current),
+                next_step="run `clearwater demo` or `clearwater run` first",
+            )
+        return settings.current
+    path = settings.releases / release_id
+    if not (path / "release.json").exists():
+        known = ", ".join(release.id for release in releases(settings)) or "none yet"
+        raise ReleaseError(f"there is no release {release_id!r}", next_step=f"releases: {known}")
+    return path
+
+
+def publish(settings: Settings, build: Path, release: Release) -> None:
+    """Make the build folder the current release; the last step is one atomic flip."""
+    write_atomically(build / "release.json", json.dumps(asdict(release), indent=1) + "\n")
+    database = settings.database(build)
+    _sync_file(database)
+    database.chmod(0o444)
+    settings.releases.mkdir(parents=True, exist_ok=True)
+    sync_folder(build)
+    os.replace(build, settings.releases / release.id)
+    sync_folder(settings.releases)
+    link_atomically(settings.current, f"releases/{release.id}")
+
+
+def _sync_file(file: Path) -> None:
+    handle = os.open(file, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _held_file(settings: Settings) -> Path:
+    return settings.releases / "held.json"
+
+
+def held_at(settings: Settings) -> str | None:
+    """The release that a rollback holds, or None."""
+    file = _held_file(settings)
+    if not file.exists():
+        return None
+    return str(json.loads(file.read_text(encoding="utf-8"))["release"])
+
+
+def rollback(settings: Settings, release_id: str) -> Release:
+    """Serve an older release and hold: nothing is published until `resume`.
+
+    The hold is written first, so that no run can publish over a half-done rollback.
+    """
+    path = folder(settings, release_id)
+    held = {"release": release_id, "held_at": datetime.now(UTC).isoformat()}
+    write_atomically(_held_file(settings), json.dumps(held) + "\n")
+    link_atomically(settings.current, f"releases/{release_id}")
+    return _read(path / "release.json")
+
+
+def resume(settings: Settings) -> bool:
+    """Let runs publish again; says whether the line was held."""
+    file = _held_file(settings)
+    was_held = file.exists()
+    file.unlink(missing_ok=True)
+    if was_held:
+        sync_folder(settings.releases)
+    return was_held
+
+
+def prune(settings: Settings) -> list[str]:
+    """Remove all but the newest releases; never the current one. Open readers keep theirs."""
+    serving = current(settings)
+    keep = {release.id for release in releases(settings)[-KEPT_RELEASES:]}
+    keep |= {serving.id} if serving else set()
+    removed = [release.id for release in releases(settings) if release.id not in keep]
+    for release_id in removed:
+        doomed = settings.builds / f"removed-{release_id}"
+        settings.builds.mkdir(parents=True, exist_ok=True)
+        os.replace(settings.releases / release_id, doomed)
+        shutil.rmtree(doomed)
+    return removed
+
+
+def sweep_builds(settings: Settings, *, keep_newest: bool) -> None:
+    """Remove what a killed run left: half-made builds, temporary links, spilled data.
+
+    The caller holds the writer lock, so nobody works on any of it. A complete build, the newest,
+    is kept for a stage that takes it up.
+    """
+    complete = sorted(path.parent for path in settings.builds.glob("*/build.json"))
+    kept = complete[-1:] if keep_newest else []
+    for path in [*settings.builds.glob("*"), settings.tmp / "spill"]:
+        if path not in kept:
+            shutil.rmtree(path, ignore_errors=True)
+    for path in (settings.home, settings.releases):
+        sweep(path)

@@ -1,0 +1,233 @@
+"""sources.yml: what comes in, from where, and how it is to be loaded."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+import os
+import re
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, field_validator
+
+from warehouse.errors import ConfigurationError
+from warehouse.settings import Settings
+
+NAME = re.compile(r"[a-z][a-z0-9_]*\.[a-z][a-z0-9_]*")
+VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+SUFFIXES = {".csv": "csv", ".parquet": "parquet"}
+
+
+class Source(BaseModel):
+    """One entry of sources.yml: the dataset `<source>.<dataset>` and its files."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+    _folder: Path = PrivateAttr(default=Path())
+
+    name: str
+    kind: Literal["files"] = "files"
+    path: str
+    format: Literal["csv", "parquet"] | None = None
+    columns: dict[str, str] = Field(default_factory=dict)
+    key: tuple[str, ...] = ()
+    event_time: str | None = None
+    known_at: str | None = None
+    write: Literal["append", "merge"] = "append"
+    schema_policy: Literal["evolve", "freeze"] = Field(default="evolve", alias="schema")
+    tolerance: float = Field(default=0.5, ge=0, le=1)
+
+    @field_validator("name")
+    @classmethod
+    def _name_has_two_parts(cls, name: str) -> str:
+        if not NAME.fullmatch(name):
+            raise ValueError("must be <source>.<dataset> in lower case, such as shop.orders")
+        return name
+
+    @property
+    def schema_name(self) -> str:
+        """The lake schema of this source."""
+        return f"raw_{self.name.split('.')[0]}"
+
+    @property
+    def table_name(self) -> str:
+        """The lake table of this dataset."""
+        return self.name.split(".")[1]
+
+    def files(self) -> list[Path]:
+        """The files that `path` matches now, in the order of their names."""
+        pattern = Path(self.path).expanduser()
+        pattern = pattern if pattern.is_absolute() else self._folder / pattern
+        if not self.is_glob:
+            return [pattern] if pattern.exists() else []
+        relative = str(pattern.relative_to(pattern.anchor))
+        return sorted(file for file in Path(pattern.anchor).glob(relative) if file.is_file())
+
+    @property
+    def is_glob(self) -> bool:
+        """Whether `path` is a pattern rather than one file."""
+        return any(mark in self.path for mark in "*?[")
+
+    def format_of(self, original_name: str) -> str | None:
+        """The declared format, else the one that the suffix tells; None when it tells nothing."""
+        return self.format or SUFFIXES.get(Path(original_name).suffix.lower())
+
+    def fingerprint(self) -> str:
+        """A hash of all that decides how a batch of this source is loaded."""
+        text = json.dumps(self.model_dump(exclude={"path"}), sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+class _File(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    version: Literal[1]
+    sources: list[Source] = Field(min_length=1)
+
+
+def load_sources(file: Path, settings: Settings) -> list[Source]:
+    """The sources that `file` declares, `${NAME}` replaced from the environment.
+
+    Raises ConfigurationError naming the file, the line and the nearest right key.
+    """
+    root = _compose(file)
+    lines: dict[tuple[str | int, ...], int] = {}
+    data = _plain(root, (), lines, settings, file)
+    try:
+        parsed = _File.model_validate(data)
+    except ValidationError as error:
+        raise _explained(error, lines, file) from None
+    _check_unique(parsed.sources, lines, file)
+    for source in parsed.sources:
+        source._folder = file.resolve().parent
+    return parsed.sources
+
+
+def _compose(file: Path) -> yaml.Node:
+    try:
+        node = yaml.compose(file.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
+    except FileNotFoundError:
+        raise ConfigurationError(
+            "there is no such sources file",
+            where=str(file),
+            next_step="name one with --sources, or run `clearwater demo` to make a sample",
+        ) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(
+            f"the sources file cannot be read: {error}",
+            where=str(file),
+            next_step="make it a readable UTF-8 text file",
+        ) from None
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f":{mark.line + 1}" if mark else ""
+        problem = getattr(error, "problem", None) or str(error)
+        raise ConfigurationError(
+            f"not valid YAML: {problem}",
+            where=f"{file}{line}",
+            next_step="mend the line; DESIGN of the file: docs/sources.md",
+        ) from None
+    if node is None:
+        raise ConfigurationError(
+            "the sources file is empty",
+            where=str(file),
+            next_step="declare at least one source under `sources:`",
+        )
+    return node
+
+
+def _plain(
+    node: yaml.Node,
+    place: tuple[str | int, ...],
+    lines: dict[tuple[str | int, ...], int],
+    settings: Settings,
+    file: Path,
+) -> Any:
+    """The node as plain Python values; `lines` learns the line of each place."""
+    lines[place] = node.start_mark.line + 1
+    if isinstance(node, yaml.MappingNode):
+        result = {}
+        for key_node, value_node in node.value:
+            key = str(key_node.value)
+            if key in result:
+                raise ConfigurationError(
+                    f"the key {key!r} stands twice",
+                    where=f"{file}:{key_node.start_mark.line + 1}",
+                    next_step="keep one of them",
+                )
+            result[key] = _plain(value_node, (*place, key), lines, settings, file)
+            lines[(*place, key)] = key_node.start_mark.line + 1
+        return result
+    if isinstance(node, yaml.SequenceNode):
+        return [_plain(v, (*place, i), lines, settings, file) for i, v in enumerate(node.value)]
+    value = yaml.SafeLoader("").construct_object(node)
+    return _expanded(value, f"{file}:{lines[place]}", settings) if isinstance(value, str) else value
+
+
+def _expanded(text: str, where: str, settings: Settings) -> str:
+    def value(match: re.Match[str]) -> str:
+        name = match.group(1)
+        if name == "CLEARWATER_HOME":
+            return str(settings.home)
+        if name not in os.environ:
+            raise ConfigurationError(
+                f"the environment variable {name} is not set",
+                where=where,
+                next_step=f"export {name}=… before the run",
+            )
+        return os.environ[name]
+
+    return VARIABLE.sub(value, text)
+
+
+def _explained(
+    error: ValidationError, lines: dict[tuple[str | int, ...], int], file: Path
+) -> ConfigurationError:
+    """The first problem in the words of the file; a value is never echoed, it may be a secret."""
+    problem = error.errors(include_url=False, include_context=False, include_input=False)[0]
+    place = problem["loc"]
+    line = next((lines[place[:n]] for n in range(len(place), -1, -1) if place[:n] in lines), 1)
+    name = str(place[-1]) if place else "the file"
+    known = [f.alias or n for n, f in Source.model_fields.items()]
+    if len(place) == 1:
+        known = list(_File.model_fields)
+    if problem["type"] == "extra_forbidden":
+        near = difflib.get_close_matches(name, known, n=1)
+        next_step = f"did you mean {near[0]!r}?" if near else f"known keys: {', '.join(known)}"
+        what = f"unknown key {name!r}"
+    elif problem["type"] == "missing":
+        what, next_step = f"the key {name!r} is missing", f"add `{name}:` there"
+    else:
+        message = problem["msg"].removeprefix("Value error, ")
+        what, next_step = f"{name}: {message}", "mend the value; see docs/sources.md"
+    return ConfigurationError(what, where=f"{file}:{line}", next_step=next_step)
+
+
+def _check_unique(
+    sources: list[Source], lines: dict[tuple[str | int, ...], int], file: Path
+) -> None:
+    seen: set[str] = set()
+    for index, source in enumerate(sources):
+        if source.name in seen:
+            raise ConfigurationError(
+                f"the source {source.name!r} is declared twice",
+                where=f"{file}:{lines['sources', index]}",
+                next_step="give one of them another name",
+            )
+        seen.add(source.name)
+
+
+def chosen(sources: list[Source], only: list[str]) -> list[Source]:
+    """The sources whose names are in `only`; all of them when it is empty."""
+    names = [source.name for source in sources]
+    for name in only:
+        if name not in names:
+            near = difflib.get_close_matches(name, names, n=1)
+            raise ConfigurationError(
+                f"there is no source {name!r}",
+                where="--only",
+                next_step=f"did you mean {near[0]!r}?" if near else f"known: {', '.join(names)}",
+            )
+    return [source for source in sources if not only or source.name in only]
