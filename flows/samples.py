@@ -27,11 +27,11 @@ COLUMNS = {
     "TX_DATETIME": "timestamp",
     "CUSTOMER_ID": "bigint",
     "TERMINAL_ID": "bigint",
-    "TX_AMOUNT": "decimal(12,2)",
+    "TX_AMOUNT": "double",
     "TX_TIME_SECONDS": "bigint",
-    "TX_TIME_DAYS": "integer",
-    "TX_FRAUD": "integer",
-    "TX_FRAUD_SCENARIO": "integer",
+    "TX_TIME_DAYS": "bigint",
+    "TX_FRAUD": "bigint",
+    "TX_FRAUD_SCENARIO": "bigint",
 }
 DAY_SECONDS = 86_400
 GRID_SIDE = 100.0
@@ -53,13 +53,14 @@ CONTRADICTED = (10, 20)
 class PlantedRow:
     """A row made wrong on purpose, so that the quarantine has something to show.
 
-    `row` counts the file's data rows from 1; `text` is the value that is wrong.
+    `row` counts the file's data rows from 1; `fault` is the quarantine's word for it; `text` is
+    the value that is wrong.
     """
 
     file: Path
     row: int
     transaction_id: int
-    fault: Literal["unparseable", "key_conflict"]
+    fault: Literal["not_of_type", "key_conflict"]
     column: str
     text: str
 
@@ -273,7 +274,7 @@ def _spoil(file: Path, lines: list[str], at: int, column: str, text: str) -> Pla
     values = lines[at].split(",")
     values[list(COLUMNS).index(column)] = text
     lines[at] = ",".join(values)
-    return PlantedRow(file, at + 1, int(values[0]), "unparseable", column, text)
+    return PlantedRow(file, at + 1, int(values[0]), "not_of_type", column, text)
 
 
 def _contradict(file: Path, lines: list[str], known: str) -> PlantedRow:

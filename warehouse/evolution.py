@@ -7,7 +7,7 @@ import duckdb
 from warehouse.duck import identifier
 from warehouse.errors import BatchRefusedError
 from warehouse.lake import PROVENANCE, table_columns, table_name
-from warehouse.readers.contract import Column
+from warehouse.readers.contract import Column, drop_incoming
 from warehouse.sources import Source
 
 # What DuckLake can widen in place.
@@ -107,8 +107,5 @@ def _fit(
         f" coalesce(_failed, nullif(concat_ws(', ', {', '.join(tests)}), '')) as _failed)"
         " from incoming"
     )
-    kind = "view" if con.execute(
-        "select count(*) from duckdb_views() where view_name = 'incoming' and temporary"
-    ).fetchone() != (0,) else "table"
-    con.execute(f"drop {kind} incoming")
+    drop_incoming(con)
     con.execute("create temp view incoming as from incoming_fitted")

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from warehouse.errors import BatchRefusedError
 from warehouse.lake import LedgerLine, latest_snapshot, ledger, writing
 from warehouse.landing import Landed, arrivals, land
-from warehouse.loading import Counts, load_batch
+from warehouse.loading import Batch, Counts, load_batch, load_times
 from warehouse.settings import Settings
 from warehouse.sources import Source
 
@@ -73,13 +73,15 @@ def load_sources(
     by_name = {source.name: source for source in sources}
     with writing(settings) as con:
         known = ledger(con)
+        times = load_times(con)
         for arrival in arrivals(settings):
             source = by_name.get(arrival.source)
             if source is None or not _is_due(arrival, known, landed):
                 continue
             summary = summaries[source.name]
+            batch = Batch(arrival, source, run_id, next(times), arrival.batch_id in known)
             try:
-                counts = load_batch(con, settings, arrival, source, run_id)
+                counts = load_batch(con, settings, batch)
             except BatchRefusedError as error:
                 refused = Counts(rows_in=error.rows, refused=error.rows)
                 summaries[source.name] = replace(

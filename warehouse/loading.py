@@ -18,7 +18,7 @@ from warehouse.evolution import evolve
 from warehouse.lake import table_name
 from warehouse.landing import Landed, content_path
 from warehouse.readers import reader_for
-from warehouse.readers.contract import Column, forget_incoming
+from warehouse.readers.contract import Column, forget_batch
 from warehouse.settings import Settings
 from warehouse.sources import Source
 
@@ -45,12 +45,13 @@ class Counts:
 
 @dataclass(frozen=True)
 class Batch:
-    """One landed file on its way into the lake."""
+    """One landed file on its way into the lake; `refused_before` if the ledger has its refusal."""
 
     landed: Landed
     source: Source
     run_id: str
     loaded_at: datetime
+    refused_before: bool = False
 
     @property
     def where(self) -> str:
@@ -58,15 +59,25 @@ class Batch:
         return f"{self.source.name}: {self.landed.original_name}"
 
 
-def load_batch(
-    con: duckdb.DuckDBPyConnection, settings: Settings, landed: Landed, source: Source, run_id: str
-) -> Counts:
+def load_times(con: duckdb.DuckDBPyConnection) -> Iterator[datetime]:
+    """The time now (UTC), each later than the one before and than any batch in the ledger.
+
+    So the order of loading stands even when the clock was set back.
+    """
+    row = con.execute("select max(loaded_at) from lake.meta.sources").fetchone()
+    last: datetime = (row and row[0]) or datetime.min
+    while True:
+        now = datetime.now(UTC).replace(tzinfo=None)
+        last = max(now, last + timedelta(microseconds=1))
+        yield last
+
+
+def load_batch(con: duckdb.DuckDBPyConnection, settings: Settings, batch: Batch) -> Counts:
     """Load one landed file in one transaction.
 
     Raises BatchRefusedError, with nothing of the batch in the lake but its line in the ledger.
     """
-    batch = Batch(landed, source, run_id, _now(con))
-    forget_incoming(con)
+    forget_batch(con)
     try:
         with _unreadable_refused(settings, batch):
             counts = _load(con, settings, batch)
@@ -90,14 +101,6 @@ def _unreadable_refused(settings: Settings, batch: Batch) -> Iterator[None]:
             where=batch.where,
             next_step="have it written again; the bytes that came are kept in landing/",
         ) from None
-
-
-def _now(con: duckdb.DuckDBPyConnection) -> datetime:
-    """The time, but always later than any batch before, even when the clock was set back."""
-    row = con.execute("select max(loaded_at) from lake.meta.sources").fetchone()
-    now = datetime.now(UTC).replace(tzinfo=None)
-    last: datetime | None = row[0] if row else None
-    return max(now, last + timedelta(microseconds=1)) if last else now
 
 
 @contextmanager
@@ -325,7 +328,8 @@ def _write_ledger(
 ) -> None:
     """The batch's line, and the source's mark: two overlapping writers conflict on the mark."""
     landed = batch.landed
-    con.execute("delete from lake.meta.batches where batch_id = ?", [landed.batch_id])
+    if batch.refused_before:
+        con.execute("delete from lake.meta.batches where batch_id = ?", [landed.batch_id])
     con.execute(
         "insert into lake.meta.batches values"
         " (?, ?, ?, ?, ?, ?::timestamptz::timestamp, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",

@@ -103,7 +103,8 @@ def check(con: duckdb.DuckDBPyConnection, sql: str, *, on_lake: bool = False) ->
             f"only SELECT is allowed, not {kind}",
             next_step="to change data, change a source or a model and run `clearwater run`",
         )
-    row = con.execute("select json_serialize_sql(?::varchar)", [sql]).fetchone()
+    # A literal, for a parameter would make DuckDB import pandas.
+    row = con.execute(f"select json_serialize_sql({quoted(sql)})").fetchone()
     assert row is not None
     parsed = json.loads(row[0])
     if parsed.get("error"):

@@ -46,14 +46,18 @@ INTEGERS = {
 }
 
 
-def forget_incoming(con: duckdb.DuckDBPyConnection) -> None:
-    """Drop what the batch before left, be it tables or views."""
-    rows = con.execute(
-        "select 'view', view_name from duckdb_views() where temporary and not internal"
-        " union all select 'table', table_name from duckdb_tables() where temporary"
-    ).fetchall()
-    for kind, name in rows:
-        con.execute(f"drop {kind} {identifier(name)}")
+def drop_incoming(con: duckdb.DuckDBPyConnection) -> None:
+    """Drop `incoming`, be it a view or a table."""
+    try:
+        con.execute("drop view if exists incoming")
+    except duckdb.CatalogException:
+        con.execute("drop table incoming")
+
+
+def forget_batch(con: duckdb.DuckDBPyConnection) -> None:
+    """Drop what the batch before left, so that nothing of it is counted with this one."""
+    drop_incoming(con)
+    con.execute("drop table if exists rejected")
 
 
 def no_rejected(con: duckdb.DuckDBPyConnection) -> None:

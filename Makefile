@@ -1,0 +1,41 @@
+# One task runner: `make help` lists the targets.
+.DEFAULT_GOAL := help
+BIN := .venv/bin
+
+.PHONY: help setup demo test lint format bench lock clean
+
+help: ## list the targets
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+
+setup: .venv/.installed ## make .venv from requirements.lock, when it is missing or stale
+
+.venv/.installed: requirements.lock pyproject.toml
+	@sh scripts/setup.sh
+
+demo: setup ## sample payments through every stage: the main job, on embedded defaults
+	@$(BIN)/clearwater demo
+
+test: setup ## the tests; no network, no server installed by hand
+	@$(BIN)/pytest
+
+lint: setup ## style, types, SQL
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/sqlfluff lint --disable-progress-bar models tests/dbt
+
+format: setup ## bring Python and SQL into shape
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+	@$(BIN)/sqlfluff fix --disable-progress-bar models tests/dbt
+
+bench: setup ## the figures of the README, printed and written as JSON
+	@$(BIN)/python -m benchmarks
+
+lock: ## compile requirements.lock again from pyproject.toml (needs uv)
+	uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --quiet \
+	  --generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --no-header \
+	  --output-file requirements.lock
+
+clean: ## remove what make and the tools made; var/ stays
+	rm -rf .venv build target logs *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

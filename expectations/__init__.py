@@ -1,0 +1,1 @@
+"""What must be true of the data: rules, their gate on a build, and the report."""

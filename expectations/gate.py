@@ -1,0 +1,316 @@
+"""The gate: every rule on a build, and one verdict on whether the build may be published."""
+
+from __future__ import annotations
+
+import json
+import time
+from contextlib import closing
+from dataclasses import asdict, dataclass, replace
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Literal
+
+import duckdb
+
+from expectations.offenders import find, relation
+from expectations.rules import BOUNDARIES, Boundary, Check, Rule, Severity
+from warehouse.duck import connect, identifier
+from warehouse.errors import BuildError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from expectations.compilation import Outcome
+    from warehouse.settings import Settings
+
+Status = Literal["pass", "warn", "fail", "error", "carried"]
+Verdict = Literal["pass", "warn", "block", "error"]
+
+_NONE: Mapping[str, Any] = MappingProxyType({})
+# From this share of changed rows on, reading the whole table costs less than setting them apart.
+_MOST_CHANGED = 0.25
+
+
+@dataclass(frozen=True)
+class TableScope:
+    """Which rows of a published table to audit.
+
+    `changed` is the relation in the build that holds the changed keys in its column `key`; None
+    audits the whole table.
+    """
+
+    table: str
+    changed: str | None = None
+    key: str | None = None
+
+
+@dataclass(frozen=True)
+class RuleResult:
+    """What became of one rule.
+
+    `carried` means: nothing it reads has changed since the base release, where it held.
+    """
+
+    rule_id: str
+    table: str
+    boundary: Boundary
+    check: Check | Literal["suite"]
+    severity: Severity
+    status: Status
+    rows_checked: int
+    unexpected_count: int
+    detail: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class GateResult:
+    """The verdict on a build with the results that led to it."""
+
+    verdict: Verdict
+    results: tuple[RuleResult, ...]
+    seconds: float
+
+    def to_json(self) -> str:
+        """This result as a JSON object."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> GateResult:
+        """The result that `to_json` wrote."""
+        content = json.loads(text)
+        results = tuple(RuleResult(**result) for result in content["results"])
+        return cls(content["verdict"], results, content["seconds"])
+
+
+@dataclass(frozen=True)
+class _Batch:
+    """Rows to check together: a whole table, or its changed rows in a temporary one."""
+
+    source: str
+    rows: int
+    key: str | None
+    rules: tuple[Rule, ...] = ()
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What to check of one table, and the results that need no check."""
+
+    settled: tuple[RuleResult, ...]
+    batches: tuple[_Batch, ...] = ()
+
+
+def audit(
+    settings: Settings,
+    database: Path,
+    scopes: Mapping[str, TableScope],
+    rules: Sequence[Rule],
+    carried: Mapping[str, RuleResult] = _NONE,
+    base_rule_hashes: Mapping[str, str] = _NONE,
+) -> GateResult:
+    """The verdict of `rules` on the build in `database`, which is left as it was, and closed.
+
+    `scopes` are by table; a table without one is audited whole. `carried` and `base_rule_hashes`
+    are the base release's results and rule hashes, by rule id: a rule runs on the changed rows
+    alone when it is the same as then and held then, and on the whole table otherwise. Rules for
+    tables that are neither in `scopes` nor in the build are left out.
+
+    Raises BuildError when the build cannot be opened.
+    """
+    from expectations.gx_loading import garbage_collection_paused, load_great_expectations
+
+    started = time.perf_counter()
+    load_great_expectations()
+    with garbage_collection_paused(), closing(_open(settings, database)) as con:
+        results = tuple(_results(con, _Planner(con, scopes, carried, base_rule_hashes), rules))
+    return GateResult(verdict(results), results, time.perf_counter() - started)
+
+
+def verdict(results: Iterable[RuleResult]) -> Verdict:
+    """The worst that the results call for; a gate that checked nothing is an error."""
+    found = {(result.status, result.severity) for result in results}
+    statuses = {status for status, _ in found}
+    if not found or "error" in statuses:
+        return "error"
+    if "fail" in statuses:
+        return "block"
+    return "warn" if ("warn", "warning") in found else "pass"
+
+
+def _open(settings: Settings, database: Path) -> duckdb.DuckDBPyConnection:
+    try:
+        return connect(settings, database, read_only=True)
+    except duckdb.Error as error:
+        raise BuildError(
+            f"the build cannot be opened for its audit: {error}",
+            where=str(database),
+            next_step="run the build again",
+        ) from error
+
+
+class _Planner:
+    """Decides which rows each rule reads."""
+
+    def __init__(
+        self,
+        con: duckdb.DuckDBPyConnection,
+        scopes: Mapping[str, TableScope],
+        base: Mapping[str, RuleResult],
+        base_rule_hashes: Mapping[str, str],
+    ) -> None:
+        self._con = con
+        self._scopes = scopes
+        self._base = base
+        self._base_rule_hashes = base_rule_hashes
+
+    def plans(self, rules: Sequence[Rule]) -> Iterator[_Plan]:
+        """A plan for every table that is in the build or ought to be."""
+        built = _published_tables(self._con)
+        for table in sorted({*built, *self._scopes}):
+            speaking = [rule for rule in rules if rule.table == table]
+            if not speaking:
+                yield _Plan((_no_rules(table),))
+            elif table in built:
+                yield self._plan(self._scopes.get(table, TableScope(table)), speaking)
+            else:
+                detail = f"{table} is not in the build"
+                yield _Plan(tuple(_result(rule, "error", detail=detail) for rule in speaking))
+
+    def _plan(self, scope: TableScope, rules: Sequence[Rule]) -> _Plan:
+        whole = _Batch(relation(scope.table), self._count(relation(scope.table)), scope.key)
+        narrow = tuple(rule for rule in rules if self._may_narrow(rule))
+        changed = self._changed(scope, whole.rows) if narrow else None
+        if changed is None:
+            return _settled(replace(whole, rules=tuple(rules)))
+        wide = replace(whole, rules=tuple(rule for rule in rules if rule not in narrow))
+        if changed.rows:
+            return _settled(replace(changed, rules=narrow), wide)
+        carried = tuple(replace(self._base[rule.id], status="carried") for rule in narrow)
+        return _settled(wide, carried=carried)
+
+    def _may_narrow(self, rule: Rule) -> bool:
+        """Whether the rule's outcome on unchanged rows is known: it held, and is the same."""
+        base = self._base.get(rule.id)
+        return (
+            rule.is_row_level
+            and base is not None
+            and base.status in ("pass", "carried")
+            and self._base_rule_hashes.get(rule.id) == rule.hash
+        )
+
+    def _changed(self, scope: TableScope, rows: int) -> _Batch | None:
+        """The table's changed rows set apart; None when the whole table is to be read."""
+        if scope.changed is None or scope.key is None or not rows:
+            return None
+        changed, key = relation(scope.changed), identifier(scope.key)
+        try:
+            if self._count(changed) > _MOST_CHANGED * rows:
+                return None
+        except duckdb.CatalogException:  # nobody says what changed: everything may have
+            return None
+        source = "temp.main." + identifier(f"changed rows of {scope.table}")
+        self._con.execute(
+            f"create temporary table {source} as select * from {relation(scope.table)}"
+            f" where {key} in (select {key} from {changed})"
+        )
+        return _Batch(source, self._count(source), scope.key)
+
+    def _count(self, source: str) -> int:
+        row = self._con.execute(f"select count(*) from {source}").fetchone()
+        return int(row[0]) if row else 0
+
+
+def _settled(*batches: _Batch, carried: tuple[RuleResult, ...] = ()) -> _Plan:
+    """The plan for `batches`, where a check that would see no rows is settled as an error."""
+    unseen = [
+        rule for batch in batches if not batch.rows for rule in batch.rules if _reads_rows(rule)
+    ]
+    errors = tuple(_result(rule, "error", detail="the check saw no rows") for rule in unseen)
+    remaining = (
+        replace(batch, rules=tuple(rule for rule in batch.rules if rule not in unseen))
+        for batch in batches
+    )
+    return _Plan((*carried, *errors), tuple(batch for batch in remaining if batch.rules))
+
+
+def _results(
+    con: duckdb.DuckDBPyConnection, planner: _Planner, rules: Sequence[Rule]
+) -> Iterator[RuleResult]:
+    from expectations.compilation import validation
+
+    plans = list(planner.plans(rules))
+    sources = [batch.source for plan in plans for batch in plan.batches]
+    with validation(con, sources) as checks:
+        for plan in plans:
+            yield from plan.settled
+            for batch in plan.batches:
+                outcomes = checks.outcomes(batch.source, batch.rules)
+                for rule in batch.rules:
+                    yield _explained(con, rule, outcomes[rule.id], batch)
+
+
+def _explained(
+    con: duckdb.DuckDBPyConnection, rule: Rule, outcome: Outcome, batch: _Batch
+) -> RuleResult:
+    if outcome.error:
+        return _result(rule, "error", batch.rows, detail=outcome.error)
+    if outcome.holds and rule.mostly >= 1:
+        return _result(rule, "pass", batch.rows, detail=f"{batch.rows:,} rows")
+    try:
+        finding = find(con, rule, batch.source, batch.key)
+    except duckdb.Error as error:
+        return _result(rule, "error", batch.rows, detail=str(error))
+    status = "pass" if outcome.holds else _failed(rule)
+    return _result(rule, status, batch.rows, finding.count, finding.detail)
+
+
+def _published_tables(con: duckdb.DuckDBPyConnection) -> set[str]:
+    rows = con.execute(
+        "select schema_name || '.' || table_name from duckdb_tables()"
+        " where not internal and not temporary and list_contains(?, schema_name)",
+        [list(BOUNDARIES)],
+    ).fetchall()
+    return {row[0] for row in rows}
+
+
+def _reads_rows(rule: Rule) -> bool:
+    """Whether finding no rows means that nothing was checked."""
+    return rule.check not in ("row_count", "total", "columns")
+
+
+def _failed(rule: Rule) -> Status:
+    return "fail" if rule.severity == "critical" else "warn"
+
+
+def _result(
+    rule: Rule, status: Status, rows: int = 0, unexpected: int = 0, detail: str = ""
+) -> RuleResult:
+    return RuleResult(
+        rule_id=rule.id,
+        table=rule.table,
+        boundary=rule.boundary,
+        check=rule.check,
+        severity=rule.severity,
+        status=status,
+        rows_checked=rows,
+        unexpected_count=unexpected,
+        detail=detail,
+        reason=rule.reason,
+    )
+
+
+def _no_rules(table: str) -> RuleResult:
+    boundary: Boundary = "features" if table.startswith("features.") else "marts"
+    return RuleResult(
+        rule_id=f"{table} has rules",
+        table=table,
+        boundary=boundary,
+        check="suite",
+        severity="critical",
+        status="error",
+        rows_checked=0,
+        unexpected_count=0,
+        detail=f"no rule speaks of {table}",
+        reason="what nobody checks must not be published",
+    )

@@ -1,0 +1,314 @@
+"""The rules: what must be true of each published table, read from one YAML file a table."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+import re
+from dataclasses import dataclass, field, fields
+from datetime import date
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, cast, get_args
+
+import yaml
+
+from warehouse.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+Boundary = Literal["marts", "features"]
+Check = Literal[
+    "not_null", "unique", "between", "in_set", "expression", "row_count", "total", "columns"
+]
+Severity = Literal["critical", "warning", "info"]
+Bound = int | float | date
+Value = Bound | str
+
+FOLDER = Path(__file__).parent / "rules"
+BOUNDARIES: tuple[Boundary, ...] = get_args(Boundary)
+CHECKS: tuple[Check, ...] = get_args(Check)
+SEVERITIES: tuple[Severity, ...] = get_args(Severity)
+ROW_LEVEL = frozenset({"not_null", "unique", "between", "in_set", "expression"})
+
+_FILE_KEYS = ("table", "owner", "rules")
+_COMMON_KEYS = ("id", "check", "severity", "reason")
+_CHECK_KEYS: Mapping[str, tuple[str, ...]] = {
+    "not_null": ("column", "columns", "mostly"),
+    "unique": ("column", "columns"),
+    "between": ("column", "min", "max", "strict_min", "strict_max", "mostly"),
+    "in_set": ("column", "values", "mostly"),
+    "expression": ("expression", "mostly"),
+    "row_count": ("min", "max", "equals_table"),
+    "total": ("expression", "equals", "equals_table"),
+    "columns": ("columns",),
+}
+_UNHASHED = frozenset({"owner", "reason"})
+_SUBQUERY = re.compile(r"\bselect\b", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One thing that must be true of one published table.
+
+    `column_types` are the exact names and DuckDB types of a `columns` check. `mostly` is the
+    least share of rows that must hold. `equals` is the aggregate over `equals_table`.
+    """
+
+    id: str
+    boundary: Boundary
+    table: str
+    check: Check
+    severity: Severity
+    owner: str
+    reason: str
+    columns: tuple[str, ...] = ()
+    minimum: Bound | None = None
+    maximum: Bound | None = None
+    strict_min: bool = False
+    strict_max: bool = False
+    values: tuple[Value, ...] = ()
+    expression: str = ""
+    equals: str = ""
+    equals_table: str = ""
+    column_types: tuple[tuple[str, str], ...] = ()
+    mostly: float = field(default=1.0)
+
+    @cached_property
+    def hash(self) -> str:
+        """A digest of everything that decides the outcome: owner and reason do not."""
+        parts = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in _UNHASHED}
+        return _digest(parts)
+
+    @property
+    def is_row_level(self) -> bool:
+        """Whether the rule can be decided from the changed rows alone.
+
+        A share of the whole table cannot, nor can an expression that looks at other rows.
+        """
+        looks_elsewhere = bool(_SUBQUERY.search(self.expression))
+        return self.check in ROW_LEVEL and self.mostly >= 1 and not looks_elsewhere
+
+
+def rules_hash(rules: Iterable[Rule]) -> str:
+    """One digest of a whole set of rules, whatever their order."""
+    return _digest(sorted([rule.id, rule.hash] for rule in rules))
+
+
+def load_rules(folder: Path = FOLDER) -> list[Rule]:
+    """Every rule below `folder`, by file name.
+
+    Raises ConfigurationError, naming file and line, when a rule file says something unknown.
+    """
+    rules: list[Rule] = []
+    for file in sorted(folder.glob("*/*.yml")):
+        rules.extend(_read_file(file, folder))
+    _refuse_repeated_ids(rules, folder)
+    return rules
+
+
+def _digest(parts: object) -> str:
+    text = json.dumps(parts, sort_keys=True, default=str, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+class _Entry(dict[str, Any]):
+    """A YAML mapping that knows its own line and the lines of its keys."""
+
+    line: int
+    lines: dict[str, int]
+
+
+class _Loader(yaml.SafeLoader):
+    pass
+
+
+def _entry(loader: _Loader, node: yaml.MappingNode) -> _Entry:
+    content = loader.construct_mapping(node, deep=True)
+    entry = _Entry({str(key): value for key, value in content.items()})
+    entry.line = node.start_mark.line + 1
+    entry.lines = {str(key.value): key.start_mark.line + 1 for key, _ in node.value}
+    return entry
+
+
+_Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _entry)
+
+
+class _File:
+    """A rule file being read: says where when something is wrong."""
+
+    def __init__(self, path: Path, folder: Path) -> None:
+        self.path = path
+        self.name = path.relative_to(folder.parent).as_posix()
+
+    def error(self, line: int, what: str, next_step: str) -> ConfigurationError:
+        return ConfigurationError(what, where=f"{self.name}, line {line}", next_step=next_step)
+
+    def unknown(
+        self, line: int, kind: str, name: object, known: Sequence[str]
+    ) -> ConfigurationError:
+        near = difflib.get_close_matches(str(name), known, n=1, cutoff=0.0)[0]
+        return self.error(
+            line,
+            f"unknown {kind} {name!r}; the nearest is {near!r}",
+            f"use one of: {', '.join(known)}",
+        )
+
+    def known_keys(self, entry: _Entry, known: Sequence[str]) -> None:
+        for key in entry:
+            if key not in known:
+                raise self.unknown(entry.lines[key], "key", key, known)
+
+    def text(self, entry: _Entry, key: str) -> str:
+        value = entry.get(key)
+        if not isinstance(value, str) or not value.strip():
+            line = entry.lines.get(key, entry.line)
+            raise self.error(line, f"{key!r} is missing or not text", f"add `{key}: …`")
+        return " ".join(value.split())
+
+    def one_of(self, entry: _Entry, key: str, known: Sequence[str]) -> str:
+        value = self.text(entry, key)
+        if value not in known:
+            raise self.unknown(entry.lines[key], key, value, known)
+        return value
+
+
+def _read_file(path: Path, folder: Path) -> list[Rule]:
+    file = _File(path, folder)
+    entry = _parse(file)
+    file.known_keys(entry, _FILE_KEYS)
+    table = file.text(entry, "table")
+    schema = table.split(".")[0]
+    if table.count(".") != 1 or schema not in BOUNDARIES:
+        raise file.error(
+            entry.lines["table"],
+            f"{table!r} is not a published table",
+            f"name it with its schema, one of: {', '.join(BOUNDARIES)}",
+        )
+    owner = file.text(entry, "owner")
+    return [_read_rule(file, rule, table, owner) for rule in _rule_entries(file, entry)]
+
+
+def _parse(file: _File) -> _Entry:
+    try:
+        text = file.path.read_text(encoding="utf-8")
+        content = yaml.load(text, Loader=_Loader)  # noqa: S506 (a SafeLoader)
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        raise file.error(line, f"not YAML: {error.problem}", "mend the syntax") from error
+    if not isinstance(content, _Entry):
+        raise file.error(1, "not a rule file", f"give it the keys: {', '.join(_FILE_KEYS)}")
+    return content
+
+
+def _rule_entries(file: _File, entry: _Entry) -> list[_Entry]:
+    rules = entry.get("rules")
+    line = entry.lines.get("rules", entry.line)
+    if not isinstance(rules, list) or not rules:
+        raise file.error(line, "'rules' is missing or empty", "list at least one rule")
+    for rule in rules:
+        if not isinstance(rule, _Entry):
+            raise file.error(line, f"{rule!r} is not a rule", "give each rule an id and a check")
+    return cast("list[_Entry]", rules)
+
+
+def _read_rule(file: _File, entry: _Entry, table: str, owner: str) -> Rule:
+    check = cast("Check", file.one_of(entry, "check", CHECKS))
+    file.known_keys(entry, (*_COMMON_KEYS, *_CHECK_KEYS[check]))
+    rule = Rule(
+        id=file.text(entry, "id"),
+        boundary=cast("Boundary", table.split(".")[0]),
+        table=table,
+        check=check,
+        severity=cast("Severity", file.one_of(entry, "severity", SEVERITIES)),
+        owner=owner,
+        reason=file.text(entry, "reason"),
+        columns=_columns(file, entry, check),
+        minimum=_bound(file, entry, "min", check),
+        maximum=_bound(file, entry, "max", check),
+        strict_min=_flag(file, entry, "strict_min"),
+        strict_max=_flag(file, entry, "strict_max"),
+        values=tuple(_listed(file, entry, "values")) if check == "in_set" else (),
+        expression=file.text(entry, "expression") if check in ("expression", "total") else "",
+        equals=file.text(entry, "equals") if check == "total" else "",
+        equals_table=_other_table(file, entry, check),
+        column_types=_column_types(file, entry) if check == "columns" else (),
+        mostly=_mostly(file, entry),
+    )
+    _refuse_boundless(file, entry, rule)
+    return rule
+
+
+def _columns(file: _File, entry: _Entry, check: Check) -> tuple[str, ...]:
+    if "column" not in _CHECK_KEYS[check]:
+        return ()
+    if "columns" in entry:
+        return tuple(str(name) for name in _listed(file, entry, "columns"))
+    return (file.text(entry, "column"),)
+
+
+def _listed(file: _File, entry: _Entry, key: str) -> list[Any]:
+    value = entry.get(key)
+    if not isinstance(value, list) or not value:
+        line = entry.lines.get(key, entry.line)
+        raise file.error(line, f"{key!r} is missing or not a list", f"write `{key}: [a, b]`")
+    return value
+
+
+def _flag(file: _File, entry: _Entry, key: str) -> bool:
+    value = entry.get(key, False)
+    if not isinstance(value, bool):
+        raise file.error(entry.lines[key], f"{key!r} is {value!r}", "write true or false")
+    return value
+
+
+def _mostly(file: _File, entry: _Entry) -> float:
+    value = entry.get("mostly", 1.0)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= 1:
+        line = entry.lines["mostly"]
+        raise file.error(line, f"'mostly' is {value!r}", "write a share above 0, at most 1")
+    return float(value)
+
+
+def _other_table(file: _File, entry: _Entry, check: Check) -> str:
+    if check == "total" or "equals_table" in entry:
+        return file.text(entry, "equals_table")
+    return ""
+
+
+def _column_types(file: _File, entry: _Entry) -> tuple[tuple[str, str], ...]:
+    types = entry.get("columns")
+    if not isinstance(types, _Entry) or not types:
+        line = entry.lines.get("columns", entry.line)
+        raise file.error(line, "'columns' is not a mapping", "write `columns: {name: type}`")
+    return tuple((str(name), str(kind).upper()) for name, kind in types.items())
+
+
+def _bound(file: _File, entry: _Entry, key: str, check: Check) -> Bound | None:
+    value = entry.get(key)
+    kinds: tuple[type, ...] = (int,) if check == "row_count" else (int, float, date)
+    if value is None or (isinstance(value, kinds) and not isinstance(value, bool)):
+        return cast("Bound | None", value)
+    step = "write a whole number" if check == "row_count" else "write a number, date or time"
+    raise file.error(entry.lines[key], f"{key!r} is {value!r}", step)
+
+
+def _refuse_boundless(file: _File, entry: _Entry, rule: Rule) -> None:
+    if rule.check not in ("between", "row_count") or rule.equals_table:
+        return
+    if rule.minimum is None and rule.maximum is None:
+        raise file.error(entry.line, f"{rule.id!r} has no bound", "give it `min`, `max` or both")
+
+
+def _refuse_repeated_ids(rules: Sequence[Rule], folder: Path) -> None:
+    seen: dict[str, str] = {}
+    for rule in rules:
+        if rule.id in seen:
+            raise ConfigurationError(
+                f"two rules are called {rule.id!r}, on {seen[rule.id]} and {rule.table}",
+                where=folder.name,
+                next_step="give each rule an id of its own",
+            )
+        seen[rule.id] = rule.table

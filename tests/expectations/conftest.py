@@ -1,0 +1,30 @@
+"""Small builds to audit, and settings below a temporary folder."""
+
+from __future__ import annotations
+
+import duckdb
+import pytest
+
+from warehouse.settings import Settings
+
+
+@pytest.fixture
+def settings(tmp_path):
+    return Settings(home=tmp_path / "home", threads=1, memory_limit="500MiB")
+
+
+@pytest.fixture
+def build(tmp_path):
+    """Writes a build file from SQL statements; returns its path."""
+
+    def write(*statements: str):
+        path = tmp_path / "warehouse.duckdb"
+        with duckdb.connect(str(path)) as con:
+            con.execute("create schema if not exists marts")
+            con.execute("create schema if not exists features")
+            con.execute("create schema if not exists intermediate")
+            for statement in statements:
+                con.execute(statement)
+        return path
+
+    return write

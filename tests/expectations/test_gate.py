@@ -1,0 +1,436 @@
+"""The gate: each check passes, fails and errs as it should; scopes, verdicts, a clean exit."""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from dataclasses import replace
+from datetime import date, datetime
+
+import duckdb
+import pytest
+
+from expectations.gate import GateResult, RuleResult, TableScope, audit, verdict
+from expectations.rules import Rule, load_rules
+from warehouse.errors import BuildError
+
+TABLE = "marts.payments"
+
+
+def rule(check, *, rule_id="r", table=TABLE, severity="critical", **parts):
+    return Rule(
+        id=rule_id,
+        boundary=table.split(".")[0],
+        table=table,
+        check=check,
+        severity=severity,
+        owner="me",
+        reason="because",
+        **parts,
+    )
+
+
+NOT_NULL = rule("not_null", columns=("id",))
+NOT_NULL_SEVERAL = rule("not_null", columns=("id", "amount"))
+UNIQUE = rule("unique", columns=("id",))
+UNIQUE_PAIR = rule("unique", columns=("id", "paid_on"))
+BETWEEN = rule("between", columns=("amount",), minimum=0, maximum=10)
+STRICT = rule("between", columns=("amount",), minimum=0, strict_min=True)
+SINCE = rule("between", columns=("paid_at",), minimum=datetime(2018, 4, 1))
+SINCE_DAY = rule("between", columns=("paid_on",), minimum=date(2018, 4, 1))
+IN_SET = rule("in_set", columns=("kind",), values=("a", "it's"))
+EXPRESSION = rule("expression", expression="amount::double >= 0 and kind not like '50%:?'")
+MOSTLY = rule("between", columns=("amount",), minimum=0, mostly=0.5)
+ROW_COUNT = rule("row_count", minimum=1, maximum=2)
+SAME_COUNT = rule("row_count", equals_table="marts.other")
+TOTAL = rule("total", expression="sum(amount)", equals="sum(n)", equals_table="marts.other")
+COLUMNS = rule(
+    "columns",
+    column_types=tuple(
+        {
+            "id": "BIGINT",
+            "amount": "INTEGER",
+            "kind": "VARCHAR",
+            "paid_at": "TIMESTAMP",
+            "paid_on": "DATE",
+        }.items()
+    ),
+)
+
+GOOD = "(1::bigint, 4, 'a', timestamp '2018-04-01', date '2018-04-01')"
+ALSO_GOOD = "(2::bigint, 5, 'it''s', timestamp '2018-05-01', date '2018-05-01')"
+
+
+def table(*rows):
+    return (
+        f"create or replace table {TABLE} as"
+        f" select * from (values {', '.join(rows)}) as t(id, amount, kind, paid_at, paid_on)"
+    )
+
+
+OTHER = "create table marts.other as select * from (values (4), (5)) as t(n)"
+OTHER_RULE = rule("row_count", rule_id="other", table="marts.other", minimum=1)
+
+
+def only(result: GateResult, rule_id="r") -> RuleResult:
+    (found,) = [found for found in result.results if found.rule_id == rule_id]
+    return found
+
+
+@pytest.mark.parametrize(
+    "checked",
+    [
+        NOT_NULL,
+        NOT_NULL_SEVERAL,
+        UNIQUE,
+        UNIQUE_PAIR,
+        BETWEEN,
+        STRICT,
+        SINCE,
+        SINCE_DAY,
+        IN_SET,
+        EXPRESSION,
+        MOSTLY,
+        ROW_COUNT,
+        SAME_COUNT,
+        TOTAL,
+        COLUMNS,
+    ],
+)
+def test_a_check_passes(settings, build, checked):
+    result = audit(settings, build(table(GOOD, ALSO_GOOD), OTHER), {}, [checked, OTHER_RULE])
+    assert result.verdict == "pass", only(result).detail
+    assert only(result).status == "pass"
+    assert only(result).rows_checked == 2
+    assert only(result).unexpected_count == 0
+
+
+@pytest.mark.parametrize(
+    ("checked", "row", "detail"),
+    [
+        (NOT_NULL, "(null, 3, 'a', now()::timestamp, today())", "1 rows break it, e.g. id=None"),
+        (
+            NOT_NULL_SEVERAL,
+            "(7, null, 'a', now()::timestamp, today())",
+            "1 rows break it, e.g. id=7, amount=None",
+        ),
+        (
+            UNIQUE,
+            "(1, 3, 'a', now()::timestamp, today())",
+            "1 rows repeat a key, e.g. id=1, rows=2",
+        ),
+        (
+            UNIQUE_PAIR,
+            "(1, 3, 'a', now()::timestamp, date '2018-04-01')",
+            "1 rows repeat a key, e.g. id=1, paid_on=2018-04-01, rows=2",
+        ),
+        (
+            BETWEEN,
+            "(7, 11, 'a', now()::timestamp, today())",
+            "1 rows break it, e.g. id=7, amount=11",
+        ),
+        (STRICT, "(7, 0, 'a', now()::timestamp, today())", "1 rows break it, e.g. id=7, amount=0"),
+        (
+            SINCE,
+            "(7, 1, 'a', timestamp '2018-03-31 23:59:59', today())",
+            "1 rows break it, e.g. id=7, paid_at=2018-03-31 23:59:59",
+        ),
+        (
+            SINCE_DAY,
+            "(7, 1, 'a', now()::timestamp, date '2018-03-31')",
+            "1 rows break it, e.g. id=7, paid_on=2018-03-31",
+        ),
+        (IN_SET, "(7, 1, 'b', now()::timestamp, today())", "1 rows break it, e.g. id=7, kind=b"),
+        (
+            EXPRESSION,
+            "(7, -1, 'a', now()::timestamp, today())",
+            "1 rows break it, e.g. id=7, amount=-1, kind=a",
+        ),
+        (
+            EXPRESSION,
+            "(7, null, 'a', now()::timestamp, today())",
+            "1 rows break it, e.g. id=7, amount=None, kind=a",
+        ),
+        (ROW_COUNT, ALSO_GOOD, "3 rows, expected at least 1 and at most 2"),
+        (SAME_COUNT, ALSO_GOOD, "rows: 3, but 2 in marts.other"),
+        (TOTAL, ALSO_GOOD, "sum(amount): 14, but 9 in marts.other"),
+    ],
+)
+def test_a_check_fails_and_tells_what_it_saw(settings, build, checked, row, detail):
+    path = build(table(GOOD, ALSO_GOOD, row), OTHER)
+    result = audit(settings, path, {TABLE: TableScope(TABLE)}, [checked, OTHER_RULE])
+    assert result.verdict == "block"
+    assert (only(result).status, only(result).unexpected_count) == ("fail", 1)
+    assert only(result).detail == detail
+
+
+def test_columns_differ(settings, build):
+    path = build(
+        f"create table {TABLE} as select 1 as id, 2 as amount, 'a' as kind, today() as paid_on, 5 as x"
+    )
+    result = only(audit(settings, path, {}, [COLUMNS]))
+    assert result.detail == "paid_at is missing; x is not expected; id is INTEGER, not BIGINT"
+    assert (result.status, result.unexpected_count) == ("fail", 3)
+
+
+def test_unknown_values_pass_between_and_in_set(settings, build):
+    rows = (GOOD, "(2, null, null, null, null)")
+    for checked in (BETWEEN, IN_SET):
+        assert only(audit(settings, build(table(*rows)), {}, [checked])).status == "pass"
+
+
+def test_mostly_allows_a_share(settings, build):
+    bad = "(7, -1, 'a', now()::timestamp, today())"
+    held = only(audit(settings, build(table(GOOD, bad)), {}, [MOSTLY]))
+    assert (held.status, held.unexpected_count) == ("pass", 1)
+    broken = only(audit(settings, build(table(GOOD, bad, bad)), {}, [MOSTLY]))
+    assert (broken.status, broken.unexpected_count) == ("fail", 2)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        "range(-3, 3)",
+        "unnest([-128, 127]::tinyint[])",
+        "unnest([0, 65535]::usmallint[])",
+        "unnest([-9223372036854775808, 9223372036854775807]::bigint[])",
+        "unnest([9223372036854775806, 9223372036854775807]::bigint[])",
+        "unnest([-9223372036854775808, -9223372036854775807]::bigint[])",
+        "unnest([1, 2]::hugeint[])",
+        "unnest([1.5, 2.5]::decimal(9, 1)[])",
+        "unnest(['a', 'b'])",
+        "unnest([true, false])",
+        "unnest([null, null, 1]::integer[])",
+    ],
+)
+def test_uniqueness_of_every_type(settings, build, values):
+    unique = f"create or replace table {TABLE} as select {values} as id"
+    assert only(audit(settings, build(unique), {}, [UNIQUE])).status == "pass"
+    repeated = f"insert into {TABLE} select id from {TABLE} where id is not null limit 1"
+    result = only(audit(settings, build(repeated), {}, [UNIQUE]))
+    assert (result.status, result.unexpected_count) == ("fail", 1)
+
+
+def test_keys_all_unknown_are_unique(settings, build):
+    path = build(f"create table {TABLE} as select null::bigint as id from range(3)")
+    assert only(audit(settings, path, {}, [UNIQUE])).status == "pass"
+
+
+def test_an_error_is_an_error_for_the_broken_rule_alone(settings, build):
+    broken = rule("expression", rule_id="broken", expression="amuont > 0", severity="info")
+    failing = rule("between", rule_id="failing", columns=("amount",), maximum=4)
+    result = audit(settings, build(table(GOOD, ALSO_GOOD)), {}, [NOT_NULL, broken, failing])
+    assert result.verdict == "error"
+    assert only(result).status == "pass"
+    assert only(result, "failing").status == "fail"
+    assert only(result, "broken").status == "error"
+    assert only(result, "broken").detail.startswith(
+        'Binder Error: Referenced column "amuont" not found'
+    )
+
+
+@pytest.mark.parametrize(
+    "checked",
+    [
+        rule("not_null", columns=("nowhere",)),
+        rule("unique", columns=("nowhere",)),
+        rule("between", columns=("nowhere",), minimum=0),
+        rule("between", columns=("kind",), minimum=0),
+        rule("in_set", columns=("nowhere",), values=(1,)),
+        rule("expression", expression="sum(amount) > 0"),
+        rule("expression", expression="amount >"),
+        rule("row_count", equals_table="marts.nowhere"),
+        rule("total", expression="sum(amount", equals="1", equals_table="marts.payments"),
+    ],
+)
+def test_a_check_that_cannot_run_is_an_error(settings, build, checked):
+    result = audit(settings, build(table(GOOD)), {}, [checked])
+    assert (result.verdict, only(result).status) == ("error", "error")
+    assert only(result).detail
+
+
+def test_nothing_to_check_is_an_error(settings, build):
+    assert audit(settings, build(), {}, []).verdict == "error"
+
+
+def test_a_published_table_without_rules_is_an_error(settings, build):
+    result = audit(settings, build(table(GOOD), OTHER), {}, [NOT_NULL])
+    assert result.verdict == "error"
+    assert only(result, "marts.other has rules").detail == "no rule speaks of marts.other"
+
+
+def test_a_table_that_should_be_there_but_is_not_is_an_error(settings, build):
+    result = audit(settings, build(OTHER), {TABLE: TableScope(TABLE)}, [NOT_NULL, OTHER_RULE])
+    assert result.verdict == "error"
+    assert only(result).detail == "marts.payments is not in the build"
+
+
+def test_rules_for_a_table_that_nobody_builds_are_left_out(settings, build):
+    result = audit(settings, build(OTHER), {}, [NOT_NULL, OTHER_RULE])
+    assert result.verdict == "pass"
+    assert [found.rule_id for found in result.results] == ["other"]
+
+
+def test_a_check_that_saw_no_rows_is_an_error(settings, build):
+    path = build(table(GOOD), f"delete from {TABLE}")
+    for checked in (NOT_NULL, UNIQUE, BETWEEN, IN_SET, EXPRESSION):
+        result = audit(settings, path, {}, [checked])
+        assert (result.verdict, only(result).detail) == ("error", "the check saw no rows")
+    assert audit(settings, path, {}, [ROW_COUNT]).verdict == "block"
+
+
+def test_verdicts(settings, build):
+    path = build(table(GOOD, "(7, -1, 'a', now()::timestamp, today())"))
+    warning, info = replace(BETWEEN, severity="warning"), replace(BETWEEN, severity="info")
+    assert audit(settings, path, {}, [BETWEEN]).verdict == "block"
+    assert audit(settings, path, {}, [warning]).verdict == "warn"
+    assert audit(settings, path, {}, [info]).verdict == "pass"
+    assert verdict([]) == "error"
+
+
+CHANGES = "create table intermediate.changes as select unnest([90, 91, 500, null])::bigint as id"
+SCOPES = {TABLE: TableScope(TABLE, "intermediate.changes", "id")}
+
+
+def numbered(rows=100):
+    return (
+        f"create table {TABLE} as select i as id, 5 as amount, 'a' as kind,"
+        f" timestamp '2018-04-01' as paid_at, date '2018-04-01' as paid_on from range({rows}) as t(i)"
+    )
+
+
+def base_of(settings, path, rules):
+    base = audit(settings, path, {}, rules)
+    return (
+        {result.rule_id: result for result in base.results},
+        {checked.id: checked.hash for checked in rules},
+    )
+
+
+def test_only_changed_rows_are_read(settings, build):
+    path = build(numbered(), CHANGES)
+    carried, hashes = base_of(settings, path, [BETWEEN])
+    build(f"update {TABLE} set amount = -1 where id in (3, 90)")
+    narrow = only(audit(settings, path, SCOPES, [BETWEEN], carried, hashes))
+    assert (narrow.rows_checked, narrow.unexpected_count, narrow.status) == (2, 1, "fail")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        f"update {TABLE} set amount = -1 where id = 90",
+        f"update {TABLE} set kind = 'z' where id = 91",
+        f"insert into {TABLE} select * from {TABLE} where id = 90",
+        f"update {TABLE} set amount = null where id = 91",
+        f"update {TABLE} set amount = 6 where id = 91",
+        f"delete from {TABLE} where id in (90, 91)",
+        f"insert into {TABLE} select 500, 5, 'a', null, null",
+    ],
+)
+def test_changed_rows_alone_decide_as_the_whole_table_does(settings, build, change):
+    rules = [
+        replace(checked, id=f"rule_{number}")
+        for number, checked in enumerate(
+            [NOT_NULL_SEVERAL, UNIQUE, UNIQUE_PAIR, BETWEEN, IN_SET, EXPRESSION]
+        )
+    ]
+    path = build(numbered(), CHANGES)
+    carried, hashes = base_of(settings, path, rules)
+    build(change)
+    narrow = audit(settings, path, SCOPES, rules, carried, hashes)
+    whole = audit(settings, path, {}, rules)
+    assert narrow.verdict == whole.verdict
+    assert {(found.rule_id, found.unexpected_count) for found in narrow.results} == {
+        (found.rule_id, found.unexpected_count) for found in whole.results
+    }
+
+
+def test_unchanged_tables_carry_the_bases_result(settings, build):
+    path = build(numbered(), "create table intermediate.changes (id bigint)")
+    carried, hashes = base_of(settings, path, [BETWEEN, replace(ROW_COUNT, id="n", maximum=None)])
+    rules = [BETWEEN, replace(ROW_COUNT, id="n", maximum=None)]
+    result = audit(settings, path, SCOPES, rules, carried, hashes)
+    assert result.verdict == "pass"
+    assert only(result) == replace(carried["r"], status="carried")
+    assert only(result, "n").status == "pass"
+    again = audit(settings, path, SCOPES, rules, {"r": only(result)}, hashes)
+    assert only(again).status == "carried"
+
+
+def test_the_whole_table_is_read_when_the_base_cannot_vouch_for_the_rest(settings, build):
+    path = build(numbered(), CHANGES)
+    carried, hashes = base_of(settings, path, [BETWEEN])
+    failed = {"r": replace(carried["r"], status="warn")}
+    subquery = rule("expression", expression=f"id in (select id from {TABLE})")
+    for checked, base, base_hashes in (
+        (replace(BETWEEN, maximum=9), carried, hashes),
+        (BETWEEN, {}, hashes),
+        (BETWEEN, failed, hashes),
+        (MOSTLY, carried, {"r": MOSTLY.hash}),
+        (subquery, carried, {"r": subquery.hash}),
+    ):
+        result = audit(settings, path, SCOPES, [checked], base, base_hashes)
+        assert only(result).rows_checked == 100
+    for scope in (
+        TableScope(TABLE),
+        TableScope(TABLE, "intermediate.nowhere", "id"),
+    ):
+        result = audit(settings, path, {TABLE: scope}, [BETWEEN], carried, hashes)
+        assert only(result).rows_checked == 100
+
+
+def test_the_whole_table_is_read_when_much_changed(settings, build):
+    path = build(numbered(), f"create table intermediate.changes as select id from {TABLE}")
+    carried, hashes = base_of(settings, path, [BETWEEN])
+    assert only(audit(settings, path, SCOPES, [BETWEEN], carried, hashes)).rows_checked == 100
+
+
+def test_an_emptied_table_is_not_carried(settings, build):
+    path = build(numbered(), "create table intermediate.changes as select 1::bigint as id")
+    carried, hashes = base_of(settings, path, [BETWEEN])
+    build(f"delete from {TABLE}")
+    assert audit(settings, path, SCOPES, [BETWEEN], carried, hashes).verdict == "error"
+
+
+def test_the_build_is_left_as_it_was_and_unlocked(settings, build):
+    path = build(numbered(), CHANGES)
+    carried, hashes = base_of(settings, path, [BETWEEN])
+    before = hashlib.sha256(path.read_bytes()).hexdigest()
+    broken = rule("expression", rule_id="broken", expression="nowhere")
+    audit(settings, path, SCOPES, [BETWEEN, broken], carried, hashes)
+    assert hashlib.sha256(path.read_bytes()).hexdigest() == before
+    assert sorted(file.name for file in path.parent.iterdir() if file.is_file()) == [path.name]
+    with duckdb.connect(str(path)) as con:  # fails while the gate's read-only one is open
+        con.execute("create table written (i integer)")
+
+
+def test_a_build_that_cannot_be_opened_says_so(settings, tmp_path):
+    with pytest.raises(BuildError, match="the build cannot be opened for its audit"):
+        audit(settings, tmp_path / "nothing.duckdb", {}, [NOT_NULL])
+
+
+def test_a_result_survives_json(settings, build):
+    result = audit(settings, build(table(GOOD)), {}, [NOT_NULL, replace(BETWEEN, id="b")])
+    assert GateResult.from_json(result.to_json()) == result
+
+
+def test_the_seldom_used_modules_stay_unloaded(settings, build):
+    audit(settings, build(table(GOOD)), {}, [NOT_NULL])
+    assert "scipy.stats._stats_py" not in sys.modules
+    assert "altair.vegalite" not in sys.modules
+
+
+def test_the_projects_rules_are_well_formed():
+    tables = {checked.table for checked in load_rules()}
+    assert {"marts.fct_transactions", "features.feat_transactions__behaviour"} <= tables
+
+
+def test_column_names_that_sql_reserves(settings, build):
+    path = build(f'create table {TABLE} as select 1 as "order", 2 as "at", 3 as "Mixed Case"')
+    rules = [
+        replace(checked, id=f"{checked.check} {column}", columns=(column,))
+        for column in ("order", "at", "Mixed Case")
+        for checked in (NOT_NULL, UNIQUE, BETWEEN, replace(IN_SET, values=(1, 2, 3)))
+    ]
+    result = audit(settings, path, {}, rules)
+    assert {found.rule_id: found.detail for found in result.results if found.status != "pass"} == {}

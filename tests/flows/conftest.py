@@ -1,0 +1,111 @@
+"""What the tests of the server share: one server for all of them, started once."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from flows import server
+from warehouse.settings import Settings, load_settings
+
+CRON = "0 0 1 1 *"
+# Stands for `flows.pipeline` in processes of their own, which import it before any of ours.
+# `FAILURE` in the environment makes the first try of the second stage fail.
+STAND_IN = """
+import os, sys, types
+from dataclasses import dataclass, field
+from pathlib import Path
+
+
+@dataclass
+class Options:
+    sources: Path
+    only: tuple = ()
+    full_refresh: bool = False
+    wait: bool = False
+
+
+@dataclass
+class Run:
+    home: Path
+    options: Options
+    tried: list = field(default_factory=list)
+    failure: Exception | None = None
+    problems: tuple = ()
+
+    @property
+    def exit_code(self):
+        return 1 if self.failure else 0
+
+    @property
+    def status(self):
+        return "failed" if self.failure else "done"
+
+
+def land(run):
+    run.tried.append("land")
+    (run.home / "landed").write_text(str(run.options.sources))
+
+
+def audit(run):
+    import warehouse.errors
+
+    run.tried.append("audit")
+    if run.tried.count("audit") == 1:
+        if failure := eval(os.environ.get("FAILURE", "None"), vars(warehouse.errors)):
+            raise failure
+
+
+def execute(settings, options, call):
+    from warehouse.errors import ClearwaterError
+
+    run = Run(settings.home, options)
+    try:
+        for stage in (land, audit):
+            call(stage.__name__, stage, run)
+    except ClearwaterError as error:
+        run.failure = error
+    return run
+
+
+module = types.ModuleType("flows.pipeline")
+module.Options, module.execute = Options, execute
+sys.modules["flows.pipeline"] = module
+"""
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "slow: starts a Prefect server")
+
+
+@dataclass(frozen=True)
+class Served:
+    """A running server with its home and its sources file; the stand-in lies in `folder`."""
+
+    folder: Path
+    settings: Settings
+    sources: Path
+    info: server.ServerInfo
+
+
+@pytest.fixture(scope="session")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    folder = tmp_path_factory.mktemp("served")
+    (folder / "sitecustomize.py").write_text(STAND_IN)
+    sources = folder / "sources.yml"
+    sources.write_text("version: 1\n")
+    settings = load_settings(folder / "home")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(folder), prepend=os.pathsep)
+        # A free port at once: the usual one may be the user's own, or another worker's.
+        patch.setattr(server, "USUAL_PORT", 0)
+        info = server.up(settings, sources, CRON)
+    yield Served(folder, settings, sources, info)
+    server.down(settings)
+    assert info.scheduler
+    assert not info.server.alive
+    assert not info.scheduler.alive

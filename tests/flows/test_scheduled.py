@@ -1,0 +1,181 @@
+"""The pipeline as a Prefect flow, on a real server."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import subprocess
+import sys
+import time
+import urllib.request
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from warehouse.errors import GateBlockedError
+
+if TYPE_CHECKING:
+    from tests.flows.conftest import Served
+
+STAGES = ("land", "load", "build", "audit", "publish", "features", "report")
+# In a process of its own: Prefect keeps the settings that it was first imported with.
+ATTENDED = """
+import json, sys
+from pathlib import Path
+from flows import server
+from flows.pipeline import Options
+from warehouse.settings import load_settings
+
+settings = load_settings(sys.argv[1])
+run = server.run_through_server(settings, server.running(settings), Options(Path("sources.yml")))
+print(json.dumps({"status": run.status, "tried": run.tried}))
+"""
+
+
+REAL = """
+import json, sys
+from flows import server
+from flows.pipeline import Options
+from flows.samples import write_samples, write_sources_file
+from warehouse.settings import load_settings
+
+settings = load_settings(sys.argv[1])
+write_samples(settings.samples, days=3, customers=200, terminals=1000)
+options = Options(write_sources_file(settings.samples))
+run = server.run_through_server(settings, server.running(settings), options)
+print(json.dumps(run.summary()))
+"""
+
+
+def attended(
+    served: Served, failure: str = "None", code: str = ATTENDED
+) -> subprocess.CompletedProcess[str]:
+    paths = [str(served.folder)] if code == ATTENDED else []
+    return subprocess.run(
+        [sys.executable, "-c", code, str(served.settings.home)],
+        env=os.environ | {"PYTHONPATH": os.pathsep.join([*paths, *sys.path]), "FAILURE": failure},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+
+def api(served: Served, path: str, body: dict[str, Any] | None = None) -> Any:
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    data = None if body is None else json.dumps(body).encode()
+    request = urllib.request.Request(
+        f"{served.info.api_url}/{path}", data, {"Content-Type": "application/json"}
+    )
+    with opener.open(request, timeout=10) as answer:
+        return json.load(answer)
+
+
+def newest_run(served: Served) -> dict[str, Any]:
+    """The run that started last, in a final state."""
+    asked = {
+        "flow_runs": {"state": {"type": {"any_": ["COMPLETED", "FAILED", "CRASHED"]}}},
+        "sort": "START_TIME_DESC",
+        "limit": 1,
+    }
+    return dict(api(served, "flow_runs/filter", asked)[0])
+
+
+def task_states(served: Served, run: dict[str, Any], count: int) -> dict[str, str]:
+    """The states of the run's tasks by stage; they reach the server a moment after the run."""
+    asked = {"flow_runs": {"id": {"any_": [run["id"]]}}}
+    deadline = time.monotonic() + 15
+    while time.monotonic() < deadline:
+        tasks = api(served, "task_runs/filter", asked)
+        final = {t["name"].rsplit("-", 1)[0]: t["state_type"] for t in tasks if t["end_time"]}
+        if len(final) == count:
+            return final
+        time.sleep(0.2)
+    raise AssertionError(f"the tasks of {run['name']} did not reach the server")
+
+
+@pytest.mark.parametrize(
+    ("failure", "again"),
+    [
+        (OSError(errno.EIO, "input/output error"), True),
+        (ConnectionResetError("gone"), True),
+        (TimeoutError("slow"), True),
+        (OSError(errno.ENOSPC, "no space left on device"), False),
+        (FileNotFoundError(errno.ENOENT, "no such file"), False),
+        (GateBlockedError("two rules failed"), False),
+        (ValueError("a mistake of ours"), False),
+    ],
+)
+def test_what_is_tried_again(failure: Exception, again: bool) -> None:
+    from prefect.states import Failed
+
+    from flows.scheduled import passes_by_itself
+
+    assert passes_by_itself(None, None, Failed(data=failure)) is again  # type: ignore[arg-type]
+
+
+@pytest.mark.slow
+def test_a_run_in_this_process_is_seen_stage_by_stage(served: Served) -> None:
+    done = attended(served)
+    assert json.loads(done.stdout) == {"status": "done", "tried": ["land", "audit"]}
+    assert done.stderr == ""
+    run = newest_run(served)
+    assert run["state_type"] == "COMPLETED"
+    assert run["parameters"] == {"sources": "sources.yml", "only": [], "full_refresh": False}
+    assert task_states(served, run, 2) == {"land": "COMPLETED", "audit": "COMPLETED"}
+
+
+@pytest.mark.slow
+def test_what_passes_by_itself_is_tried_again(served: Served) -> None:
+    done = attended(served, "OSError(5, 'input/output error')")
+    assert json.loads(done.stdout) == {"status": "done", "tried": ["land", "audit", "audit"]}
+    assert newest_run(served)["state_type"] == "COMPLETED"
+
+
+@pytest.mark.slow
+def test_a_gate_that_blocks_is_final(served: Served) -> None:
+    done = attended(served, "GateBlockedError('two rules failed')")
+    assert json.loads(done.stdout) == {"status": "failed", "tried": ["land", "audit"]}
+    run = newest_run(served)
+    assert (run["state_type"], run["state"]["message"]) == ("FAILED", "failed: two rules failed")
+    assert task_states(served, run, 2) == {"land": "COMPLETED", "audit": "FAILED"}
+
+
+@pytest.mark.slow
+def test_the_deployment_runs_on_its_schedule_one_at_a_time(served: Served) -> None:
+    deployment = api(served, "deployments/name/clearwater/pipeline")
+    assert [s["schedule"]["cron"] for s in deployment["schedules"] if s["active"]] == [
+        served.info.cron
+    ]
+    assert deployment["global_concurrency_limit"]["limit"] == 1
+    assert deployment["concurrency_options"]["collision_strategy"] == "ENQUEUE"
+
+
+@pytest.mark.slow
+def test_the_scheduler_runs_what_the_server_asks_for(served: Served) -> None:
+    deployment = api(served, "deployments/name/clearwater/pipeline")
+    made = api(
+        served, f"deployments/{deployment['id']}/create_flow_run", {"state": {"type": "SCHEDULED"}}
+    )
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        state = api(served, f"flow_runs/{made['id']}")["state_type"]
+        if state in {"COMPLETED", "FAILED", "CRASHED"}:
+            break
+        time.sleep(0.3)
+    assert state == "COMPLETED"
+    assert (served.settings.home / "landed").read_text() == str(served.sources)
+
+
+@pytest.mark.slow
+def test_the_pipeline_itself_leaves_its_trace_in_the_ledger_and_at_the_server(
+    served: Served,
+) -> None:
+    from warehouse.state import open_ledger
+
+    told = json.loads(attended(served, code=REAL).stdout)
+    with open_ledger(served.settings) as ledger:
+        recorded = ledger.newest(1)[0]
+    assert (told["status"], recorded["status"]) == ("done", "done")
+    assert recorded["run_id"] == told["run_id"]
+    assert task_states(served, newest_run(served), 7) == dict.fromkeys(STAGES, "COMPLETED")
