@@ -211,7 +211,7 @@ def _integer_span(
     engine: SqlAlchemyExecutionEngine, source: str, name: str
 ) -> tuple[int, int] | None:
     """The least and greatest of an integer column when a bitmap of them is cheap."""
-    query = f"select min({name}), max({name}), count({name}) from {source}"
+    query = f"select min({name}), max({name}), count(*) from {source}"
     least, greatest, count = _one_row(engine, query)
     if not isinstance(least, int) or isinstance(least, bool):
         return None

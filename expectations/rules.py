@@ -7,7 +7,7 @@ import hashlib
 import json
 import re
 from dataclasses import dataclass, field, fields
-from datetime import date
+from datetime import UTC, date, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast, get_args
@@ -46,7 +46,8 @@ _CHECK_KEYS: Mapping[str, tuple[str, ...]] = {
     "columns": ("columns",),
 }
 _UNHASHED = frozenset({"owner", "reason"})
-_SUBQUERY = re.compile(r"\bselect\b", re.IGNORECASE)
+# An expression with one of these can change its mind about a row that has not changed.
+_LOOKS_ELSEWHERE = re.compile(r"\b(select|now|today|current_\w+|random|uuid)\b", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -86,9 +87,10 @@ class Rule:
     def is_row_level(self) -> bool:
         """Whether the rule can be decided from the changed rows alone.
 
-        A share of the whole table cannot, nor can an expression that looks at other rows.
+        A share of the whole table cannot, nor can an expression that looks at other rows or at
+        the clock.
         """
-        looks_elsewhere = bool(_SUBQUERY.search(self.expression))
+        looks_elsewhere = bool(_LOOKS_ELSEWHERE.search(self.expression))
         return self.check in ROW_LEVEL and self.mostly >= 1 and not looks_elsewhere
 
 
@@ -289,6 +291,8 @@ def _column_types(file: _File, entry: _Entry) -> tuple[tuple[str, str], ...]:
 def _bound(file: _File, entry: _Entry, key: str, check: Check) -> Bound | None:
     value = entry.get(key)
     kinds: tuple[type, ...] = (int,) if check == "row_count" else (int, float, date)
+    if isinstance(value, datetime) and value.tzinfo:
+        value = value.astimezone(UTC).replace(tzinfo=None)  # timestamps are UTC, without saying so
     if value is None or (isinstance(value, kinds) and not isinstance(value, bool)):
         return cast("Bound | None", value)
     step = "write a whole number" if check == "row_count" else "write a number, date or time"

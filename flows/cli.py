@@ -14,7 +14,7 @@ from flows.failures import reported
 from warehouse.settings import PROJECT, Settings, load_settings
 
 if TYPE_CHECKING:
-    from flows.pipeline import Run
+    from flows.pipeline import Options, Run
 
 app = typer.Typer(
     name="clearwater",
@@ -66,6 +66,7 @@ def demo(home: Home = None, as_json: Json = False, log: LogMode = Log.text) -> N
 
     Example: clearwater demo
     """
+    from flows.pipeline import Options
     from flows.samples import write_samples
 
     settings = load_settings(home)
@@ -75,7 +76,7 @@ def demo(home: Home = None, as_json: Json = False, log: LogMode = Log.text) -> N
             f"sample    {sample.rows:,} simulated card payments in {len(sample.files)} daily files:"
             f" {settings.samples}"
         )
-    run = _execute(settings, SOURCES, None, False, log, False)
+    run = _execute(settings, Options(log=log.value))
     _finish(run, as_json, after=_next_steps(run))
 
 
@@ -93,40 +94,27 @@ def run(
 
     Example: clearwater run --sources my.yml
     """
-    settings = load_settings(home)
-    _finish(_execute(settings, sources, only, full_refresh, log, wait), as_json)
+    from flows.pipeline import Options
 
-
-def _execute(
-    settings: Settings,
-    sources: Path,
-    only: list[str] | None,
-    full_refresh: bool,
-    log: Log,
-    wait: bool,
-) -> Run:
-    """Run the pipeline, through the Prefect server where one is running."""
-    from flows import pipeline
-    from flows.server import run_through_server, running
-
-    options = pipeline.Options(
+    options = Options(
         sources=sources,
         only=tuple(only or ()),
         full_refresh=full_refresh,
         wait=wait,
         log=log.value,
     )
+    _finish(_execute(load_settings(home), options), as_json)
+
+
+def _execute(settings: Settings, options: Options) -> Run:
+    """Run the pipeline, through the Prefect server where one is running."""
+    from flows import pipeline
+    from flows.server import run_through_server, running
+
     server = running(settings)
     if server is None:
         return pipeline.execute(settings, options)
-    return run_through_server(
-        settings,
-        server,
-        lambda call: pipeline.execute(settings, options, call=call),
-        home=str(settings.home),
-        sources=str(sources),
-        full_refresh=full_refresh,
-    )
+    return run_through_server(settings, server, options)
 
 
 def _stages(names: tuple[str, ...], home: Path | None, as_json: bool, **options: Any) -> None:

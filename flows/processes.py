@@ -29,7 +29,8 @@ class Process:
     def alive(self) -> bool:
         """Whether it runs still: another process with its id, or a zombie, is not it."""
         _reap(self.pid)
-        return _birth(self.pid) == self.born
+        # One that ended before it was looked at has no birth to compare.
+        return bool(self.born) and _birth(self.pid) == self.born
 
 
 def start_detached(

@@ -120,31 +120,6 @@ def write_samples(
     return sample
 
 
-def write_sources_file(folder: Path) -> Path:
-    """The `sources.yml` that declares the samples of `folder`, written beside them."""
-    columns = "\n".join(f"      {name}: {kind}" for name, kind in COLUMNS.items())
-    file = folder / "sources.yml"
-    _write_if_changed(
-        file,
-        f"""\
-# Written by `clearwater demo`: simulated card payments, see README.txt. Each demo writes it again.
-version: 1
-sources:
-  - name: payments.transactions
-    kind: files
-    path: payments/transactions-*.csv
-    format: csv
-    columns:
-{columns}
-    key: [TRANSACTION_ID]
-    event_time: TX_DATETIME
-    write: append
-    schema: evolve
-""",
-    )
-    return file
-
-
 def _write_if_changed(file: Path, text: str) -> None:
     if not file.is_file() or file.read_bytes() != text.encode():
         write_atomically(file, text)

@@ -26,12 +26,13 @@ from prefect.client.schemas.objects import (
 )
 from prefect.deployments.runner import RunnerDeployment
 from prefect.states import Completed, Crashed, Failed
-from prefect.tasks import Task
 from prefect.types.entrypoint import EntrypointType
 
 from warehouse.settings import Settings, load_settings
 
 if TYPE_CHECKING:
+    from prefect.tasks import Task
+
     from flows.pipeline import Options, Run
 
 FLOW = "clearwater"
@@ -89,13 +90,16 @@ def clearwater_flow(home: str, sources: str, full_refresh: bool = False) -> Stat
 
 
 def run_as_flow(settings: Settings, options: Options) -> Run:
-    """The pipeline's run in this process, as a run of the same flow."""
+    """The pipeline's run in this process, as a run of the same flow.
+
+    The inner flow's parameters are there for the server to show.
+    """
     from flows import pipeline
 
     runs: list[Run] = []
 
     @flow(name=FLOW, persist_result=False)
-    def attended(sources: str, only: list[str], full_refresh: bool) -> State[Any]:
+    def attended(sources: str, only: list[str], full_refresh: bool) -> State[Any]:  # noqa: ARG001
         runs.append(pipeline.execute(settings, options, call=as_task))
         return final_state(runs[0])
 

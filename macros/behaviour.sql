@@ -88,23 +88,25 @@
 {%- endmacro -%}
 
 {#-
-    The rows of `remade` with behaviour measured anew for the entities that are
-    affected, and as it was `before` for the others: a late label leaves what is
-    known of the customer as it was.
+    The rows of `anew` with the behaviour of affected customers and terminals, and
+    that of the others as it was `before`: the rest of an incremental build.
 -#}
-{%- macro remade_behaviour(remade, customers, terminals, before) %}
+{%- macro behaviour_anew(anew, before) %}
     select
-        {{ remade }}.*
+        {{ anew }}.*
     {%- for entity in ['customer', 'terminal'] -%}
         {%- for column in behaviour_columns(entity) %},
         case
-            when {{ remade }}.is_{{ entity }}_affected then {{ entity }}s.{{ column }}
+            when {{ anew }}.is_{{ entity }}_affected then {{ entity }}.{{ column }}
             else before.{{ column }}
         end as {{ column }}
         {%- endfor -%}
     {%- endfor %}
-    from {{ remade }}
-    left join {{ customers }} as customers using (transaction_id)
-    left join {{ terminals }} as terminals using (transaction_id)
-    left join {{ before }} as before using (transaction_id)
+    from {{ anew }}
+    left join customer_behaviour as customer
+        on {{ anew }}.transaction_id = customer.transaction_id
+    left join terminal_behaviour as terminal
+        on {{ anew }}.transaction_id = terminal.transaction_id
+    left join {{ before }} as before
+        on {{ anew }}.transaction_id = before.transaction_id
 {%- endmacro -%}

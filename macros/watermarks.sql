@@ -7,7 +7,7 @@
 
 {#- The consumers of changes: the models whose watermarks say where to begin. -#}
 {%- macro incremental_relations() -%}
-    {{- return(['marts.fct_transactions', 'features.feat_transactions__behaviour']) -}}
+    {{- return(['fct_transactions', 'feat_transactions__behaviour']) -}}
 {%- endmacro -%}
 
 {#- The snapshots (since, until] to read changes of; empty if all is built in full. -#}
@@ -33,9 +33,9 @@
     {%- do run_query(watermarks_ddl()) -%}
     {%- set rows = run_query(
         "select min(coalesce(w.lake_snapshot, 0)) from duckdb_tables() as t
-        left join meta.watermarks as w on w.relation = t.schema_name || '.' || t.table_name
+        left join meta.watermarks as w on w.relation = t.table_name
         where t.database_name = current_database() and not t.temporary
-        and t.schema_name || '.' || t.table_name in ('" ~ incremental_relations() | join("', '") ~ "')"
+        and t.table_name in ('" ~ incremental_relations() | join("', '") ~ "')"
     ).rows -%}
     {{- return(none if rows[0][0] is none else rows[0][0] | int) -}}
 {%- endmacro -%}
@@ -78,7 +78,7 @@ update meta.watermarks as mine
 set lake_snapshot = greatest(mine.lake_snapshot, least(c.lake_snapshot, {{ mark }}))
 from meta.watermarks as c
 where
-    mine.relation = '{{ this.schema }}.{{ this.identifier }}'
+    mine.relation = '{{ this.identifier }}'
     and c.relation = '{{ changes }}'
     and c.since_snapshot <= mine.lake_snapshot
     {%- endif -%}
@@ -87,7 +87,7 @@ where
 {%- macro record_watermark(span) -%}
 {{ watermarks_ddl() }};
 insert into meta.watermarks
-select '{{ this.schema }}.{{ this.identifier }}', * from ({{ span }})
+select '{{ this.identifier }}', * from ({{ span }})
 on conflict (relation) do update
 set since_snapshot = excluded.since_snapshot, lake_snapshot = excluded.lake_snapshot
 {%- endmacro -%}

@@ -72,9 +72,7 @@ def newest_build(settings: Settings) -> Build | None:
 
 def _keep(built: Build) -> None:
     """Write build.json: from then on the build is complete and may be taken up."""
-    content = {
-        name: value for name, value in vars(built).items() if name not in ("folder", "base")
-    }
+    content = {name: value for name, value in vars(built).items() if name not in ("folder", "base")}
     content["models"] = {name: asdict(model) for name, model in built.models.items()}
     content["base"] = built.base.id if built.base else None
     text = json.dumps(content, default=sorted, indent=1)
@@ -97,7 +95,9 @@ def build(settings: Settings, base: Release | None, snapshot: int, *, full: bool
     kept = set() if full or base is None else _kept(models, base)
     if base is not None and kept:
         _start_from(settings, base, database, kept)
-    seconds = dbt_runner.run(settings, project, database, snapshot, sorted(models)) if models else {}
+    seconds = (
+        dbt_runner.run(settings, project, database, snapshot, sorted(models)) if models else {}
+    )
     built = Build(
         id=build_id,
         folder=place,

@@ -65,7 +65,7 @@ def _limits(settings: Settings) -> dict[str, Any]:
     return {
         "threads": settings.threads,
         "memory_limit": settings.memory_limit,
-        "temp_directory": str(settings.tmp / "spill"),
+        "temp_directory": duck.spill_folder(settings),
         "extension_directory": str(settings.tmp / "extensions"),
         "autoinstall_known_extensions": False,
         "autoload_known_extensions": False,

@@ -106,9 +106,8 @@ def _environment(settings: Settings, database: Path, snapshot: int) -> Iterator[
 
 def _arguments(command: str) -> list[str]:
     place = str(PROJECT)
-    return ["--quiet", "--log-level", "none", "--no-use-colors", command] + [
-        *("--project-dir", place, "--profiles-dir", place)
-    ]
+    quiet = ["--quiet", "--log-level", "none", "--no-use-colors"]
+    return [*quiet, command, "--project-dir", place, "--profiles-dir", place]
 
 
 def parse(settings: Settings) -> Project:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+from contextlib import suppress
 from pathlib import Path
 
 import duckdb
@@ -33,13 +34,21 @@ def connect(
         config={
             "threads": settings.threads,
             "memory_limit": settings.memory_limit,
-            "temp_directory": str(settings.tmp / "spill"),
+            "temp_directory": spill_folder(settings),
             "extension_directory": str(settings.tmp / "extensions"),
             "autoinstall_known_extensions": False,
             "autoload_known_extensions": False,
             "python_enable_replacements": False,
         },
     )
+
+
+def spill_folder(settings: Settings) -> str:
+    """Where DuckDB spills: it makes this folder when it must, but not the one above it."""
+    if settings.home.exists():
+        with suppress(OSError):  # a reader may lack the right to write here; it then cannot spill
+            settings.tmp.mkdir(exist_ok=True)
+    return str(settings.tmp / "spill")
 
 
 def extension_file(name: str) -> Path:

@@ -81,9 +81,7 @@ def _check_frozen(table: list[Column], columns: list[Column], where: str) -> Non
             )
 
 
-def _fit(
-    con: duckdb.DuckDBPyConnection, columns: list[Column], known: dict[str, Column]
-) -> None:
+def _fit(con: duckdb.DuckDBPyConnection, columns: list[Column], known: dict[str, Column]) -> None:
     """Cast `incoming` to the table's types where they differ; what would change a value fails."""
     differing = {
         column.name: known[column.name.lower()].type

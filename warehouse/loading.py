@@ -65,10 +65,10 @@ def load_times(con: duckdb.DuckDBPyConnection) -> Iterator[datetime]:
     So the order of loading stands even when the clock was set back.
     """
     row = con.execute("select max(loaded_at) from lake.meta.sources").fetchone()
-    last: datetime = (row and row[0]) or datetime.min
+    last: datetime | None = row[0] if row else None
     while True:
         now = datetime.now(UTC).replace(tzinfo=None)
-        last = max(now, last + timedelta(microseconds=1))
+        last = max(now, last + timedelta(microseconds=1)) if last else now
         yield last
 
 
@@ -89,7 +89,7 @@ def load_batch(con: duckdb.DuckDBPyConnection, settings: Settings, batch: Batch)
 
 @contextmanager
 def _unreadable_refused(settings: Settings, batch: Batch) -> Iterator[None]:
-    """Tell a file that breaks half-way from a full disk or a damaged lake, which are not its fault."""
+    """Tell a file that breaks half-way from a full disk or a damaged lake."""
     try:
         yield
     except (duckdb.IOException, duckdb.InvalidInputException, duckdb.ConversionException) as error:
@@ -128,10 +128,10 @@ def _load(con: duckdb.DuckDBPyConnection, settings: Settings, batch: Batch) -> C
     return counts
 
 
-def _one(con: duckdb.DuckDBPyConnection, sql: str) -> tuple[int, ...]:
+def _number(con: duckdb.DuckDBPyConnection, sql: str) -> int:
     row = con.execute(sql).fetchone()
     assert row is not None
-    return tuple(int(value) for value in row)
+    return int(row[0])
 
 
 def _list(columns: list[Column] | tuple[str, ...], prefix: str = "") -> str:
@@ -172,7 +172,7 @@ def _judge_keys(con: duckdb.DuckDBPyConnection, batch: Batch, columns: list[Colu
         " anti join judged using (_source_row)"
     )
     con.execute(f"create or replace temp table suspects as {_suspects(con, batch, key, table)}")
-    if _one(con, "select count(*) from suspects") == (0,):
+    if not _number(con, "select count(*) from suspects"):
         return
     newest_first = "desc" if batch.source.write == "merge" else ""
     con.execute(
@@ -180,39 +180,43 @@ def _judge_keys(con: duckdb.DuckDBPyConnection, batch: Batch, columns: list[Colu
         f" row_number() over (partition by {key} order by _source_row {newest_first}) as _rank"
         f" from fit semi join suspects using ({key})"
     )
+    same_key = [
+        " and ".join(f"r.{identifier(k)} = {o}.{identifier(k)}" for k in batch.source.key)
+        for o in ("l", "f")
+    ]
+    con.execute(
+        f"insert into judged select _source_row, verdict, if(verdict = 'quarantine', reason, null),"
+        " if(verdict = 'quarantine', detail, null) from (select r._source_row,"
+        f" {_verdict(batch.source.write, columns)} from ranked r"
+        f" left join (select * from {table} semi join suspects using ({key})) l on {same_key[0]}"
+        f" join (from ranked where _rank = 1) f on {same_key[1]}) where verdict <> 'load'"
+    )
+
+
+def _verdict(write: str, columns: list[Column]) -> str:
+    """SQL for verdict, reason and detail of row `r`.
+
+    Beside it stand the lake's row `l` of the same key, or nulls, and the batch's first row `f`
+    of it: for a merge that is the newest, which wins.
+    """
     same_as_lake, lake_detail = _comparison(columns, "r", "l")
     same_as_first, first_detail = _comparison(columns, "r", "f")
-    on_lake = " and ".join(f"r.{identifier(k)} = l.{identifier(k)}" for k in batch.source.key)
-    on_first = " and ".join(f"r.{identifier(k)} = f.{identifier(k)}" for k in batch.source.key)
     in_lake = "l._batch_id is not null"
-    if batch.source.write == "append":
-        verdict = (
+    if write == "append":
+        return (
             f"case when {in_lake} then if({same_as_lake}, 'known', 'quarantine')"
-            f" when r._rank > 1 then if({same_as_first}, 'known', 'quarantine') else 'load' end"
+            f" when r._rank > 1 then if({same_as_first}, 'known', 'quarantine')"
+            " else 'load' end as verdict, 'key_conflict' as reason,"
+            f" if({in_lake}, 'the key is loaded with other values of ' || {lake_detail},"
+            " 'the key stands in row ' || f._source_row || ' with other values of '"
+            f" || {first_detail}) as detail"
         )
-        reason = "key_conflict"
-        detail = (
-            f"if({in_lake}, 'the key is loaded with other values of ' || {lake_detail},"
-            f" 'the key stands in row ' || f._source_row || ' with other values of '"
-            f" || {first_detail})"
-        )
-    else:
-        verdict = (
-            f"case when r._rank > 1 then if({same_as_first}, 'known', 'quarantine')"
-            f" when {in_lake} then if({same_as_lake}, 'known', 'replace') else 'load' end"
-        )
-        reason = "superseded"
-        detail = (
-            f"'row ' || f._source_row || ' of the same file is newer, with other values of '"
-            f" || {first_detail}"
-        )
-    con.execute(
-        f"insert into judged select _source_row, verdict,"
-        f" if(verdict = 'quarantine', {quoted(reason)}, null),"
-        f" if(verdict = 'quarantine', detail, null) from ("
-        f"select r._source_row, {verdict} as verdict, {detail} as detail from ranked r"
-        f" left join (select * from {table} semi join suspects using ({key})) l on {on_lake}"
-        f" join (from ranked where _rank = 1) f on {on_first}) where verdict <> 'load'"
+    return (
+        f"case when r._rank > 1 then if({same_as_first}, 'known', 'quarantine')"
+        f" when {in_lake} then if({same_as_lake}, 'known', 'replace')"
+        " else 'load' end as verdict, 'superseded' as reason,"
+        " 'row ' || f._source_row || ' of the same file is newer, with other values of '"
+        f" || {first_detail} as detail"
     )
 
 
@@ -222,10 +226,10 @@ def _suspects(con: duckdb.DuckDBPyConnection, batch: Batch, key: str, table: str
     twice = f"select {key} from fit group by {key} having count(*) > 1"
     if len(batch.source.key) == 1:
         # A distinct count costs a third of a group with its count, and is nearly always enough.
-        distinct = _one(con, f"select count(*) - count(distinct {key}) from fit")
-        twice = twice if distinct != (0,) else none
+        repeated = _number(con, f"select count(*) - count(distinct {key}) from fit")
+        twice = twice if repeated else none
     known = none
-    if _one(con, f"select count(*) from (from {table} limit 1)") != (0,):
+    if _number(con, f"select count(*) from (from {table} limit 1)"):
         known = f"select {key} from fit semi join {table} using ({key})"
     return f"{twice} union {known}"
 
@@ -242,8 +246,8 @@ def _comparison(columns: list[Column], one: str, other: str) -> tuple[str, str]:
 
 
 def _count(con: duckdb.DuckDBPyConnection) -> Counts:
-    (arrived,) = _one(con, "select count(*) from incoming")
-    (torn,) = _one(con, "select count(*) from rejected")
+    arrived = _number(con, "select count(*) from incoming")
+    torn = _number(con, "select count(*) from rejected")
     judged = dict(con.execute("select verdict, count(*) from judged group by all").fetchall())
     known, held = judged.get("known", 0), judged.get("quarantine", 0)
     return Counts(
@@ -256,7 +260,7 @@ def _count(con: duckdb.DuckDBPyConnection) -> Counts:
 
 def _check_tolerance(con: duckdb.DuckDBPyConnection, batch: Batch, rows_in: int) -> None:
     """Refuse a batch of which too many rows do not parse: the file is wrong, not its rows."""
-    (failed,) = _one(
+    failed = _number(
         con,
         "select (select count(*) from rejected) + (select count(*) from judged"
         " where reason in ('not_of_type', 'key_missing'))",
@@ -279,19 +283,15 @@ def _check_tolerance(con: duckdb.DuckDBPyConnection, batch: Batch, rows_in: int)
 
 def _write_rows(con: duckdb.DuckDBPyConnection, batch: Batch, columns: list[Column]) -> None:
     table = table_name(batch.source)
-    if batch.source.key and _one(
-        con, "select count(*) from judged where verdict = 'replace'"
-    ) != (0,):
+    if _number(con, "select count(*) from judged where verdict = 'replace'"):
         key = _list(batch.source.key)
         con.execute(
             f"delete from {table} where ({key}) in (select ({key}) from ranked"
             " semi join (from judged where verdict = 'replace') using (_source_row))"
         )
     kept = "incoming"
-    if _one(con, "select count(*) from judged where verdict <> 'replace'") != (0,):
-        kept = (
-            "incoming anti join (from judged where verdict <> 'replace') using (_source_row)"
-        )
+    if _number(con, "select count(*) from judged where verdict <> 'replace'"):
+        kept = "incoming anti join (from judged where verdict <> 'replace') using (_source_row)"
     con.execute(
         f"insert into {table} by name select {_list(columns)},"
         " ?::varchar as _batch_id, ?::varchar as _source_file, _source_row,"
@@ -301,8 +301,8 @@ def _write_rows(con: duckdb.DuckDBPyConnection, batch: Batch, columns: list[Colu
 
 
 def _write_quarantine(con: duckdb.DuckDBPyConnection, batch: Batch) -> None:
-    (held,) = _one(con, "select count(*) from judged where verdict = 'quarantine'")
-    (torn,) = _one(con, "select count(*) from rejected")
+    held = _number(con, "select count(*) from judged where verdict = 'quarantine'")
+    torn = _number(con, "select count(*) from rejected")
     if held + torn == 0:
         return
     con.execute("set preserve_insertion_order = true")  # `incoming_raw` may count the file's rows
@@ -367,7 +367,7 @@ def _refuse(con: duckdb.DuckDBPyConnection, batch: Batch, reason: str) -> int:
     """Write the refusal into the ledger; returns the rows refused."""
     try:
         sql = "select (select count(*) from incoming) + (select count(*) from rejected)"
-        rows = _one(con, sql)[0]
+        rows = _number(con, sql)
     except duckdb.Error:
         rows = 0  # The file could not be read at all: there are no rows to count.
     line = [batch.landed.batch_id, batch.source.fingerprint(), reason, rows]

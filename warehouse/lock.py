@@ -27,7 +27,7 @@ def writer_lock(settings: Settings, *, wait: bool = False) -> Iterator[None]:
     except BlockingIOError:
         holder = os.pread(handle, 32, 0).decode().strip()
         raise WriterBusyError(
-            f"another writer is at work (process {holder})" if holder else "another writer is at work",
+            f"another writer is at work (process {holder or 'unknown'})",
             where=str(settings.lock),
             next_step="try again when it is done, or pass --wait",
         ) from None

@@ -143,6 +143,4 @@ def _check_node(node: dict[str, Any], allowed: set[str]) -> None:
         )
     name = str(node.get("function_name", "")).lower()
     if name in FORBIDDEN_FUNCTIONS:
-        raise QueryError(
-            f"the function {name} is not allowed in a query", next_step="leave it out"
-        )
+        raise QueryError(f"the function {name} is not allowed in a query", next_step="leave it out")

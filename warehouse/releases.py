@@ -24,9 +24,9 @@ from warehouse.settings import KEPT_RELEASES, Settings
 class Release:
     """The content of release.json.
 
-    `project` is a hash of dbt's files as a whole; `code` has a hash for each model, its upstream included; `rules` one for each rule; `gate` the
-    gate's result as JSON; `tables` the rows of each published table; `features`
-    what each feature set declares of itself.
+    `project` is a hash of dbt's files as a whole; `code` has one for each model, its upstream
+    included; `rules` one for each rule, `rules_hash` one for all; `tables` the rows of each
+    published table; `features` what each feature set declares; `gate` the gate's result.
     """
 
     id: str

@@ -127,7 +127,7 @@ def _compose(file: Path) -> yaml.Node:
         raise ConfigurationError(
             f"not valid YAML: {problem}",
             where=f"{file}{line}",
-            next_step="mend the line; DESIGN of the file: docs/sources.md",
+            next_step="mend the line; docs/sources.md explains the file",
         ) from None
     if node is None:
         raise ConfigurationError(

@@ -2,9 +2,6 @@
 {{
     config(
         materialized='incremental',
-        incremental_strategy='replace_changed',
-        unique_key='transaction_id',
-        on_schema_change='fail',
         post_hook="{{ advance_watermark('int_features_affected', 'fct_transactions') }}",
     )
 }}
@@ -22,7 +19,7 @@ affected as (
 ),
 
 {% if is_incremental() -%}
-remade as (
+anew as (
 
     select
         t.*,
@@ -34,11 +31,11 @@ remade as (
 ),
 
 customer_history as (
-    {{ rows_near('transactions', 'remade', 'customer_id', -30, 0, 'is_customer_affected') }}
+    {{ transactions_near('anew', 'customer', -30, 0, 'is_customer_affected') }}
 ),
 
 terminal_history as (
-    {{ rows_near('transactions', 'remade', 'terminal_id', -37, 0, 'is_terminal_affected') }}
+    {{ transactions_near('anew', 'terminal', -37, 0, 'is_terminal_affected') }}
 ),
 {%- endif %}
 
@@ -60,7 +57,7 @@ terminal_behaviour as (
 
 {% if is_incremental() -%}
 behaviour as (
-    {{ remade_behaviour('remade', 'customer_behaviour', 'terminal_behaviour', this) }}
+    {{ behaviour_anew('anew', this) }}
 ),
 {%- endif %}
 

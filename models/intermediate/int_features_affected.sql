@@ -1,5 +1,5 @@
 -- one row per transaction whose behaviour features may have changed
-{{ config(post_hook="{{ record_same_span('intermediate.int_transactions_changed') }}") }}
+{{ config(post_hook="{{ record_same_span('int_transactions_changed') }}") }}
 
 with changes as (
 
@@ -13,26 +13,18 @@ transactions as not materialized (
 
 ),
 
--- an old and a new image that agree, made by one snapshot, change nothing: a late
--- label leaves what is known of customers as it was, a new amount that of terminals
-images as (
-
-    select
-        *,
-        if(is_new_image, 1, -1) as direction
-    from changes
-
-),
-
+-- images old and new that agree, made by one snapshot, change nothing: a late
+-- label leaves customers' features as they were, a new amount the terminals'
 customer_changes as (
 
     select
         transaction_id,
         customer_id,
         transacted_at
-    from images
-    group by lake_snapshot, transaction_id, customer_id, transacted_at, amount_cents
-    having sum(direction) != 0
+    from changes
+    group by
+        transaction_id, customer_id, transacted_at, amount_cents, lake_snapshot
+    having sum(if(is_new_image, 1, -1)) != 0
 
 ),
 
@@ -42,40 +34,46 @@ terminal_changes as (
         transaction_id,
         terminal_id,
         transacted_at
-    from images
-    group by lake_snapshot, transaction_id, terminal_id, transacted_at, is_fraud
-    having sum(direction) != 0
+    from changes
+    group by
+        transaction_id, terminal_id, transacted_at, is_fraud, lake_snapshot
+    having sum(if(is_new_image, 1, -1)) != 0
 
 ),
 
 later_of_customer as (
-    {{ rows_near('transactions', 'customer_changes', 'customer_id', 0, 30) }}
+    {{ transactions_near('customer_changes', 'customer', 0, 30) }}
 ),
 
 later_of_terminal as (
-    {{ rows_near('transactions', 'terminal_changes', 'terminal_id', 7, 37) }}
+    {{ transactions_near('terminal_changes', 'terminal', 7, 37) }}
 ),
 
-reasons as (
+of_customers as (
 
-    select transaction_id, 'terminal' as entity from changes
-    union all
-    select transaction_id, 'customer' as entity from customer_changes
-    union all
-    select transaction_id, 'customer' as entity from later_of_customer
-    union all
-    select transaction_id, 'terminal' as entity from later_of_terminal
+    select transaction_id from customer_changes
+    union
+    select transaction_id from later_of_customer
+
+),
+
+-- a changed row looks back at its terminal anew, whatever has changed in it
+of_terminals as (
+
+    select transaction_id from changes
+    union
+    select transaction_id from later_of_terminal
 
 ),
 
 affected as (
 
     select
-        transaction_id,
-        bool_or(entity = 'customer') as is_customer_affected,
-        bool_or(entity = 'terminal') as is_terminal_affected
-    from reasons
-    group by transaction_id
+        coalesce(c.transaction_id, t.transaction_id) as transaction_id,
+        c.transaction_id is not null as is_customer_affected,
+        t.transaction_id is not null as is_terminal_affected
+    from of_customers as c
+    full join of_terminals as t on c.transaction_id = t.transaction_id
 
 )
 

@@ -2,10 +2,7 @@
 {{
     config(
         materialized='incremental',
-        incremental_strategy='replace_changed',
-        unique_key='transaction_id',
-        on_schema_change='fail',
-        post_hook="{{ advance_watermark('intermediate.int_transactions_changed') }}",
+        post_hook="{{ advance_watermark('int_transactions_changed') }}",
     )
 }}
 

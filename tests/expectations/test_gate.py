@@ -36,7 +36,7 @@ UNIQUE = rule("unique", columns=("id",))
 UNIQUE_PAIR = rule("unique", columns=("id", "paid_on"))
 BETWEEN = rule("between", columns=("amount",), minimum=0, maximum=10)
 STRICT = rule("between", columns=("amount",), minimum=0, strict_min=True)
-SINCE = rule("between", columns=("paid_at",), minimum=datetime(2018, 4, 1))
+SINCE = rule("between", columns=("paid_at",), minimum=datetime(2018, 4, 1))  # noqa: DTZ001 (as in DuckDB)
 SINCE_DAY = rule("between", columns=("paid_on",), minimum=date(2018, 4, 1))
 IN_SET = rule("in_set", columns=("kind",), values=("a", "it's"))
 EXPRESSION = rule("expression", expression="amount::double >= 0 and kind not like '50%:?'")
@@ -166,7 +166,8 @@ def test_a_check_fails_and_tells_what_it_saw(settings, build, checked, row, deta
 
 def test_columns_differ(settings, build):
     path = build(
-        f"create table {TABLE} as select 1 as id, 2 as amount, 'a' as kind, today() as paid_on, 5 as x"
+        f"create table {TABLE} as"
+        " select 1 as id, 2 as amount, 'a' as kind, today() as paid_on, 5 as x"
     )
     result = only(audit(settings, path, {}, [COLUMNS]))
     assert result.detail == "paid_at is missing; x is not expected; id is INTEGER, not BIGINT"
@@ -294,8 +295,9 @@ SCOPES = {TABLE: TableScope(TABLE, "intermediate.changes", "id")}
 
 def numbered(rows=100):
     return (
-        f"create table {TABLE} as select i as id, 5 as amount, 'a' as kind,"
-        f" timestamp '2018-04-01' as paid_at, date '2018-04-01' as paid_on from range({rows}) as t(i)"
+        f"create table {TABLE} as select i as id, i as position, 5 as amount, 'a' as kind,"
+        f" timestamp '2018-04-01' as paid_at, date '2018-04-01' as paid_on"
+        f" from range({rows}) as t(i)"
     )
 
 
@@ -324,7 +326,8 @@ def test_only_changed_rows_are_read(settings, build):
         f"update {TABLE} set amount = null where id = 91",
         f"update {TABLE} set amount = 6 where id = 91",
         f"delete from {TABLE} where id in (90, 91)",
-        f"insert into {TABLE} select 500, 5, 'a', null, null",
+        f"insert into {TABLE} select 500, 500, 5, 'a', null, null",
+        f"insert into {TABLE} select null, null, 5, 'a', null, null",
     ],
 )
 def test_changed_rows_alone_decide_as_the_whole_table_does(settings, build, change):
@@ -362,12 +365,16 @@ def test_the_whole_table_is_read_when_the_base_cannot_vouch_for_the_rest(setting
     carried, hashes = base_of(settings, path, [BETWEEN])
     failed = {"r": replace(carried["r"], status="warn")}
     subquery = rule("expression", expression=f"id in (select id from {TABLE})")
+    clock = rule("expression", expression="paid_at < now()")
+    other_key = rule("unique", columns=("position",))
     for checked, base, base_hashes in (
         (replace(BETWEEN, maximum=9), carried, hashes),
         (BETWEEN, {}, hashes),
         (BETWEEN, failed, hashes),
         (MOSTLY, carried, {"r": MOSTLY.hash}),
         (subquery, carried, {"r": subquery.hash}),
+        (clock, carried, {"r": clock.hash}),
+        (other_key, carried, {"r": other_key.hash}),
     ):
         result = audit(settings, path, SCOPES, [checked], base, base_hashes)
         assert only(result).rows_checked == 100

@@ -51,6 +51,10 @@ def test_a_process_that_ended_by_itself_is_not_alive(tmp_path: Path) -> None:
     assert not process.alive
 
 
+def test_a_process_that_ended_before_it_was_looked_at_is_not_alive() -> None:
+    assert not Process(2**22 + 1, "").alive
+
+
 def test_one_that_does_not_listen_is_killed(tmp_path: Path) -> None:
     process = start(tmp_path, DEAF)
     said(tmp_path)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from flows.samples import COLUMNS, FIRST_DAY, SampleSet, write_samples, write_sources_file
+from flows.samples import COLUMNS, FIRST_DAY, SampleSet, write_samples
 from warehouse.settings import PROJECT
 
 Row = dict[str, str]
@@ -185,17 +185,7 @@ def test_every_large_amount_is_fraud(honest: list[Row]) -> None:
     assert all(row["TX_FRAUD"] == "1" for row in honest if float(row["TX_AMOUNT"]) > 220)
 
 
-def test_sources_file_declares_the_samples(tmp_path: Path) -> None:
-    sample = small(tmp_path)
-    file = write_sources_file(tmp_path)
-    entry = yaml.safe_load(file.read_text())["sources"][0]
-    assert file == tmp_path / "sources.yml"
-    assert {*tmp_path.glob(entry["path"])} == {*sample.files}
-    assert entry["columns"] == COLUMNS
-    assert (entry["key"], entry["event_time"]) == (["TRANSACTION_ID"], "TX_DATETIME")
-
-
-def test_the_projects_own_sources_file_declares_the_samples_alike() -> None:
+def test_the_projects_own_sources_file_declares_the_samples() -> None:
     entry = yaml.safe_load((PROJECT / "sources.yml").read_text())["sources"][0]
     assert entry["path"] == "${CLEARWATER_HOME}/samples/payments/transactions-*.csv"
     assert entry["columns"] == COLUMNS

@@ -1,4 +1,4 @@
-"""The pipeline as a Prefect flow, on a real server."""
+"""One real server: what `up` starts, and the pipeline as a flow on it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from warehouse.errors import GateBlockedError
+from flows import server
+from flows.processes import Process
+from warehouse.errors import ConfigurationError, GateBlockedError
 
 if TYPE_CHECKING:
     from tests.flows.conftest import Served
@@ -37,12 +39,12 @@ REAL = """
 import json, sys
 from flows import server
 from flows.pipeline import Options
-from flows.samples import write_samples, write_sources_file
+from flows.samples import write_samples
 from warehouse.settings import load_settings
 
 settings = load_settings(sys.argv[1])
 write_samples(settings.samples, days=3, customers=200, terminals=1000)
-options = Options(write_sources_file(settings.samples))
+options = Options()
 run = server.run_through_server(settings, server.running(settings), options)
 print(json.dumps(run.summary()))
 """
@@ -59,6 +61,12 @@ def attended(
         text=True,
         check=True,
     )
+
+
+def get(url: str) -> Any:
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    with opener.open(url, timeout=10) as answer:
+        return answer.read().decode()
 
 
 def api(served: Served, path: str, body: dict[str, Any] | None = None) -> Any:
@@ -179,3 +187,42 @@ def test_the_pipeline_itself_leaves_its_trace_in_the_ledger_and_at_the_server(
     assert (told["status"], recorded["status"]) == ("done", "done")
     assert recorded["run_id"] == told["run_id"]
     assert task_states(served, newest_run(served), 7) == dict.fromkeys(STAGES, "COMPLETED")
+
+
+@pytest.mark.slow
+def test_running_finds_the_server(served: Served) -> None:
+    assert server.running(served.settings) == served.info
+
+
+@pytest.mark.slow
+def test_a_second_up_finds_the_first(served: Served) -> None:
+    again = server.up(served.settings, served.sources, served.info.cron)
+    assert again == served.info
+    assert again.already_up
+    assert not served.info.already_up
+
+
+@pytest.mark.slow
+def test_up_with_another_schedule_is_refused(served: Served) -> None:
+    with pytest.raises(ConfigurationError, match="already up"):
+        server.up(served.settings, served.sources, "0 0 1 1 1")
+
+
+@pytest.mark.slow
+def test_the_ui_speaks_to_this_server(served: Served) -> None:
+    assert "<html" in get(served.info.url)
+    assert json.loads(get(f"{served.info.url}/ui-settings"))["api_url"] == served.info.api_url
+
+
+@pytest.mark.slow
+def test_all_that_the_server_keeps_lies_in_the_home(served: Served) -> None:
+    kept = {path.name for path in served.settings.prefect.iterdir()}
+    assert {"prefect.db", "server.json", "server.log", "scheduler.log", "ui"} <= kept
+
+
+@pytest.mark.slow
+def test_the_record_names_both_processes(served: Served) -> None:
+    told = json.loads((served.settings.prefect / "server.json").read_text())
+    assert Process(**told["server"]).alive
+    assert Process(**told["scheduler"]).alive
+    assert told["url"] == served.info.url

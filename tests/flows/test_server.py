@@ -1,4 +1,4 @@
-"""`up` and `down`: what is refused, what is stale, and one real server."""
+"""`up` and `down` without a server: what is refused and what is stale."""
 
 from __future__ import annotations
 
@@ -7,19 +7,13 @@ import os
 import socket
 import subprocess
 import sys
-import urllib.request
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from flows import server
-from flows.processes import Process
 from warehouse.errors import ConfigurationError
 from warehouse.settings import Settings, load_settings
-
-if TYPE_CHECKING:
-    from tests.flows.conftest import Served
 
 
 @pytest.fixture
@@ -44,12 +38,6 @@ def recorded(pid: int) -> str:
     return json.dumps(
         {"port": 1, "server": process, "scheduler": process, "sources": "s", "cron": "0 * * * *"}
     )
-
-
-def get(url: str) -> Any:
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    with opener.open(url, timeout=10) as answer:
-        return answer.read().decode()
 
 
 def test_nothing_runs_in_a_new_home(settings: Settings) -> None:
@@ -118,42 +106,3 @@ def test_another_port_is_found_when_the_usual_one_is_taken(monkeypatch: pytest.M
 def test_asking_costs_no_import_of_prefect() -> None:
     code = "import sys, flows.server; raise SystemExit('prefect' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
-
-
-@pytest.mark.slow
-def test_running_finds_the_server(served: Served) -> None:
-    assert server.running(served.settings) == served.info
-
-
-@pytest.mark.slow
-def test_a_second_up_finds_the_first(served: Served) -> None:
-    again = server.up(served.settings, served.sources, served.info.cron)
-    assert again == served.info
-    assert again.already_up
-    assert not served.info.already_up
-
-
-@pytest.mark.slow
-def test_up_with_another_schedule_is_refused(served: Served) -> None:
-    with pytest.raises(ConfigurationError, match="already up"):
-        server.up(served.settings, served.sources, "0 0 1 1 1")
-
-
-@pytest.mark.slow
-def test_the_ui_speaks_to_this_server(served: Served) -> None:
-    assert "<html" in get(served.info.url)
-    assert json.loads(get(f"{served.info.url}/ui-settings"))["api_url"] == served.info.api_url
-
-
-@pytest.mark.slow
-def test_all_that_the_server_keeps_lies_in_the_home(served: Served) -> None:
-    kept = {path.name for path in served.settings.prefect.iterdir()}
-    assert {"prefect.db", "server.json", "server.log", "scheduler.log", "ui"} <= kept
-
-
-@pytest.mark.slow
-def test_the_record_names_both_processes(served: Served) -> None:
-    told = json.loads((served.settings.prefect / "server.json").read_text())
-    assert Process(**told["server"]).alive
-    assert Process(**told["scheduler"]).alive
-    assert told["url"] == served.info.url

@@ -98,7 +98,9 @@ def check_names(names: list[str], source: Source, original_name: str) -> None:
     seen: set[str] = set()
     for number, name in enumerate(names, 1):
         if not name.strip():
-            raise BatchRefusedError(f"column {number} has no name", where=where, next_step="name it")
+            raise BatchRefusedError(
+                f"column {number} has no name", where=where, next_step="name it"
+            )
         if name.lower() in seen:
             raise BatchRefusedError(
                 f"the column {name!r} stands twice", where=where, next_step="rename one of them"
@@ -124,14 +126,53 @@ def strict_cast(column: str, to: str) -> str:
     text = identifier(column)
     if to == "VARCHAR":
         return text
+    # DuckDB's cast to TIMESTAMP drops an offset; TIMESTAMPTZ in UTC heeds it.
+    utc = f"try_cast({text} as timestamptz)::timestamp"
+    cast = utc if to == "TIMESTAMP" else f"try_cast({text} as {to})"
+    changed = _changed(text, to, cast, utc)
+    return f"case when {changed} then null else {cast} end" if changed else cast
+
+
+FRACTION_DIGITS = {
+    "TIMESTAMP_S": 0,
+    "TIMESTAMP_MS": 3,
+    "TIMESTAMP_NS": 9,
+    "TIMESTAMP": 6,
+    "TIMESTAMP WITH TIME ZONE": 6,
+    "TIME": 6,
+}
+EXACT_IN_DOUBLE = 1 << 53
+
+
+def _changed(text: str, to: str, cast: str, utc: str) -> str:
+    """SQL that `cast` rounds, cuts or shifts the value; empty where it never does.
+
+    The cheap tests stand first: nearly every value passes them.
+    """
+    scientific = f"contains(lower({text}), 'e')"
+    double = f"try_cast({text} as double)"
     if to in INTEGERS:
         # DuckDB rounds '1.5' to 2; only an integral value may become an integer.
         return (
-            f"case when contains({text}, '.') or contains(lower({text}), 'e')"
-            f" then case when try_cast({text} as double) = try_cast({text} as {to})::double"
-            f" then try_cast({text} as {to}) end else try_cast({text} as {to}) end"
+            f"(contains({text}, '.') or {scientific})"
+            f" and not regexp_matches({text}, '^[^.eE]*\\.0*\\s*$')"
+            f" and not (abs({double}) < {EXACT_IN_DOUBLE} and {double} = {cast}::double)"
         )
-    if to == "TIMESTAMP":
-        # DuckDB's cast to TIMESTAMP drops an offset; TIMESTAMPTZ in UTC heeds it.
-        return f"try_cast({text} as timestamptz)::timestamp"
-    return f"try_cast({text} as {to})"
+    if to.startswith("DECIMAL"):
+        digits = int(to.rstrip(")").split(",")[1])
+        return f"{_finer(text, digits)} or ({scientific} and {double} <> {cast}::double)"
+    if to in ("DOUBLE", "FLOAT"):
+        return f"isinf({cast}) and not contains(lower({text}), 'inf')"
+    if to == "DATE":
+        return f"strlen({text}) > 10 and {utc} is distinct from {cast}::timestamp"
+    if to in FRACTION_DIGITS:
+        # Nothing shorter than a date, a time and so many digits can have more of them.
+        finer = f"strlen({text}) > {len('00:00:00.')} and {_finer(text, FRACTION_DIGITS[to])}"
+        if to == "TIMESTAMP":
+            finer = f"strlen({text}) > {len('2026-01-31T00:00:00.000000')} and {finer}"
+        return f"{finer} or regexp_matches({text}, '[-+Zz]')" if to == "TIME" else finer
+    return ""
+
+
+def _finer(text: str, digits: int) -> str:
+    return f"regexp_matches({text}, '\\.[0-9]{{{digits}}}[0-9]*[1-9]')"

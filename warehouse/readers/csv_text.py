@@ -23,7 +23,9 @@ def read(
     _check_declared(names, types, source, original_name)
     columns = [Column(name, types.get(name, "VARCHAR")) for name in names]
     try:
-        _read_typed(con, _scan(file, names, faults="store_rejects = true, rejects_limit = 0"), columns)
+        _read_typed(
+            con, _scan(file, names, faults="store_rejects = true, rejects_limit = 0"), columns
+        )
         _number_records(con, _scan(file, names, faults="ignore_errors = true"), names)
     except duckdb.Error as error:
         raise BatchRefusedError(

@@ -15,7 +15,7 @@ from warehouse.sources import Source
 def read(
     con: duckdb.DuckDBPyConnection, file: Path, source: Source, original_name: str
 ) -> list[Column]:
-    """Leave `incoming` as a view on the file itself: nothing is copied, nothing can fail to parse."""
+    """Leave `incoming` as a view on the file itself: nothing is copied, nothing fails to parse."""
     scan = f"read_parquet({quoted(file)}, file_row_number = true, hive_partitioning = false)"
     try:
         described = con.execute(f"describe select * from {scan}").fetchall()
@@ -28,7 +28,7 @@ def read(
     columns = [Column(row[0], _kept(row[1])) for row in described if row[0] != "file_row_number"]
     check_names([column.name for column in columns], source, original_name)
     names = [identifier(column.name) for column in columns]
-    typed = [f"{name}::{column.type} as {name}" for name, column in zip(names, columns, strict=True)]
+    typed = [f"{identifier(c.name)}::{c.type} as {identifier(c.name)}" for c in columns]
     con.execute(
         f"create or replace temp view incoming as select {', '.join(typed)},"
         f" file_row_number + 1 as _source_row, null::varchar as _failed from {scan}"

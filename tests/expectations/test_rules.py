@@ -1,0 +1,137 @@
+"""Rule files: what they mean, and what is said about a wrong one."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime
+from textwrap import dedent
+
+import pytest
+
+from expectations.rules import load_rules, rules_hash
+from warehouse.errors import ConfigurationError
+
+RULE = """\
+table: marts.payments
+owner: payments
+rules:
+  - id: amount
+    check: between
+    column: amount_cents
+    min: 0
+    severity: warning
+    reason: refunds
+      are rare
+"""
+
+
+def load(tmp_path, text, name="payments.yml"):
+    folder = tmp_path / "rules"
+    (folder / "marts").mkdir(parents=True, exist_ok=True)
+    (folder / "marts" / name).write_text(dedent(text), encoding="utf-8")
+    return load_rules(folder)
+
+
+def test_a_rule_is_read(tmp_path):
+    (rule,) = load(tmp_path, RULE)
+    assert (rule.id, rule.boundary, rule.table) == ("amount", "marts", "marts.payments")
+    assert (rule.columns, rule.minimum, rule.maximum) == (("amount_cents",), 0, None)
+    assert (rule.severity, rule.owner, rule.reason) == ("warning", "payments", "refunds are rare")
+
+
+@pytest.mark.parametrize("text", ["2018-04-01 00:00:00", "2018-04-01T02:00:00+02:00"])
+def test_bounds_may_be_times_and_are_utc(tmp_path, text):
+    (rule,) = load(tmp_path, RULE.replace("min: 0", f"min: {text}"))
+    assert rule.minimum == datetime(2018, 4, 1)  # noqa: DTZ001 (as in DuckDB)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        (
+            "min: 0",
+            "minn: 0",
+            "rules/marts/payments.yml, line 7: unknown key 'minn'; the nearest is 'min'",
+        ),
+        (
+            "check: between",
+            "check: betwen",
+            "rules/marts/payments.yml, line 5: unknown check 'betwen'; the nearest is 'between'",
+        ),
+        (
+            "severity: warning",
+            "severity: warn",
+            "rules/marts/payments.yml, line 8: unknown severity 'warn'; the nearest is 'warning'",
+        ),
+        (
+            "owner:",
+            "ownr:",
+            "rules/marts/payments.yml, line 2: unknown key 'ownr'; the nearest is 'owner'",
+        ),
+        (
+            "marts.payments",
+            "mart.payments",
+            "rules/marts/payments.yml, line 1: 'mart.payments' is not a published table",
+        ),
+        ("    min: 0\n", "", "rules/marts/payments.yml, line 4: 'amount' has no bound"),
+        ("min: 0", "min: low", "rules/marts/payments.yml, line 7: 'min' is 'low'"),
+        (
+            "min: 0",
+            "min: 0\n    mostly: 2",
+            "rules/marts/payments.yml, line 8: 'mostly' is 2",
+        ),
+        (
+            "min: 0",
+            "min: 0\n    strict_min: 1",
+            "rules/marts/payments.yml, line 8: 'strict_min' is 1",
+        ),
+        (
+            "    severity: warning\n",
+            "",
+            "rules/marts/payments.yml, line 4: 'severity' is missing or not text",
+        ),
+        (
+            "column: amount_cents",
+            "column: [a]",
+            "rules/marts/payments.yml, line 6: 'column' is missing or not text",
+        ),
+        ("check: between", "check: [", "rules/marts/payments.yml, line 7: not YAML: "),
+    ],
+)
+def test_a_wrong_file_is_named_with_its_line(tmp_path, old, new, message):
+    with pytest.raises(ConfigurationError) as caught:
+        load(tmp_path, RULE.replace(old, new))
+    assert str(caught.value).startswith(message)
+    assert "\n  next: " in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["", "- a", "table: marts.t\nowner: me\nrules: []"])
+def test_a_file_without_rules_is_refused(tmp_path, text):
+    with pytest.raises(ConfigurationError, match=r"payments\.yml, line "):
+        load(tmp_path, text)
+
+
+def test_an_id_names_one_rule(tmp_path):
+    load(tmp_path, RULE)
+    with pytest.raises(ConfigurationError, match="two rules are called 'amount'"):
+        load(tmp_path, RULE, "again.yml")
+
+
+def test_a_hash_tells_what_decides_the_outcome(tmp_path):
+    (rule,) = load(tmp_path, RULE)
+    assert replace(rule, owner="me", reason="why not").hash == rule.hash
+    for other in (
+        replace(rule, minimum=1),
+        replace(rule, strict_min=True),
+        replace(rule, severity="critical"),
+        replace(rule, columns=("amount",)),
+        replace(rule, mostly=0.9),
+    ):
+        assert other.hash != rule.hash
+        assert rules_hash([rule, other]) == rules_hash([other, rule]) != rules_hash([rule])
+
+
+def test_the_projects_own_rules_are_well_formed():
+    rules = load_rules()
+    assert {"marts", "features"} == {rule.boundary for rule in rules}
+    assert all(rule.reason and rule.owner for rule in rules)

@@ -1,0 +1,37 @@
+"""Killed at any moment a run leaves nothing torn; the next one mends it. Readers never notice.
+
+The long form is `python -m benchmarks kills readers`.
+"""
+
+import random
+
+from benchmarks.kills import STAGES, KillTest
+from benchmarks.readers import read_while_publishing
+
+# Each line is a batch of new data: its runs die in these stages, one by one, then one is left
+# alone. The first line kills the very first run, which makes the lake and the first release.
+ROUNDS = (
+    ("land", "load", "publish"),
+    ("land", "audit"),
+    ("load", "build", "features"),
+    ("build", "publish"),
+    ("audit", "features"),
+)
+
+
+def test_killed_runs_lose_nothing_double_nothing_and_show_nothing_torn(tmp_path):
+    seed = random.SystemRandom().randrange(10**6)
+    print(f"seed {seed}")
+    test = KillTest(tmp_path, random.Random(seed), days=3 + len(ROUNDS))
+    for stages in ROUNDS:
+        test.round(stages)
+    assert {kill.stage for kill in test.kills} == set(STAGES)
+    assert any(kill.is_hit for kill in test.kills)
+
+
+def test_readers_see_whole_releases_while_runs_publish(tmp_path):
+    seen = read_while_publishing(tmp_path, publishes=3)
+    assert seen.errors == []
+    assert seen.mixed == []
+    assert seen.held_reads > 0
+    assert len(seen.answers) >= 3
