@@ -12,7 +12,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 import great_expectations as gx
-from great_expectations.data_context.types.base import ProgressBarsConfig
+from great_expectations.data_context.types.base import (
+    DataContextConfig,
+    InMemoryStoreBackendDefaults,
+    ProgressBarsConfig,
+)
 from great_expectations.expectations.core.expect_column_values_to_be_between import (
     ExpectColumnValuesToBeBetween,
 )
@@ -113,7 +117,9 @@ def validation(con: duckdb.DuckDBPyConnection, sources: Iterable[str]) -> Iterat
     try:
         for source in sources:
             datasource.add_query_asset(source, query=f"select * from {source}")
-        context = gx.get_context(mode="ephemeral")
+        # Its own default would make a folder for a site in the system's temporary directory.
+        stores = DataContextConfig(store_backend_defaults=InMemoryStoreBackendDefaults())
+        context = gx.get_context(mode="ephemeral", project_config=stores)
         context.variables.progress_bars = ProgressBarsConfig(globally=False)
         # Last of all, for a context writes itself out at every change of its datasources.
         context.add_datasource(datasource=datasource)

@@ -118,7 +118,8 @@ def audit(
 
     Raises BuildError when the build cannot be opened.
     """
-    from expectations.gx_loading import garbage_collection_paused, load_great_expectations
+    from expectations.gx_loading import load_great_expectations
+    from warehouse.imports import garbage_collection_paused
 
     load_great_expectations()
     started = time.perf_counter()

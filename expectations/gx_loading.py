@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from importlib.abc import MetaPathFinder
 from typing import TYPE_CHECKING
 
+from warehouse.imports import garbage_collection_paused
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from importlib.machinery import ModuleSpec
@@ -54,15 +56,3 @@ def _seldom_used_modules_lazy() -> Iterator[None]:
         yield
     finally:
         sys.meta_path.remove(finder)
-
-
-@contextmanager
-def garbage_collection_paused() -> Iterator[None]:
-    """No collection until the end: it would walk a heap of modules that all stay."""
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()

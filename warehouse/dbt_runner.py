@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from warehouse.errors import BuildError
+from warehouse.imports import garbage_collection_paused
 from warehouse.settings import PROJECT, Settings
 
 PUBLISHED_SCHEMAS = ("marts", "features")
@@ -115,10 +116,11 @@ def parse(settings: Settings) -> Project:
 
     Raises BuildError with dbt's message.
     """
-    from dbt.cli.main import dbtRunner
-
     # One constant path: dbt forgets its cache when the profile's environment changes.
-    with _environment(settings, settings.dbt / "warehouse.duckdb", 0):
+    place = settings.dbt / "warehouse.duckdb"
+    with _environment(settings, place, 0), garbage_collection_paused():
+        from dbt.cli.main import dbtRunner
+
         result = dbtRunner().invoke(_arguments("parse"))
     if not result.success:
         raise BuildError(

@@ -1,0 +1,26 @@
+"""What all tests share: a home below a temporary folder, and how long hypothesis searches."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck
+from hypothesis import settings as search
+
+from warehouse.settings import Settings
+
+# A lake or a build for each example: seconds are normal, and fixtures are meant to be shared.
+EXPENSIVE = {
+    "deadline": None,
+    "suppress_health_check": [HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+}
+search.register_profile("ci", max_examples=5, derandomize=True, database=None, **EXPENSIVE)
+search.register_profile("dev", max_examples=50, **EXPENSIVE)
+search.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return Settings(home=tmp_path / "home", threads=2, memory_limit="1GiB")

@@ -1,0 +1,130 @@
+"""Landing: what arrived is kept as it came."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from warehouse import landing
+from warehouse.errors import BatchRefusedError
+from warehouse.landing import Landed, arrivals, content_path, land, sweep_landing
+from warehouse.settings import Settings
+
+
+def land_text(settings: Settings, folder: Path, text: str, name: str = "a.csv") -> Landed:
+    folder.mkdir(exist_ok=True)
+    file = folder / name
+    file.write_text(text)
+    return land(settings, "shop.orders", file, set())[0]
+
+
+@given(content=st.binary(max_size=300))
+def test_bytes_are_kept_as_they_came(settings: Settings, tmp_path: Path, content: bytes) -> None:
+    file = tmp_path / "a.bin"
+    file.write_bytes(content)
+    landed, _ = land(settings, "shop.orders", file, set())
+    assert content_path(settings, landed.sha256).read_bytes() == content
+    assert landed.sha256 == hashlib.sha256(content).hexdigest()
+
+
+def test_kept_bytes_are_read_only(settings: Settings, tmp_path: Path) -> None:
+    landed = land_text(settings, tmp_path, "id\n1\n")
+    assert content_path(settings, landed.sha256).stat().st_mode & 0o777 == 0o444
+
+
+def test_sidecar_tells_source_name_time_and_size(settings: Settings, tmp_path: Path) -> None:
+    landed = land_text(settings, tmp_path, "id\n1\n")
+    (sidecar,) = settings.landing.glob("??/*.json")
+    told = json.loads(sidecar.read_text())
+    assert told == vars(landed)
+    assert (told["source"], told["original_name"], told["size"]) == ("shop.orders", "a.csv", 5)
+
+
+def test_same_bytes_twice_are_one_arrival(settings: Settings, tmp_path: Path) -> None:
+    first = land_text(settings, tmp_path, "id\n1\n")
+    again = land_text(settings, tmp_path, "id\n1\n", name="copy.csv")
+    assert (again, arrivals(settings)) == (first, [first])
+
+
+@pytest.mark.parametrize("known_sizes", [set(), {5}])
+def test_known_bytes_are_not_new(
+    settings: Settings, tmp_path: Path, known_sizes: set[int]
+) -> None:
+    land_text(settings, tmp_path, "id\n1\n")
+    assert land(settings, "shop.orders", tmp_path / "a.csv", known_sizes)[1] is False
+
+
+def test_other_bytes_of_a_known_size_are_kept(settings: Settings, tmp_path: Path) -> None:
+    land_text(settings, tmp_path, "id\n1\n")
+    (tmp_path / "b.csv").write_text("id\n2\n")
+    landed, is_new = land(settings, "shop.orders", tmp_path / "b.csv", {5})
+    assert is_new
+    assert content_path(settings, landed.sha256).read_text() == "id\n2\n"
+
+
+def test_one_name_with_two_contents_is_two_arrivals(settings: Settings, tmp_path: Path) -> None:
+    land_text(settings, tmp_path, "id\n1\n")
+    land_text(settings, tmp_path, "id\n2\n")
+    assert [landed.original_name for landed in arrivals(settings)] == ["a.csv", "a.csv"]
+
+
+def test_two_sources_may_bring_the_same_bytes(settings: Settings, tmp_path: Path) -> None:
+    one = land_text(settings, tmp_path, "id\n1\n")
+    other, is_new = land(settings, "shop.returns", tmp_path / "a.csv", set())
+    assert is_new
+    assert other.sha256 == one.sha256
+    assert other.batch_id != one.batch_id
+
+
+def test_file_that_is_gone_is_refused(settings: Settings, tmp_path: Path) -> None:
+    with pytest.raises(BatchRefusedError, match=r"shop\.orders.*gone\.csv.*cannot be read"):
+        land(settings, "shop.orders", tmp_path / "gone.csv", set())
+
+
+def test_folder_is_no_file(settings: Settings, tmp_path: Path) -> None:
+    with pytest.raises(BatchRefusedError, match="cannot be read"):
+        land(settings, "shop.orders", tmp_path, set())
+
+
+def test_file_that_grows_meanwhile_is_refused(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "a.csv"
+    file.write_text("id\n1\n")
+    keep = landing._keep
+
+    def keep_while_written(settings: Settings, file: Path) -> str:
+        sha256 = keep(settings, file)
+        file.write_text("id\n1\n2\n")
+        return sha256
+
+    monkeypatch.setattr(landing, "_keep", keep_while_written)
+    with pytest.raises(BatchRefusedError, match="changed while it was read"):
+        land(settings, "shop.orders", file, set())
+    assert arrivals(settings) == []
+
+
+def test_failed_write_leaves_nothing(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_handle: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(landing.os, "fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        land_text(settings, tmp_path, "id\n1\n")
+    assert [path for path in settings.landing.rglob("*") if path.is_file()] == []
+
+
+def test_sweep_removes_half_written_files_alone(settings: Settings, tmp_path: Path) -> None:
+    landed = land_text(settings, tmp_path, "id\n1\n")
+    (settings.landing / ".arriving.1.tmp").write_text("half")
+    (settings.landing / landed.sha256[:2] / ".x.json.1.tmp").write_text("half")
+    sweep_landing(settings)
+    assert list(settings.landing.rglob(".*.tmp")) == []
+    assert arrivals(settings) == [landed]
