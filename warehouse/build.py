@@ -135,8 +135,7 @@ def _start_from(settings: Settings, base: Release, database: Path, kept: set[str
             if table not in kept:
                 con.execute(f"drop table {identifier(schema)}.{identifier(table)}")
         con.execute(
-            "delete from meta.watermarks where not list_contains(?, split_part(relation, '.', -1))",
-            [sorted(kept)],
+            "delete from meta.watermarks where not list_contains(?, relation)", [sorted(kept)]
         )
 
 
@@ -160,6 +159,9 @@ def finish(settings: Settings, built: Build) -> dict[str, int]:
             )
         for schema in ("staging", "intermediate"):
             con.execute(f"drop schema if exists {schema} cascade")
+        if con.execute("select 1 from duckdb_tables() where table_name = 'watermarks'").fetchone():
+            # The marks of published relations stay; the others speak of what was just dropped.
+            con.execute("delete from meta.watermarks where since_snapshot is not null")
         rows = {
             model.relation: _count(con.execute(f"select count(*) from {model.relation}").fetchone())
             for model in built.published

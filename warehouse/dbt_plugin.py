@@ -29,7 +29,7 @@ class Plugin(BasePlugin):  # type: ignore[misc]  # dbt's packages carry no types
             _check_database(Path(creds.path), settings)
         except ClearwaterError as error:
             raise DbtRuntimeError(str(error)) from error
-        config.update(_limits(settings))
+        config.update(duck.limits(settings) | {"preserve_insertion_order": False})
 
     def configure_connection(self, conn: duckdb.DuckDBPyConnection) -> None:
         """Attach the lake at this build's snapshot."""
@@ -59,18 +59,6 @@ def _check_database(path: Path, settings: Settings) -> None:
             "absolute path",
         )
     settings.dev_db.parent.mkdir(parents=True, exist_ok=True)
-
-
-def _limits(settings: Settings) -> dict[str, Any]:
-    return {
-        "threads": settings.threads,
-        "memory_limit": settings.memory_limit,
-        "temp_directory": duck.spill_folder(settings),
-        "extension_directory": str(settings.tmp / "extensions"),
-        "autoinstall_known_extensions": False,
-        "autoload_known_extensions": False,
-        "preserve_insertion_order": False,
-    }
 
 
 def _attach_pinned_lake(con: duckdb.DuckDBPyConnection, settings: Settings) -> None:

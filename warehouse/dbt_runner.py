@@ -217,7 +217,7 @@ def run(
 
     with _environment(settings, database, snapshot):
         try:
-            arguments = [*_arguments("run"), "--select", *names]
+            arguments = [*_arguments("run"), "--no-write-json", "--select", *names]
             result = dbtRunner(manifest=project.manifest).invoke(arguments)
         finally:
             DuckDBConnectionManager.close_all_connections()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import duckdb
 
@@ -24,6 +25,18 @@ def identifier(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
+def limits(settings: Settings) -> dict[str, Any]:
+    """DuckDB's configuration: bounded memory, spills and extensions in our own places."""
+    return {
+        "threads": settings.threads,
+        "memory_limit": settings.memory_limit,
+        "temp_directory": str(settings.tmp / "spill"),
+        "extension_directory": str(settings.tmp / "extensions"),
+        "autoinstall_known_extensions": False,
+        "autoload_known_extensions": False,
+    }
+
+
 def connect(
     settings: Settings, database: Path | None = None, *, read_only: bool = False
 ) -> duckdb.DuckDBPyConnection:
@@ -31,24 +44,8 @@ def connect(
     return duckdb.connect(
         str(database) if database else ":memory:",
         read_only=read_only,
-        config={
-            "threads": settings.threads,
-            "memory_limit": settings.memory_limit,
-            "temp_directory": spill_folder(settings),
-            "extension_directory": str(settings.tmp / "extensions"),
-            "autoinstall_known_extensions": False,
-            "autoload_known_extensions": False,
-            "python_enable_replacements": False,
-        },
+        config=limits(settings) | {"python_enable_replacements": False},
     )
-
-
-def spill_folder(settings: Settings) -> str:
-    """Where DuckDB spills: it makes this folder when it must, but not the one above it."""
-    if settings.home.exists():
-        with suppress(OSError):  # a reader may lack the right to write here; it then cannot spill
-            settings.tmp.mkdir(exist_ok=True)
-    return str(settings.tmp / "spill")
 
 
 def extension_file(name: str) -> Path:
