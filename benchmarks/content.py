@@ -85,8 +85,10 @@ def whole_home(settings: Settings) -> Digests:
 
 
 def _check_debris(settings: Settings) -> None:
-    left = [path for path in settings.home.rglob(".*.tmp") if "dbt" not in path.parts]
-    left += list(settings.builds.glob("*"))
+    # Not in dbt/, which is a cache, nor in reports/, where a dead run may leave its draft.
+    places = (settings.landing, settings.releases, settings.features)
+    left = [part for place in places for part in place.rglob(".*.tmp")]
+    left += [*settings.home.glob(".*.tmp"), *settings.builds.glob("*")]
     if left:
         raise TornError(f"left behind: {', '.join(str(path) for path in left)}")
 

@@ -87,18 +87,15 @@ def table(figures: list[Figure]) -> str:
     )
 
 
-def write(file: Path, figures: dict[str, list[Figure]], details: dict[str, Any]) -> None:
-    """Write the benchmarks that ran; those in the file that did not run now stay as they were."""
-    known = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
-    told = known.get("benchmarks", {})
-    for name, measured in figures.items():
-        told[name] = {
-            "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
-            "machine": machine(),
-            "figures": [figure.as_json() for figure in measured],
-        } | details.get(name, {})
-    text = json.dumps({"benchmarks": told}, indent=1, ensure_ascii=False)
-    file.write_text(text + "\n", encoding="utf-8")
+def write(file: Path, name: str, figures: list[Figure], details: dict[str, Any]) -> None:
+    """Put a benchmark's figures into the file; what it has of others stays as it was."""
+    told = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+    told[name] = {
+        "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "machine": machine(),
+        "figures": [figure.as_json() for figure in figures],
+    } | details
+    file.write_text(json.dumps(told, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def machine() -> dict[str, Any]:

@@ -8,9 +8,10 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from warehouse.errors import ClearwaterError
+from warehouse.errors import ClearwaterError, DiskFullError
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
+FULL_WORDS = ("No space left on device", "Disk quota exceeded", "database or disk is full")
 
 
 @contextmanager
@@ -27,20 +28,22 @@ def reported() -> Iterator[None]:
     except KeyboardInterrupt:
         _leave("stopped; the next run takes up what is left", 130)
     except Exception as error:
-        if not is_full_disk(error):
+        full = full_disk(error)
+        if full is None:
             raise
-        _leave(
-            "the disk is full\n  next: free some space and run again; nothing is lost or half done",
-            1,
-        )
+        _leave(str(full), full.exit_code)
 
 
-def is_full_disk(error: BaseException) -> bool:
-    """Whether the failure says that there is no space left, in Python's words or DuckDB's."""
-    if isinstance(error, OSError) and error.errno in FULL:
-        return True
-    text = str(error)
-    return "No space left on device" in text or "Disk quota exceeded" in text
+def full_disk(error: BaseException) -> DiskFullError | None:
+    """The clear message, if Python, DuckDB or SQLite says that no space is left; else None."""
+    is_full = isinstance(error, OSError) and error.errno in FULL
+    if not is_full and not any(words in str(error) for words in FULL_WORDS):
+        return None
+    return DiskFullError(
+        "the disk is full",
+        where=str(getattr(error, "filename", None) or ""),
+        next_step="free some space and run again; nothing is lost or half done",
+    )
 
 
 def _leave(text: str, code: int) -> None:

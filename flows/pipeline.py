@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from expectations.gate import GateResult, RuleResult, TableScope
 from flows.events import Events, Mode
+from flows.failures import full_disk
 from warehouse import releases
 from warehouse.build import Build, build, finish, newest_build
 from warehouse.errors import BuildError, ClearwaterError, GateBlockedError
@@ -170,6 +171,7 @@ def build_warehouse(run: Run) -> None:
         return
     built = build(run.settings, base, run.lake_snapshot, full=run.options.full_refresh)
     if not built.models:
+        releases.sweep_builds(run.settings, keep_newest=False)
         run.done("no model reads these sources; their rows are in the lake", status="skipped")
         return
     run.build = built
@@ -346,6 +348,8 @@ def execute(
             )
             release = run.release.id if run.release else None
             ledger.end(run.run_id, status, release, run.summary())
+            if ledger.lag is not None:
+                run.events.note(f"the run ledger lags, the data does not: {ledger.lag}")
     return run
 
 
@@ -381,7 +385,12 @@ def _run_stages(run: Run, stages: tuple[str, ...], ledger: RunLedger, call: Stag
         try:
             _run_stage(run, name, function, ledger, call)
         except ClearwaterError as error:
-            run.failure = run.failure or error
+            run.failure = run.failure or full_disk(error) or error
+        except Exception as error:
+            full = full_disk(error)
+            if full is None:
+                raise
+            run.failure = run.failure or full
         if name == "audit" and run.gate is not None:
             ledger.gate(run.run_id, [asdict(result) for result in run.gate.results])
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ PAYMENTS: dict[str, Any] = {
     "key": ["TRANSACTION_ID"],
     "event_time": "TX_DATETIME",
 }
-EPOCH = datetime(2026, 1, 1)
+EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
 
 Row = Mapping[str, Any]
 
@@ -42,7 +42,7 @@ def payment(
 ) -> Row:
     """One row of the payments source; `day` counts from the first of January 2026."""
     at = EPOCH + timedelta(seconds=round(day * 86_400))
-    values = (number, at.isoformat(sep=" "), customer, terminal, amount, fraud)
+    values = (number, at.replace(tzinfo=None).isoformat(sep=" "), customer, terminal, amount, fraud)
     return dict(zip(PAYMENT_COLUMNS, values, strict=True))
 
 

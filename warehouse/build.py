@@ -82,34 +82,37 @@ def _keep(built: Build) -> None:
 def build(settings: Settings, base: Release | None, snapshot: int, *, full: bool = False) -> Build:
     """Build the warehouse as of a lake snapshot into a folder of its own.
 
-    Raises BuildError; the folder is then rubbish that the next run sweeps.
+    Raises BuildError, and leaves nothing then.
     """
     project_hash = dbt_runner.project_hash()
     project = dbt_runner.parse(settings)
     left_out = dbt_runner.without_sources(project.models, raw_tables(settings, snapshot))
     models = {name: model for name, model in project.models.items() if name not in left_out}
+    kept = set() if full or base is None else _kept(models, base)
     build_id = new_id(settings)
     place = settings.builds / build_id
     place.mkdir(parents=True)
-    database = settings.database(place)
-    kept = set() if full or base is None else _kept(models, base)
-    if base is not None and kept:
-        _start_from(settings, base, database, kept)
-    seconds = (
-        dbt_runner.run(settings, project, database, snapshot, sorted(models)) if models else {}
-    )
-    built = Build(
-        id=build_id,
-        folder=place,
-        base=base,
-        lake_snapshot=snapshot,
-        project=project_hash,
-        models=models,
-        fresh=frozenset(name for name in models if name not in kept),
-        left_out=frozenset(left_out),
-        seconds=seconds,
-    )
-    _keep(built)
+    try:
+        database = settings.database(place)
+        if base is not None and kept:
+            _start_from(settings, base, database, kept)
+        names = sorted(models)
+        seconds = dbt_runner.run(settings, project, database, snapshot, names) if names else {}
+        built = Build(
+            id=build_id,
+            folder=place,
+            base=base,
+            lake_snapshot=snapshot,
+            project=project_hash,
+            models=models,
+            fresh=frozenset(name for name in models if name not in kept),
+            left_out=frozenset(left_out),
+            seconds=seconds,
+        )
+        _keep(built)
+    except BaseException:
+        shutil.rmtree(place, ignore_errors=True)
+        raise
     return built
 
 

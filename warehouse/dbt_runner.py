@@ -236,8 +236,12 @@ def run(
 
 def _failed(outcome: Any) -> BuildError:
     name = outcome.node.name
+    # dbt begins with "Runtime Error in model <name> (<file>)", which is said here anyway.
+    message = " ".join(str(outcome.message).split()).partition(
+        f"({outcome.node.original_file_path}) "
+    )
     return BuildError(
-        f"model {name} failed: {' '.join(str(outcome.message).split())}",
+        f"model {name} failed: {message[2] or message[0]}",
         where=outcome.node.original_file_path,
         next_step=f"mend the model or its data; `dbt build --select {name}` shows the same",
     )

@@ -25,6 +25,14 @@ class ConfigurationError(ClearwaterError):
     exit_code = 2
 
 
+class DiskFullError(ClearwaterError):
+    """There is no space left; what was half done is swept by the next run."""
+
+
+class StateError(ClearwaterError):
+    """The run ledger's database cannot be opened."""
+
+
 class BatchRefusedError(ClearwaterError):
     """A batch cannot be loaded as a whole; nothing of it reached the lake's tables.
 

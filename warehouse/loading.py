@@ -190,6 +190,9 @@ def _judge_keys(con: duckdb.DuckDBPyConnection, batch: Batch, columns: list[Colu
         f" {_verdict(batch.source.write, columns)} from ranked r"
         f" left join (select * from {table} semi join suspects using ({key})) l on {same_key[0]}"
         f" join (from ranked where _rank = 1) f on {same_key[1]}) where verdict <> 'load'"
+        # A key declared late may stand in the lake more than once: one verdict a row even then.
+        " qualify row_number() over (partition by _source_row"
+        f" order by verdict <> '{'replace' if batch.source.write == 'merge' else 'known'}') = 1"
     )
 
 

@@ -129,11 +129,17 @@ def _compose(file: Path) -> yaml.Node:
             where=f"{file}{line}",
             next_step="mend the line; docs/sources.md explains the file",
         ) from None
-    if node is None:
+    if node is None or (isinstance(node, yaml.ScalarNode) and not node.value):
         raise ConfigurationError(
             "the sources file is empty",
             where=str(file),
             next_step="declare at least one source under `sources:`",
+        )
+    if not isinstance(node, yaml.MappingNode):
+        raise ConfigurationError(
+            "the sources file has no keys",
+            where=f"{file}:{node.start_mark.line + 1}",
+            next_step="begin it with `version: 1` and `sources:`",
         )
     return node
 

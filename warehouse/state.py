@@ -14,6 +14,7 @@ from typing import Any
 from sqlalchemy import (
     JSON,
     Column,
+    Connection,
     DateTime,
     Engine,
     Float,
@@ -25,7 +26,9 @@ from sqlalchemy import (
     select,
     update,
 )
+from sqlalchemy.exc import DatabaseError
 
+from warehouse.errors import StateError
 from warehouse.settings import Settings
 
 metadata = MetaData()
@@ -62,12 +65,32 @@ gate_results = Table(
 
 
 class RunLedger:
-    """The state database of one CLEARWATER_HOME."""
+    """The state database of one CLEARWATER_HOME.
+
+    `lag` says why something could not be written: that never fails a run.
+    """
 
     def __init__(self, settings: Settings) -> None:
         settings.home.mkdir(parents=True, exist_ok=True)
+        self.lag: str | None = None
         self._engine: Engine = create_engine(f"sqlite:///{settings.state_db}")
-        metadata.create_all(self._engine)
+        try:
+            metadata.create_all(self._engine)
+        except DatabaseError as error:
+            raise StateError(
+                f"the run ledger cannot be opened: {error.orig}",
+                where=str(settings.state_db),
+                next_step="free some space, or move the file away: a new one is made, and no data"
+                " depends on it",
+            ) from None
+
+    @contextmanager
+    def _writing(self) -> Iterator[Connection]:
+        try:
+            with self._engine.begin() as con:
+                yield con
+        except DatabaseError as error:
+            self.lag = str(error.orig)
 
     def close(self) -> None:
         """Let go of the database file."""
@@ -78,7 +101,7 @@ class RunLedger:
 
         Whatever else is noted as running died without a word.
         """
-        with self._engine.begin() as con:
+        with self._writing() as con:
             stale = update(runs).where(runs.c.status == "running")
             con.execute(stale.values(status="crashed", ended_at=_now()))
             dead = update(stages).where(stages.c.status == "running")
@@ -90,7 +113,7 @@ class RunLedger:
     ) -> None:
         """Note a stage's newest status, replacing the one before."""
         values = {"status": status, "seconds": seconds, "detail": detail}
-        with self._engine.begin() as con:
+        with self._writing() as con:
             same = (stages.c.run_id == run_id) & (stages.c.stage == name)
             if con.execute(update(stages).where(same).values(**values)).rowcount == 0:
                 con.execute(insert(stages).values(run_id=run_id, stage=name, **values))
@@ -99,14 +122,14 @@ class RunLedger:
         """Note the result of each rule."""
         names = [column.name for column in gate_results.columns if column.name != "run_id"]
         rows = [{"run_id": run_id} | {n: result[n] for n in names} for result in results]
-        with self._engine.begin() as con:
+        with self._writing() as con:
             if rows:
                 con.execute(insert(gate_results), rows)
 
     def end(self, run_id: str, status: str, release: str | None, summary: dict[str, Any]) -> None:
         """Note the end of a run."""
         values = {"status": status, "ended_at": _now(), "release": release, "summary": summary}
-        with self._engine.begin() as con:
+        with self._writing() as con:
             con.execute(update(runs).where(runs.c.run_id == run_id).values(**values))
 
     def newest(self, count: int) -> list[dict[str, Any]]:

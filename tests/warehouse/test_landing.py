@@ -52,9 +52,7 @@ def test_same_bytes_twice_are_one_arrival(settings: Settings, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("known_sizes", [set(), {5}])
-def test_known_bytes_are_not_new(
-    settings: Settings, tmp_path: Path, known_sizes: set[int]
-) -> None:
+def test_known_bytes_are_not_new(settings: Settings, tmp_path: Path, known_sizes: set[int]) -> None:
     land_text(settings, tmp_path, "id\n1\n")
     assert land(settings, "shop.orders", tmp_path / "a.csv", known_sizes)[1] is False
 
