@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck
 from hypothesis import settings as search
 
-from warehouse.settings import Settings
+from warehouse import dbt_runner
+from warehouse.settings import PROJECT, Settings
 
 # A lake or a build for each example: seconds are normal, and fixtures are meant to be shared.
 EXPENSIVE = {
@@ -24,3 +26,17 @@ search.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
     return Settings(home=tmp_path / "home", threads=2, memory_limit="1GiB")
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of the dbt project, to change; builds take it for the project."""
+    copy = tmp_path / "project"
+    copy.mkdir()
+    for name in dbt_runner.PROJECT_FILES:
+        if (PROJECT / name).is_dir():
+            shutil.copytree(PROJECT / name, copy / name)
+        elif (PROJECT / name).exists():
+            shutil.copy(PROJECT / name, copy / name)
+    monkeypatch.setattr(dbt_runner, "PROJECT", copy)
+    return copy

@@ -75,3 +75,10 @@ def sources_file(folder: Path, *entries: Mapping[str, Any]) -> Path:
     file = folder / "sources.yml"
     file.write_text(json.dumps({"version": 1, "sources": list(entries) or [PAYMENTS]}, indent=1))
     return file
+
+
+def edit(project: Path, file: str, old: str, new: str) -> None:
+    """Change a file of a copied project."""
+    text = (project / file).read_text()
+    assert old in text
+    (project / file).write_text(text.replace(old, new))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,10 @@ def identifier(name: str) -> str:
 
 def limits(settings: Settings) -> dict[str, Any]:
     """DuckDB's configuration: bounded memory, spills and extensions in our own places."""
+    if settings.home.exists():
+        # DuckDB makes the spill folder when it must, but not the one above it.
+        with suppress(OSError):  # a reader without the right to write here cannot spill
+            settings.tmp.mkdir(exist_ok=True)
     return {
         "threads": settings.threads,
         "memory_limit": settings.memory_limit,

@@ -89,7 +89,7 @@ def folder(settings: Settings, release_id: str | None = None) -> Path:
             )
         return settings.current
     path = settings.releases / release_id
-    if not (path / "release.json").exists():
+    if path.name != release_id or not (path / "release.json").exists():
         known = ", ".join(release.id for release in releases(settings)) or "none yet"
         raise ReleaseError(f"there is no release {release_id!r}", next_step=f"releases: {known}")
     return path

@@ -8,10 +8,18 @@ import json
 import os
 import re
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, field_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    ValidationError,
+    field_validator,
+)
 
 from warehouse.errors import ConfigurationError
 from warehouse.settings import Settings
@@ -19,6 +27,22 @@ from warehouse.settings import Settings
 NAME = re.compile(r"[a-z][a-z0-9_]*\.[a-z][a-z0-9_]*")
 VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 SUFFIXES = {".csv": "csv", ".parquet": "parquet"}
+
+
+def known_type(declared: str) -> str:
+    """DuckDB's own name of a declared type."""
+    import duckdb
+
+    try:
+        row = duckdb.connect().execute(f"select typeof(cast(null as {declared}))").fetchone()
+    except duckdb.Error:
+        row = None
+    if row is None:
+        raise ValueError(
+            f"there is no type {declared!r}; use one such as bigint, double, decimal(18,2),"
+            " timestamp, varchar"
+        )
+    return str(row[0])
 
 
 class Source(BaseModel):
@@ -31,7 +55,7 @@ class Source(BaseModel):
     kind: Literal["files"] = "files"
     path: str
     format: Literal["csv", "parquet"] | None = None
-    columns: dict[str, str] = Field(default_factory=dict)
+    columns: dict[str, Annotated[str, AfterValidator(known_type)]] = Field(default_factory=dict)
     key: tuple[str, ...] = ()
     event_time: str | None = None
     known_at: str | None = None

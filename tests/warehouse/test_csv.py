@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import settings as search
 from hypothesis import strategies as st
 
-from warehouse.errors import BatchRefusedError, ConfigurationError
+from warehouse.errors import BatchRefusedError
 from warehouse.readers import csv_text
 from warehouse.sources import Source
 
@@ -259,17 +259,6 @@ def test_declared_column_that_is_missing_is_named(tmp_path: Path) -> None:
     error = refusal(tmp_path, "id,amuont\n1,2\n", amount="double")
     assert "'amount' is not in the file" in error.what
     assert "amuont" in error.next_step
-
-
-def test_unknown_type_is_a_mistake_of_the_configuration(tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match="there is no type 'bigit'"):
-        read(tmp_path, "id\n1\n", id="bigit")
-
-
-@pytest.mark.parametrize("of", ["bigint; drop table x", "bigint) from x --", "(select 1)"])
-def test_type_is_no_place_for_sql(tmp_path: Path, of: str) -> None:
-    with pytest.raises(ConfigurationError, match="there is no type"):
-        read(tmp_path, "id\n1\n", id=of)
 
 
 def test_names_may_hold_quotes_and_spaces(tmp_path: Path) -> None:

@@ -181,3 +181,20 @@ def test_fingerprint_follows_all_but_the_path(settings: Settings, tmp_path: Path
         for text in (ORDERS, ORDERS.replace("orders/", "x/"), ORDERS + "    key: [id]\n")
     )
     assert one == moved != keyed
+
+
+TYPES = ["bigit", "bigint; drop table x", "bigint) from x --", "(select 1)"]
+
+
+@pytest.mark.parametrize("declared", TYPES)
+def test_unknown_type_is_named_with_its_line(
+    settings: Settings, tmp_path: Path, declared: str
+) -> None:
+    error = mistake(settings, tmp_path, f"{ORDERS}    columns:\n      id: '{declared}'\n")
+    assert f"there is no type {declared!r}" in error.what
+    assert error.where.endswith("sources.yml:6")
+
+
+def test_types_are_known_by_duckdbs_names(settings: Settings, tmp_path: Path) -> None:
+    (source,) = read(settings, tmp_path, f"{ORDERS}    columns: {{id: int8, at: datetime}}\n")
+    assert source.columns == {"id": "BIGINT", "at": "TIMESTAMP"}

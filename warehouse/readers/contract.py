@@ -24,7 +24,7 @@ from pathlib import Path
 import duckdb
 
 from warehouse.duck import identifier
-from warehouse.errors import BatchRefusedError, ConfigurationError
+from warehouse.errors import BatchRefusedError
 from warehouse.sources import Source
 
 
@@ -66,30 +66,6 @@ def no_rejected(con: duckdb.DuckDBPyConnection) -> None:
         "create or replace temp table rejected"
         " (_source_row bigint, reason varchar, detail varchar, raw varchar)"
     )
-
-
-def declared_types(con: duckdb.DuckDBPyConnection, source: Source) -> dict[str, str]:
-    """The declared columns with DuckDB's own names of their types.
-
-    Raises ConfigurationError for a type that DuckDB does not know.
-    """
-    return {name: _known_type(con, source, name) for name in source.columns}
-
-
-def _known_type(con: duckdb.DuckDBPyConnection, source: Source, name: str) -> str:
-    declared = source.columns[name]
-    try:
-        if not declared.replace("_", "").replace(" ", "")[:1].isalpha() or ";" in declared:
-            raise duckdb.ParserException("not a type")
-        row = con.execute(f"select typeof(cast(null as {declared}))").fetchone()
-    except duckdb.Error:
-        raise ConfigurationError(
-            f"column {name}: there is no type {declared!r}",
-            where=f"sources.yml: {source.name}",
-            next_step="use a DuckDB type such as bigint, double, decimal(18,2), timestamp, varchar",
-        ) from None
-    assert row is not None
-    return str(row[0])
 
 
 def check_names(names: list[str], source: Source, original_name: str) -> None:

@@ -9,7 +9,7 @@ import duckdb
 
 from warehouse.duck import identifier, quoted
 from warehouse.errors import BatchRefusedError
-from warehouse.readers.contract import Column, check_names, declared_types, strict_cast
+from warehouse.readers.contract import Column, check_names, strict_cast
 from warehouse.sources import Source
 
 
@@ -19,9 +19,8 @@ def read(
     """Leave `incoming` as a table of the typed records, `rejected` with the torn ones."""
     names = _header(file, source, original_name)
     check_names(names, source, original_name)
-    types = declared_types(con, source)
-    _check_declared(names, types, source, original_name)
-    columns = [Column(name, types.get(name, "VARCHAR")) for name in names]
+    _check_declared(names, source, original_name)
+    columns = [Column(name, source.columns.get(name, "VARCHAR")) for name in names]
     try:
         _read_typed(
             con, _scan(file, names, faults="store_rejects = true, rejects_limit = 0"), columns
@@ -59,10 +58,8 @@ def _header(file: Path, source: Source, original_name: str) -> list[str]:
     return names
 
 
-def _check_declared(
-    names: list[str], types: dict[str, str], source: Source, original_name: str
-) -> None:
-    for name in types:
+def _check_declared(names: list[str], source: Source, original_name: str) -> None:
+    for name in source.columns:
         if name not in names:
             raise BatchRefusedError(
                 f"the declared column {name!r} is not in the file",

@@ -1,0 +1,166 @@
+"""Builds: what is kept of the base release, what is made again, what must not be published."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import duckdb
+import pytest
+from handmade import edit, payment
+from line import Line
+
+from warehouse import build as builds
+from warehouse import dbt_runner
+from warehouse.build import newest_build
+from warehouse.errors import BuildError
+from warehouse.releases import current
+from warehouse.settings import Settings
+
+FACTS = "models/marts/fct_transactions.sql"
+FEATURES = "models/features/feat_transactions__behaviour.sql"
+DAILY = "models/marts/fct_daily_transactions.sql"
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory, empty_lake: Path) -> Line:
+    """A line with one release, made by the project as it is."""
+    folder = tmp_path_factory.mktemp("line")
+    shutil.copytree(empty_lake, folder / "home")
+    line = Line(Settings(folder / "home", 2, "1GiB"), folder / "in")
+    line.load([payment(n, day=n, customer=n % 2) for n in range(5)])
+    line.publish(line.build())
+    return line
+
+
+@pytest.fixture
+def line(made: Line, tmp_path: Path) -> Line:
+    """A copy of it, to change."""
+    shutil.copytree(made.settings.home, tmp_path / "home", symlinks=True)
+    return Line(Settings(tmp_path / "home", 2, "1GiB"), tmp_path / "in")
+
+
+def ask(line: Line, place: Path, sql: str) -> list[tuple[object, ...]]:
+    with duckdb.connect(str(line.settings.database(place)), read_only=True) as con:
+        return con.execute(sql).fetchall()
+
+
+def kept(line: Line) -> set[str]:
+    """The models that a build on the current release does not make again."""
+    models = dbt_runner.parse(line.settings).models
+    base = current(line.settings)
+    assert base is not None
+    return builds._kept(models, base)
+
+
+def test_unchanged_incremental_models_are_kept(line: Line, project: Path) -> None:
+    assert kept(line) == {"fct_transactions", "feat_transactions__behaviour"}
+
+
+def test_changed_model_is_made_again_with_what_follows(line: Line, project: Path) -> None:
+    edit(project, FACTS, "from transactions", "from transactions -- changed")
+    assert kept(line) == set()
+
+
+def test_what_does_not_follow_is_kept(line: Line, project: Path) -> None:
+    edit(project, FEATURES, "select * from final", "select * from final -- changed")
+    assert kept(line) == {"fct_transactions"}
+    edit(project, DAILY, "select * from averaged", "select * from averaged -- changed")
+    assert kept(line) == {"fct_transactions"}
+
+
+def test_changed_macro_counts_as_code(line: Line, project: Path) -> None:
+    edit(project, "macros/behaviour.sql", "return([1, 7, 30])", "return([1, 7, 30] )")
+    assert kept(line) == {"fct_transactions"}
+
+
+def test_changed_macro_of_a_macro_counts_as_code(line: Line, project: Path) -> None:
+    edit(project, "macros/renamed_payments_transactions.sql", "* 100", "* 100.0")
+    assert kept(line) == set()
+
+
+def test_changed_description_is_no_code(line: Line, project: Path) -> None:
+    yaml = FACTS.replace(".sql", ".yml")
+    edit(project, yaml, "description: ", "description: Changed. ")
+    assert kept(line) == {"fct_transactions", "feat_transactions__behaviour"}
+
+
+def test_rows_of_old_code_do_not_survive(line: Line, project: Path) -> None:
+    edit(project, FACTS, "        amount_cents,\n", "        amount_cents + 1 as amount_cents,\n")
+    line.load([payment(9, day=9)])
+    built = line.build()
+    cents = "select distinct amount_cents from {}"
+    for table in ("marts.fct_transactions", "features.feat_transactions__behaviour"):
+        assert ask(line, built.folder, cents.format(table)) == [(1001,)]
+    line.publish(built)
+    assert set(line.differences(line.build(full=True)).values()) == {0}
+
+
+def test_relation_that_no_model_makes_is_dropped(line: Line, project: Path) -> None:
+    for file in (DAILY, DAILY.replace(".sql", ".yml")):
+        (project / file).unlink()
+    built = line.build()
+    found = ask(line, built.folder, "select table_name from duckdb_tables()")
+    assert ("fct_daily_transactions",) not in found
+    assert ("fct_transactions",) in found
+
+
+def test_release_holds_published_tables_alone(line: Line) -> None:
+    (schemas,) = zip(
+        *ask(
+            line,
+            line.settings.current,
+            "select distinct schema_name from duckdb_tables() order by 1",
+        ),
+        strict=True,
+    )
+    assert schemas == ("features", "marts", "meta")
+    assert ask(line, line.settings.current, "from duckdb_views() where not internal") == []
+
+
+def test_view_is_not_published(line: Line, project: Path) -> None:
+    edit(project, DAILY, "-- one row", "{{ config(materialized='view') }}\n-- one row")
+    with pytest.raises(BuildError, match=r"fct_daily_transactions is a view"):
+        line.publish(line.build())
+
+
+def test_failing_model_is_named(line: Line, project: Path) -> None:
+    edit(project, DAILY, "count(*) as transaction_count", "error('no') as transaction_count")
+    with pytest.raises(BuildError, match="model fct_daily_transactions failed") as caught:
+        line.build()
+    assert caught.value.where == DAILY
+    assert newest_build(line.settings) is None
+
+
+def test_project_that_does_not_parse_is_an_error(line: Line, project: Path) -> None:
+    edit(project, DAILY, "ref('fct_transactions')", "ref('fct_transactoins')")
+    with pytest.raises(BuildError, match="fct_transactoins"):
+        line.build()
+
+
+def test_models_without_sources_are_left_out(settings: Settings, empty_lake: Path) -> None:
+    shutil.copytree(empty_lake, settings.home)
+    built = Line(settings, settings.home / "in").build()
+    assert built.models == {}
+    assert "fct_transactions" in built.left_out
+
+
+def test_build_is_taken_up_again_as_it_was(line: Line) -> None:
+    line.load([payment(9, day=9)])
+    built = line.build()
+    assert newest_build(line.settings) == built
+
+
+def test_environment_is_left_as_it_was(line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CLEARWATER_HOME", "/mine")
+    monkeypatch.delenv("CLEARWATER_DBT_DATABASE", raising=False)
+    with dbt_runner._environment(line.settings, Path("/x"), 1):
+        assert dbt_runner.os.environ["CLEARWATER_HOME"] == str(line.settings.home)
+    assert dbt_runner.os.environ["CLEARWATER_HOME"] == "/mine"
+    assert "CLEARWATER_DBT_DATABASE" not in dbt_runner.os.environ
+
+
+def test_every_change_of_a_file_changes_the_projects_hash(project: Path) -> None:
+    before = dbt_runner.project_hash()
+    edit(project, FACTS.replace(".sql", ".yml"), "description: ", "description: Changed. ")
+    assert dbt_runner.project_hash() != before
