@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from warehouse.files import link_atomically, write_atomically
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -96,10 +97,10 @@ def write_report(settings: Settings, run: RunReport) -> Path:
     """Write the run's page and its JSON, point `reports/latest` at them; returns the page."""
     folder = settings.reports / run.run_id
     folder.mkdir(parents=True, exist_ok=True)
-    _replace(folder / "index.json", _as_json(run))
+    write_atomically(folder / "index.json", _as_json(run))
     page = folder / "index.html"
-    _replace(page, _as_html(run))
-    _point_latest(settings.reports, run.run_id)
+    write_atomically(page, _as_html(run))
+    link_atomically(settings.reports / "latest", run.run_id)
     return page
 
 
@@ -141,17 +142,3 @@ def _as_html(run: RunReport) -> str:
         counts[result.status] += 1
     template = environment.get_template("report.html.j2")
     return template.render(run=run, tables=rules_by_table(results), counts=counts)
-
-
-def _replace(file: Path, text: str) -> None:
-    """Write `file` whole or not at all."""
-    draft = file.with_name(f".{file.name}.tmp")
-    draft.write_text(text, encoding="utf-8")
-    os.replace(draft, file)
-
-
-def _point_latest(reports: Path, run_id: str) -> None:
-    link, draft = reports / "latest", reports / ".latest.tmp"
-    draft.unlink(missing_ok=True)
-    draft.symlink_to(run_id, target_is_directory=True)
-    os.replace(draft, link)

@@ -23,6 +23,7 @@ from warehouse import releases
 from warehouse.build import Build, build, finish, newest_build
 from warehouse.errors import BuildError, ClearwaterError, GateBlockedError
 from warehouse.features import PASSED, extract, prune_features
+from warehouse.files import sweep
 from warehouse.ingest import Arrivals, SourceSummary, land_sources, load_sources
 from warehouse.lake import catalog_snapshot
 from warehouse.landing import sweep_landing
@@ -363,6 +364,8 @@ def _recover(settings: Settings, *, keep_build: bool) -> None:
     """Clear what a killed run left half done; the lock is held, so it is nobody's."""
     releases.sweep_builds(settings, keep_newest=keep_build)
     sweep_landing(settings)
+    for place in [settings.reports, *settings.reports.glob("*/")]:
+        sweep(place)
     settings.dev_db.parent.mkdir(parents=True, exist_ok=True)
 
 

@@ -5,13 +5,18 @@ from __future__ import annotations
 import os
 import shutil
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+from handmade import payment
 from hypothesis import HealthCheck
 from hypothesis import settings as search
 
 from warehouse import dbt_runner
 from warehouse.settings import PROJECT, Settings
+
+if TYPE_CHECKING:
+    from works import Works
 
 # A lake or a build for each example: seconds are normal, and fixtures are meant to be shared.
 EXPENSIVE = {
@@ -40,3 +45,21 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             shutil.copy(PROJECT / name, copy / name)
     monkeypatch.setattr(dbt_runner, "PROJECT", copy)
     return copy
+
+
+@pytest.fixture(scope="session")
+def first(tmp_path_factory: pytest.TempPathFactory) -> Works:
+    """A home after its first run: three payments on three days. Not to be changed."""
+    from works import Works
+
+    works = Works(tmp_path_factory.mktemp("works"))
+    works.put([payment(n, day=n, customer=n) for n in (1, 2, 3)])
+    assert works.run().exit_code == 0
+    return works
+
+
+@pytest.fixture
+def works(first: Works, tmp_path: Path) -> Works:
+    """A copy of it: no path in it may be absolute."""
+    shutil.copytree(first.folder, tmp_path / "works", symlinks=True)
+    return type(first)(tmp_path / "works")

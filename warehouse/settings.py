@@ -104,10 +104,19 @@ class Settings:
 
 
 def load_settings(home: str | Path | None = None) -> Settings:
-    """Settings from the `--home` given, else `CLEARWATER_HOME`, else `var/` in the project."""
-    root = Path(home or os.environ.get("CLEARWATER_HOME") or PROJECT / "var")
+    """Settings from the `--home` given, else `CLEARWATER_HOME`, else `var/` in the project.
+
+    Raises ConfigurationError when that is there but no folder.
+    """
+    root = Path(home or os.environ.get("CLEARWATER_HOME") or PROJECT / "var").expanduser()
+    if root.exists() and not root.is_dir():
+        raise ConfigurationError(
+            "the home is not a folder",
+            where=str(root),
+            next_step="name a folder with --home or CLEARWATER_HOME; it need not exist yet",
+        )
     return Settings(
-        home=root.expanduser().absolute(),
+        home=root.absolute(),
         threads=_threads(os.environ.get("CLEARWATER_THREADS")),
         memory_limit=os.environ.get("CLEARWATER_MEMORY_LIMIT", "2GiB"),
     )

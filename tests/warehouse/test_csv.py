@@ -18,6 +18,7 @@ from warehouse.errors import BatchRefusedError
 from warehouse.readers import csv_text
 from warehouse.sources import Source
 
+EXAMPLES = search().max_examples
 FIELD = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=6)
 
 
@@ -136,7 +137,7 @@ def test_timestamps_are_utc_and_offsets_heeded(tmp_path: Path, text: str) -> Non
 
 
 @given(number=st.integers(-(2**64), 2**64))
-@search(max_examples=20)
+@search(max_examples=4 * EXAMPLES)
 def test_every_integer_is_kept_or_fails(tmp_path: Path, number: int) -> None:
     fits = -(2**63) <= number < 2**63
     assert typed(tmp_path, str(number), "bigint") == (number if fits else "failed")
@@ -174,7 +175,7 @@ def test_first_and_last_record_may_be_torn(tmp_path: Path) -> None:
 @given(
     kinds=st.lists(st.sampled_from(["good", "short", "long", "quoted", "bad"]), max_size=30),
 )
-@search(max_examples=20)
+@search(max_examples=4 * EXAMPLES)
 def test_every_record_keeps_its_number(tmp_path: Path, kinds: list[str]) -> None:
     """Each record carries its own number; it must be the one that the reader gives."""
     forms = {
@@ -196,7 +197,7 @@ def test_every_record_keeps_its_number(tmp_path: Path, kinds: list[str]) -> None
 
 
 @given(rows=st.lists(st.tuples(FIELD, FIELD), max_size=8))
-@search(max_examples=20)
+@search(max_examples=4 * EXAMPLES)
 def test_text_survives_any_content(tmp_path: Path, rows: list[tuple[str, str]]) -> None:
     text = io.StringIO(newline="")
     csv.writer(text, quoting=csv.QUOTE_ALL, lineterminator="\n").writerows([("a", "b"), *rows])

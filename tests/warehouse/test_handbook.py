@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 from contextlib import closing
+from itertools import pairwise
 from pathlib import Path
 
 import duckdb
@@ -55,11 +56,7 @@ def published_names() -> dict[str, str]:
     """Our name of each published feature."""
     yaml = (PROJECT / "models/features/feat_transactions__behaviour.yml").read_text()
     found = re.findall(r"- name: (\w+)|published_name: (\w+)", yaml)
-    return {
-        ours: published
-        for (ours, _), (_, published) in zip(found, found[1:], strict=False)
-        if published
-    }
+    return {ours: published for (ours, _), (_, published) in pairwise(found) if published}
 
 
 def differing(con: duckdb.DuckDBPyConnection, name: str, published: str) -> int:

@@ -18,6 +18,7 @@ from line import PUBLISHED, Line
 
 from warehouse.settings import Settings
 
+EXAMPLES = search().max_examples
 SAME = dict.fromkeys(PUBLISHED, 0)
 # Whole days meet the windows' edges and tie; parts of days stand between.
 DAY = st.one_of(st.integers(0, 80), st.floats(0, 80, allow_subnormal=False))
@@ -41,7 +42,7 @@ def line(settings: Settings, tmp_path: Path, empty_lake: Path) -> Line:
 
 
 @given(releases=st.lists(st.lists(BATCH, min_size=1, max_size=2), min_size=2, max_size=3))
-@search(max_examples=3)
+@search(max_examples=EXAMPLES // 2 + 1)
 def test_any_history_equals_a_full_refresh(releases: list[list[Rows]], empty_lake: Path) -> None:
     with TemporaryDirectory() as folder:
         shutil.copytree(empty_lake, Path(folder) / "home")

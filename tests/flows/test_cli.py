@@ -1,0 +1,423 @@
+"""The command line: what it says, its exit codes, and what it must not cost or leave."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import shlex
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+import pyarrow.parquet
+import pytest
+import typer
+from handmade import payment, sources_file, write_csv
+from works import MERGE, Works
+
+from flows import cli
+from warehouse import duck, releases
+from warehouse.lock import writer_lock
+from warehouse.settings import PROJECT
+
+HEAVY = ("duckdb", "dbt", "prefect", "great_expectations", "sqlalchemy", "pydantic", "pandas")
+
+
+@dataclass(frozen=True)
+class Said:
+    """How a command ended and what it printed."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def told(self) -> str:
+        """The one message of a failure."""
+        assert "Traceback" not in self.err
+        assert self.err.count("error: ") == 1
+        return self.err[self.err.index("error: ") :]
+
+
+Clearwater = Callable[..., Said]
+
+
+@pytest.fixture
+def clearwater(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> Clearwater:
+    """The command line in this process, with an empty home unless one is given."""
+    monkeypatch.setenv("CLEARWATER_HOME", str(tmp_path / "empty"))
+
+    def call(*arguments: object) -> Said:
+        capsys.readouterr()
+        monkeypatch.setattr(sys, "argv", ["clearwater", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        code = ended.value.code
+        assert code is None or isinstance(code, int)
+        return Said(code or 0, *capsys.readouterr())
+
+    return call
+
+
+@pytest.fixture
+def served(clearwater: Clearwater, works: Works, monkeypatch: pytest.MonkeyPatch) -> Works:
+    """A home with a release, which commands take for theirs."""
+    monkeypatch.setenv("CLEARWATER_HOME", str(works.settings.home))
+    return works
+
+
+def commands(
+    group: click.Group | None = None, names: tuple[str, ...] = ()
+) -> Iterator[tuple[tuple[str, ...], click.Command]]:
+    group = group or typer.main.get_command(cli.app)  # type: ignore[assignment]
+    for name, command in group.commands.items():  # type: ignore[union-attr]
+        if hasattr(command, "commands"):
+            yield from commands(command, (*names, name))
+        else:
+            yield (*names, name), command
+
+
+COMMANDS = [pytest.param(names, command, id=" ".join(names)) for names, command in commands()]
+
+
+@pytest.mark.parametrize(("names", "command"), COMMANDS)
+def test_every_command_has_an_example_that_it_accepts(
+    names: tuple[str, ...], command: click.Command
+) -> None:
+    (example,) = [line for line in (command.help or "").splitlines() if "Example:" in line]
+    words = shlex.split(example.partition("Example: clearwater ")[2])
+    assert tuple(words[: len(names)]) == names
+    command.make_context(" ".join(names), words[len(names) :])
+
+
+@pytest.mark.parametrize(("names", "command"), COMMANDS)
+def test_every_command_takes_a_home_and_speaks_json(
+    names: tuple[str, ...], command: click.Command
+) -> None:
+    options = {option for parameter in command.params for option in parameter.opts}
+    assert "--home" in options
+    assert "--json" in options or names == ("sql",)
+
+
+@pytest.mark.parametrize(("names", "command"), COMMANDS)
+def test_every_option_has_its_help(names: tuple[str, ...], command: click.Command) -> None:
+    for parameter in command.params:
+        assert getattr(parameter, "help", None), parameter.name
+
+
+def test_help_shows_the_example(clearwater: Clearwater) -> None:
+    said = clearwater("run", "--help")
+    assert said.code == 0
+    assert "clearwater run --sources my.yml" in said.out
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["rnu"],
+        ["run", "--surces", "x"],
+        ["query"],
+        ["query", "select 1", "--format", "xml"],
+        ["rollback"],
+        ["features", "exract"],
+        ["run", "--log", "loud"],
+        [],
+    ],
+)
+def test_wrong_usage_is_2(clearwater: Clearwater, arguments: list[str]) -> None:
+    said = clearwater(*arguments)
+    assert said.code == 2
+    assert "Traceback" not in said.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["run", "--sources", "none.yml"], 2, "no such sources file"),
+        (["source", "list", "--sources", "none.yml"], 2, "no such sources file"),
+        (["run", "--only", "shop.orders"], 2, "no source 'shop.orders'"),
+        (["query", "select 1"], 1, "nothing is published yet"),
+        (["query", "select 1", "--lake"], 1, "there is no lake yet"),
+        (["query", "select 1", "--at", "3"], 2, "--at goes with --lake"),
+        (["query", "select 1", "--release", "a"], 1, "no release 'a'"),
+        (["rollback", "a"], 1, "no release 'a'"),
+        (["features", "list"], 1, "nothing is published yet"),
+        (["features", "extract", "x", "--from", "2026-01-01"], 2, "--out"),
+        (["sql"], 1, "nothing is published yet"),
+        (["audit"], 1, "there is no build"),
+        (["publish"], 1, "there is no build"),
+        (["build"], 1, "there is no lake yet"),
+    ],
+)
+def test_mistake_is_one_message_with_the_next_step(
+    clearwater: Clearwater, arguments: list[str], code: int, words: str
+) -> None:
+    said = clearwater(*arguments)
+    assert said.code == code
+    assert words in said.told
+    assert "\n  next: " in said.told
+
+
+@pytest.mark.parametrize("command", [["run"], ["query", "select 1"], ["status"], ["releases"]])
+def test_home_that_is_a_file_is_one_message(
+    clearwater: Clearwater, tmp_path: Path, command: list[str]
+) -> None:
+    (tmp_path / "file").touch()
+    said = clearwater(*command, "--home", tmp_path / "file")
+    assert (said.code, "not a folder" in said.told) == (2, True)
+
+
+def test_threads_that_are_no_number_are_2(
+    clearwater: Clearwater, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CLEARWATER_THREADS", "many")
+    assert "CLEARWATER_THREADS" in clearwater("status").told
+
+
+def test_run_prints_its_summary_as_json(clearwater: Clearwater, served: Works) -> None:
+    served.put([payment(4, day=4)], "payments4.csv")
+    file = sources_file(served.folder, MERGE)
+    said = clearwater("run", "--sources", file, "--json", "--log", "json")
+    told = json.loads(said.out)
+    assert (said.code, told["status"], told["release"]) == (0, "done", served.served())
+    assert all(json.loads(line)["run_id"] == told["run_id"] for line in said.err.splitlines())
+
+
+def test_run_tells_people_where_quarantined_rows_are(clearwater: Clearwater, served: Works) -> None:
+    served.put([payment(4, day=4), payment(5, amount="much")], "payments4.csv")
+    said = clearwater("run", "--sources", sources_file(served.folder, MERGE))
+    assert said.code == 0
+    assert "1 rows of payments.transactions are in quarantine" in said.out
+    (query,) = [line for line in said.out.splitlines() if "query --lake" in line]
+    found = clearwater(*shlex.split(query)[1:], "--json")
+    assert [row["reason"] for row in json.loads(found.out)] == ["not_of_type"]
+
+
+def test_run_with_a_refused_batch_is_1(clearwater: Clearwater, served: Works) -> None:
+    (served.folder / "payments4.csv").write_text("not,payments\n1,2\n")
+    said = clearwater("run", "--sources", sources_file(served.folder, MERGE))
+    assert said.code == 1
+    assert "refused: payments.transactions: payments4.csv" in said.err
+    assert "Traceback" not in said.err
+
+
+def test_blocked_run_is_3(clearwater: Clearwater, served: Works) -> None:
+    served.put([payment(4, day=4, fraud="")], "payments4.csv")
+    said = clearwater("run", "--sources", sources_file(served.folder, MERGE))
+    assert said.code == 3
+    assert "the gate says block" in said.told
+
+
+@pytest.mark.parametrize("command", [["run"], ["ingest"], ["build"], ["resume"], ["report"]])
+def test_second_writer_is_4(clearwater: Clearwater, served: Works, command: list[str]) -> None:
+    file = sources_file(served.folder, MERGE)
+    sources = ["--sources", file] if command[0] in ("run", "ingest") else []
+    with writer_lock(served.settings):
+        said = clearwater(*command, *sources)
+    assert said.code == 4
+    assert f"process {os.getpid()}" in said.told
+
+
+def test_readers_need_no_lock(clearwater: Clearwater, served: Works) -> None:
+    with writer_lock(served.settings):
+        for command in (["status"], ["releases"], ["query", "select 1"], ["features", "list"]):
+            assert clearwater(*command).code == 0
+
+
+def test_missing_extension_is_one_message(
+    clearwater: Clearwater, served: Works, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(duck, "LAKE_EXTENSIONS", ("not_there",))
+    for command in (
+        ["query", "--lake", "select 1"],
+        ["ingest", "--sources", sources_file(served.folder, MERGE)],
+    ):
+        said = clearwater(*command)
+        assert said.code == 1
+        assert "extension not_there" in said.told
+        assert "make setup" in said.told
+
+
+@pytest.mark.parametrize(
+    "command",
+    [["status"], ["releases"], ["features", "list"], ["query", "from fct_transactions"]],
+)
+def test_json_parses(clearwater: Clearwater, served: Works, command: list[str]) -> None:
+    said = clearwater(*command, "--json")
+    assert said.code == 0
+    assert json.loads(said.out)
+
+
+def test_sources_are_listed_with_their_files(clearwater: Clearwater, served: Works) -> None:
+    said = clearwater("source", "list", "--json", "--sources", sources_file(served.folder, MERGE))
+    (source,) = json.loads(said.out)
+    assert (source["name"], source["files"]) == ("payments.transactions", 1)
+
+
+def test_rollback_and_resume_tell_what_they_did(clearwater: Clearwater, served: Works) -> None:
+    older = served.served()
+    assert json.loads(clearwater("rollback", older, "--json").out) == {
+        "release": older,
+        "held": True,
+    }
+    assert "held" in clearwater("status").out
+    (release,) = json.loads(clearwater("releases", "--json").out)
+    assert (release["id"], release["state"]) == (older, "current, held")
+    assert json.loads(clearwater("resume", "--json").out) == {"was_held": True}
+    assert releases.held_at(served.settings) is None
+
+
+def test_query_prints_every_format(clearwater: Clearwater, served: Works) -> None:
+    query = ["query", "select transaction_id as id, amount_cents from fct_transactions order by 1"]
+    table = clearwater(*query, "--format", "table")
+    assert table.out.splitlines()[0].split() == ["id", "amount_cents"]
+    assert clearwater(*query, "--format", "csv").out == "id,amount_cents\n1,1000\n2,1000\n3,1000\n"
+    expected = [{"id": n, "amount_cents": 1000} for n in (1, 2, 3)]
+    assert json.loads(clearwater(*query, "--format", "json").out) == expected
+
+
+def test_query_reads_the_lake_through_time(clearwater: Clearwater, served: Works) -> None:
+    rows = ["query", "--lake", "select count(*) as n from raw_payments.transactions", "--json"]
+    release = releases.current(served.settings)
+    assert release is not None
+    served.put([payment(4, day=4)], "payments4.csv")
+    served.run("land", "load")
+    assert json.loads(clearwater(*rows).out) == [{"n": 4}]
+    for at in (release.lake_snapshot, release.created_at):
+        assert json.loads(clearwater(*rows, "--at", at).out) == [{"n": 3}]
+    assert "no snapshot 9999" in clearwater(*rows, "--at", "9999").told
+    assert "ISO 8601" in clearwater(*rows, "--at", "yesterday").told
+
+
+def test_query_refuses_what_is_no_select(clearwater: Clearwater, served: Works) -> None:
+    assert "only SELECT" in clearwater("query", "drop table fct_transactions").told
+
+
+def test_features_are_extracted_to_a_folder(
+    clearwater: Clearwater, served: Works, tmp_path: Path
+) -> None:
+    name, out = "feat_transactions__behaviour", tmp_path / "out"
+    said = clearwater("features", "extract", name, "--to", "2026-01-03", "--out", out, "--json")
+    told = json.loads(said.out)
+    assert (told["rows"], told["release"], told["folder"]) == (1, served.served(), str(out))
+    assert pyarrow.parquet.read_table(out / "data.parquet").num_rows == 1
+    assert "not empty" in clearwater("features", "extract", name, "--out", out).told
+
+
+def process(
+    *arguments: object, folder: Path, **variables: str
+) -> subprocess.CompletedProcess[bytes]:
+    """The command line as a process of its own, in a folder of its own."""
+    variables = {"PYTHONPATH": str(PROJECT)} | variables
+    return subprocess.run(
+        [sys.executable, "-m", "flows", *map(str, arguments)],
+        cwd=folder,
+        env=os.environ | variables,
+        capture_output=True,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "allowed"),
+    [
+        (["--help"], set()),
+        (["query", "--help"], {"pydantic"}),  # typer's own, for a command with arguments
+        (["query", "select 1"], {"pydantic", "duckdb"}),
+    ],
+)
+def test_light_commands_import_nothing_heavy(
+    first: Works, arguments: list[str], allowed: set[str]
+) -> None:
+    code = (
+        "import sys\nfrom flows.cli import main\n"
+        f"try: main()\nfinally: print([m for m in {HEAVY} if m in sys.modules], file=sys.stderr)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments],
+        cwd=PROJECT,
+        env=os.environ | {"CLEARWATER_HOME": str(first.settings.home)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert set(json.loads(done.stderr.splitlines()[-1].replace("'", '"'))) <= allowed
+
+
+def test_run_writes_nothing_outside_its_home(tmp_path: Path) -> None:
+    places = {name: tmp_path / name for name in ("HOME", "TMPDIR", "work")}
+    for place in places.values():
+        place.mkdir()
+    write_csv(tmp_path / "in" / "payments.csv", [payment(1), payment(2, day=3)])
+    file = sources_file(tmp_path / "in", MERGE)
+    variables = {name: str(places[name]) for name in ("HOME", "TMPDIR")}
+    before = project_files()
+    done = process(
+        *("run", "--sources", file, "--home", tmp_path / "home", "--json"),
+        folder=places["work"],
+        **variables,
+    )
+    assert done.returncode == 0, done.stderr.decode()
+    assert json.loads(done.stdout)["status"] == "done"
+    assert [list(place.rglob("*")) for place in places.values()] == [[], [], []]
+    assert project_files() - before == set()
+
+
+def project_files() -> set[Path]:
+    """What dbt or DuckDB might leave in the project: all that is not Python's own."""
+    return {path for path in PROJECT.iterdir() if not path.name.startswith(".")} | {
+        *(PROJECT / "logs").glob("*"),
+        *(PROJECT / "target").glob("*"),
+    }
+
+
+def test_parquet_goes_to_a_pipe(first: Works, tmp_path: Path) -> None:
+    query = ["query", "from fct_transactions", "--format", "parquet"]
+    done = process(*query, "--home", first.settings.home, folder=tmp_path)
+    assert pyarrow.parquet.read_table(io.BytesIO(done.stdout)).num_rows == 3
+
+
+def test_reader_that_leaves_is_no_failure(first: Works) -> None:
+    command = f"{sys.executable} -m flows query 'from range(300000)' --format csv"
+    done = subprocess.run(
+        ["bash", "-o", "pipefail", "-c", f"{command} | head -n 2"],
+        cwd=PROJECT,
+        env=os.environ | {"CLEARWATER_HOME": str(first.settings.home)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "range\n0\n", "")
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 2 MiB, where the machine lets us make one."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", place]
+    try:
+        subprocess.run(mount, check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("cannot mount a small file system here")
+    yield place
+    subprocess.run(["umount", "-l", place], check=True)
+
+
+def test_full_disk_is_one_message_and_the_next_run_mends_it(
+    small_disk: Path, tmp_path: Path
+) -> None:
+    write_csv(tmp_path / "in" / "payments.csv", [payment(1), payment(2, day=3)])
+    run = ["run", "--sources", sources_file(tmp_path / "in", MERGE), "--home", small_disk / "home"]
+    done = process(*run, folder=tmp_path)
+    text = done.stderr.decode()
+    assert (done.returncode, "Traceback" in text) == (1, False), text
+    assert "disk is full" in text
+    subprocess.run(["mount", "-o", "remount,size=200m", small_disk], check=True)
+    assert process(*run, folder=tmp_path).returncode == 0
