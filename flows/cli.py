@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from flows.failures import reported
+from flows.failures import reader_may_leave, reported
 from warehouse.settings import PROJECT, Settings, load_settings
 
 if TYPE_CHECKING:
@@ -218,11 +218,13 @@ def query(
 
     if (at and not lake) or (lake and release):
         raise ConfigurationError(
-            "--at goes with --lake, and --release without it", where="clearwater query"
+            "--at goes with --lake, and --release without it",
+            where="clearwater query",
+            next_step="leave one of them out, or add --lake",
         )
     settings = load_settings(home)
     opened = open_lake(settings, at) if lake else open_release(settings, release)
-    with opened as con:
+    with opened as con, reader_may_leave():
         chosen = Format.json if as_json else output
         write_result(run_query(con, sql, on_lake=lake), chosen.value)
 

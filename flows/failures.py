@@ -21,10 +21,6 @@ def reported() -> Iterator[None]:
         yield
     except ClearwaterError as error:
         _leave(str(error), error.exit_code)
-    except BrokenPipeError:
-        # Whoever read our output has gone; that is no failure of ours.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
     except KeyboardInterrupt:
         _leave("stopped; the next run takes up what is left", 130)
     except Exception as error:
@@ -32,6 +28,17 @@ def reported() -> Iterator[None]:
         if full is None:
             raise
         _leave(str(full), full.exit_code)
+
+
+@contextmanager
+def reader_may_leave() -> Iterator[None]:
+    """End quietly when whoever reads our output has gone, as `| head` does."""
+    try:
+        yield
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
 
 
 def full_disk(error: BaseException) -> DiskFullError | None:

@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from warehouse.releases import Release
     from warehouse.state import RunLedger
 
+HELD = "the line is held after a rollback; `clearwater resume` goes on"
+
 StageCall = Callable[[str, Callable[["Run"], None], "Run"], None]
 
 
@@ -80,6 +82,7 @@ class Run:
     report: Path | None = None
     trace: dict[str, StageTrace] = field(default_factory=dict)
     failure: ClearwaterError | None = None
+    crash: BaseException | None = None
 
     def done(self, detail: str, *, rows: int | None = None, status: str = "done") -> None:
         """Say how the stage that is running went."""
@@ -96,14 +99,14 @@ class Run:
         """0 done; 1 failed or a batch refused; 3 blocked; as the failure says."""
         if self.failure is not None:
             return self.failure.exit_code
-        return 1 if self.problems else 0
+        return 1 if self.problems or self.crash else 0
 
     @property
     def status(self) -> str:
         """done, refused (a batch was, the rest is done), blocked or failed."""
         if isinstance(self.failure, GateBlockedError):
             return "blocked"
-        if self.failure is not None:
+        if self.failure is not None or self.crash is not None:
             return "failed"
         return "refused" if self.problems else "done"
 
@@ -132,7 +135,7 @@ class Run:
             },
             "tables": self.tables,
             "report": str(self.report) if self.report else None,
-            "error": str(self.failure) if self.failure else None,
+            "error": str(self.failure or self.crash) if self.failure or self.crash else None,
         }
 
 
@@ -164,7 +167,7 @@ def build_warehouse(run: Run) -> None:
     if run.lake_snapshot is None:
         run.lake_snapshot = catalog_snapshot(run.settings)
     if releases.held_at(run.settings) is not None:
-        run.done("the line is held after a rollback; `clearwater resume` goes on", status="skipped")
+        run.done(HELD, status="skipped")
         return
     base = run.release
     if base is not None and not run.options.full_refresh and _up_to_date(run, base):
@@ -246,8 +249,8 @@ def _scope(built: Build, name: str) -> TableScope:
 
 def publish(run: Run) -> None:
     """Make the audited build the current release in one atomic step."""
-    if run.build is None:
-        run.done("no build", status="skipped")
+    if run.build is None or releases.held_at(run.settings) is not None:
+        run.done(HELD if run.build else "no build", status="skipped")
         return
     from expectations.rules import load_rules, rules_hash
 
@@ -337,18 +340,18 @@ def execute(
     with ExitStack() as stack:
         stack.enter_context(writer_lock(settings, wait=options.wait))
         _recover(settings, keep_build="build" not in stages)
-        ledger = stack.enter_context(open_ledger(settings))
-        ledger.start(run.run_id)
         run.release = releases.current(settings)
         _take_up_build(run, stages)
+        ledger = stack.enter_context(open_ledger(settings))
+        ledger.start(run.run_id)
         try:
             _run_stages(run, stages, ledger, call)
+        except BaseException as error:
+            run.crash = error
+            raise
         finally:
-            status = (
-                run.status if all(t.status != "start" for t in run.trace.values()) else "failed"
-            )
             release = run.release.id if run.release else None
-            ledger.end(run.run_id, status, release, run.summary())
+            ledger.end(run.run_id, run.status, release, run.summary())
             if ledger.lag is not None:
                 run.events.note(f"the run ledger lags, the data does not: {ledger.lag}")
     return run
