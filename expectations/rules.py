@@ -17,7 +17,7 @@ import yaml
 from warehouse.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
 Boundary = Literal["marts", "features"]
 Check = Literal[
@@ -92,11 +92,6 @@ class Rule:
         """
         looks_elsewhere = bool(_LOOKS_ELSEWHERE.search(self.expression))
         return self.check in ROW_LEVEL and self.mostly >= 1 and not looks_elsewhere
-
-
-def rules_hash(rules: Iterable[Rule]) -> str:
-    """One digest of a whole set of rules, whatever their order."""
-    return _digest(sorted([rule.id, rule.hash] for rule in rules))
 
 
 def load_rules(folder: Path = FOLDER) -> list[Rule]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from contextlib import nullcontext
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
@@ -214,7 +215,7 @@ def query(
     """
     from flows.printing import write_result
     from warehouse.errors import ConfigurationError
-    from warehouse.query import open_lake, open_release, run_query
+    from warehouse.query import explained, open_lake, open_release, run_query
 
     if (at and not lake) or (lake and release):
         raise ConfigurationError(
@@ -224,7 +225,7 @@ def query(
         )
     settings = load_settings(home)
     opened = open_lake(settings, at) if lake else open_release(settings, release)
-    with opened as con, reader_may_leave():
+    with opened as con, reader_may_leave(), explained():
         chosen = Format.json if as_json else output
         write_result(run_query(con, sql, on_lake=lake), chosen.value)
 
@@ -444,6 +445,7 @@ def extract_features(
     release: ReleaseId = None,
     home: Home = None,
     as_json: Json = False,
+    wait: Wait = False,
 ) -> None:
     """Write a feature set as Parquet with its manifest.
 
@@ -451,6 +453,7 @@ def extract_features(
     """
     from warehouse.errors import ConfigurationError
     from warehouse.features import extract, release_named
+    from warehouse.lock import writer_lock
     from warehouse.releases import current
 
     if (start or end) and out is None:
@@ -459,7 +462,9 @@ def extract_features(
         )
     settings = load_settings(home)
     chosen = release_named(settings, release, current(settings))
-    place = extract(settings, chosen, name, start=start, end=end, out=out)
+    # Without --out it writes where runs tidy up.
+    with nullcontext() if out else writer_lock(settings, wait=wait):
+        place = extract(settings, chosen, name, start=start, end=end, out=out)
     manifest = json.loads((place / "manifest.json").read_text(encoding="utf-8"))
     if as_json:
         _print_json(manifest | {"folder": str(place)})
@@ -528,7 +533,8 @@ What next:
   clearwater features list
   the report:    {run.report}
   the docs:      dbt docs generate && dbt docs serve   (in the repository, .venv/bin on the PATH)
-  your own data: declare it in a sources file, then clearwater run --sources my.yml"""
+  your own data: in a home of its own, for the samples live in this one:
+                 clearwater run --home my-data --sources my.yml"""
 
 
 def say(text: str) -> None:

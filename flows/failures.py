@@ -24,10 +24,10 @@ def reported() -> Iterator[None]:
     except KeyboardInterrupt:
         _leave("stopped; the next run takes up what is left", 130)
     except Exception as error:
-        full = full_disk(error)
-        if full is None:
+        fault = machine_fault(error)
+        if fault is None:
             raise
-        _leave(str(full), full.exit_code)
+        _leave(str(fault), fault.exit_code)
 
 
 @contextmanager
@@ -41,16 +41,26 @@ def reader_may_leave() -> Iterator[None]:
         sys.exit(0)
 
 
-def full_disk(error: BaseException) -> DiskFullError | None:
-    """The clear message, if Python, DuckDB or SQLite says that no space is left; else None."""
-    is_full = isinstance(error, OSError) and error.errno in FULL
-    if not is_full and not any(words in str(error) for words in FULL_WORDS):
-        return None
-    return DiskFullError(
-        "the disk is full",
-        where=str(getattr(error, "filename", None) or ""),
-        next_step="free some space and run again; nothing is lost or half done",
-    )
+def machine_fault(error: BaseException) -> ClearwaterError | None:
+    """The clear message, if the machine is at fault: its disk, its memory, its files' rights."""
+    where = str(getattr(error, "filename", None) or "")
+    text = str(error)
+    if getattr(error, "errno", None) in FULL or any(words in text for words in FULL_WORDS):
+        return DiskFullError(
+            "the disk is full",
+            where=where,
+            next_step="free some space and run again; nothing is lost or half done",
+        )
+    if "Out of Memory" in text:
+        return ClearwaterError(
+            "DuckDB needs more memory than it may use",
+            next_step="set CLEARWATER_MEMORY_LIMIT to more (it is 2GiB by default) and run again",
+        )
+    if isinstance(error, OSError):
+        return ClearwaterError(
+            error.strerror or text, where=where, next_step="check the path and its permissions"
+        )
+    return None
 
 
 def _leave(text: str, code: int) -> None:

@@ -6,6 +6,7 @@ leave the same trace in the run ledger.
 
 from __future__ import annotations
 
+import difflib
 import json
 import time
 import uuid
@@ -18,14 +19,14 @@ from typing import TYPE_CHECKING, Any
 
 from expectations.gate import GateResult, RuleResult, TableScope
 from flows.events import Events, Mode
-from flows.failures import full_disk
+from flows.failures import machine_fault
 from warehouse import releases
 from warehouse.build import Build, build, finish, newest_build
-from warehouse.errors import BuildError, ClearwaterError, GateBlockedError
+from warehouse.errors import BuildError, ClearwaterError, ConfigurationError, GateBlockedError
 from warehouse.features import PASSED, extract, prune_features
 from warehouse.files import sweep
 from warehouse.ingest import Arrivals, SourceSummary, land_sources, load_sources
-from warehouse.lake import catalog_snapshot
+from warehouse.lake import catalog_snapshot, lake_identity
 from warehouse.landing import sweep_landing
 from warehouse.lock import writer_lock
 from warehouse.settings import PROJECT, Settings
@@ -33,6 +34,7 @@ from warehouse.sources import Source, chosen
 from warehouse.sources import load_sources as read_sources
 
 if TYPE_CHECKING:
+    from expectations.rules import Rule
     from warehouse.releases import Release
     from warehouse.state import RunLedger
 
@@ -77,6 +79,7 @@ class Run:
     lake_snapshot: int | None = None
     build: Build | None = None
     gate: GateResult | None = None
+    rules: dict[str, str] = field(default_factory=dict)
     release: Release | None = None
     tables: dict[str, int] = field(default_factory=dict)
     report: Path | None = None
@@ -169,7 +172,9 @@ def build_warehouse(run: Run) -> None:
     if releases.held_at(run.settings) is not None:
         run.done(HELD, status="skipped")
         return
-    base = run.release
+    # Snapshots of another lake say nothing about this one.
+    is_ours = run.release is not None and run.release.lake == lake_identity(run.settings)
+    base = run.release if is_ours else None
     if base is not None and not run.options.full_refresh and _up_to_date(run, base):
         run.done(f"nothing new since release {base.id}", status="skipped")
         return
@@ -184,13 +189,13 @@ def build_warehouse(run: Run) -> None:
 
 
 def _up_to_date(run: Run, base: Release) -> bool:
-    from expectations.rules import load_rules, rules_hash
+    from expectations.rules import load_rules
     from warehouse.dbt_runner import project_hash
 
     return (
         base.lake_snapshot == run.lake_snapshot
         and base.project == project_hash()
-        and base.rules_hash == rules_hash(load_rules())
+        and base.rules == {rule.id: rule.hash for rule in load_rules()}
     )
 
 
@@ -205,20 +210,36 @@ def audit(run: Run) -> None:
     from expectations.gate import audit as judge
     from expectations.rules import load_rules
 
+    rules = load_rules()
+    _check_rules(run.build, rules)
     built, base = run.build, run.build.base
     earlier = GateResult.from_json(json.dumps(base.gate)).results if base else ()
     run.gate = judge(
         run.settings,
         run.settings.database(built.folder),
         {model.relation: _scope(built, model.name) for model in built.published},
-        load_rules(),
+        rules,
         carried={result.rule_id: result for result in earlier},
         base_rule_hashes=base.rules if base else {},
     )
-    built.write_gate(run.gate.to_json())
+    run.rules = {rule.id: rule.hash for rule in rules}
+    built.write_gate(json.dumps({"gate": asdict(run.gate), "rules": run.rules}))
     _judge(run.gate)
     checked = sum(result.status != "carried" for result in run.gate.results)
     run.done(f"verdict {run.gate.verdict}: {checked} rules checked of {len(run.gate.results)}")
+
+
+def _check_rules(built: Build, rules: list[Rule]) -> None:
+    """Refuse a rule for a table that no model makes: it would never be checked."""
+    known = {model.relation for model in built.published} | set(built.left_out)
+    for rule in rules:
+        if rule.table not in known:
+            near = difflib.get_close_matches(rule.table, known, n=1)
+            raise ConfigurationError(
+                f"rule {rule.id}: no model makes the table {rule.table!r}",
+                where=f"expectations/rules/{rule.boundary}",
+                next_step=f"did you mean {near[0]!r}?" if near else f"tables: {', '.join(known)}",
+            )
 
 
 def _judge(gate: GateResult) -> None:
@@ -252,8 +273,6 @@ def publish(run: Run) -> None:
     if run.build is None or releases.held_at(run.settings) is not None:
         run.done(HELD if run.build else "no build", status="skipped")
         return
-    from expectations.rules import load_rules, rules_hash
-
     built, gate = run.build, run.gate
     if gate is None or gate.verdict not in PASSED:
         raise GateBlockedError(
@@ -261,19 +280,18 @@ def publish(run: Run) -> None:
             where=built.id,
             next_step="run `clearwater audit` first",
         )
-    rules = load_rules()
     run.tables = finish(run.settings, built)
     release = releases.Release(
         id=built.id,
         created_at=datetime.now(UTC).isoformat(),
         run_id=run.run_id,
         base=built.base.id if built.base else None,
+        lake=lake_identity(run.settings),
         lake_snapshot=built.lake_snapshot,
         verdict=gate.verdict,
         project=built.project,
         code=built.code,
-        rules={rule.id: rule.hash for rule in rules},
-        rules_hash=rules_hash(rules),
+        rules=run.rules,
         tables=run.tables,
         features={m.name: m.feature_set for m in built.published if m.feature_set},
         gate=asdict(gate),
@@ -379,8 +397,10 @@ def _take_up_build(run: Run, stages: tuple[str, ...]) -> None:
     run.build = newest_build(run.settings)
     if run.build is None:
         raise BuildError("there is no build", next_step="run `clearwater build` first")
-    text = run.build.read_gate()
-    run.gate = GateResult.from_json(text) if text else None
+    kept = run.build.read_gate()
+    if kept is not None:
+        told = json.loads(kept)
+        run.gate, run.rules = GateResult.from_json(json.dumps(told["gate"])), told["rules"]
     run.lake_snapshot = run.build.lake_snapshot
 
 
@@ -391,12 +411,12 @@ def _run_stages(run: Run, stages: tuple[str, ...], ledger: RunLedger, call: Stag
         try:
             _run_stage(run, name, function, ledger, call)
         except ClearwaterError as error:
-            run.failure = run.failure or full_disk(error) or error
+            run.failure = run.failure or machine_fault(error) or error
         except Exception as error:
-            full = full_disk(error)
-            if full is None:
+            fault = machine_fault(error)
+            if fault is None:
                 raise
-            run.failure = run.failure or full
+            run.failure = run.failure or fault
         if name == "audit" and run.gate is not None:
             ledger.gate(run.run_id, [asdict(result) for result in run.gate.results])
 

@@ -40,8 +40,16 @@ def _told(run: Run) -> RunReport:
             TableReport(name, rows) for name, rows in (release.tables if release else {}).items()
         ),
         gate=gate,
-        message=str(run.failure) if run.failure else "",
+        message=_message(run),
     )
+
+
+def _message(run: Run) -> str:
+    if run.failure is not None:
+        return str(run.failure)
+    if run.build is not None:
+        return "The build passed its gate and is not published yet."
+    return ""
 
 
 def _sources(run: Run) -> tuple[SourceReport, ...]:

@@ -117,6 +117,7 @@ def client_environment(settings: Settings, port: int, base: Mapping[str, str]) -
         "NO_PROXY": HOST,
         "no_proxy": HOST,
         "PREFECT_HOME": str(settings.prefect),
+        "TMPDIR": str(settings.prefect / "tmp"),
         "PREFECT_API_URL": f"http://{HOST}:{port}/api",
         "PREFECT_SERVER_ALLOW_EPHEMERAL_MODE": "false",
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
@@ -270,7 +271,7 @@ def _recorded(settings: Settings) -> ServerInfo | None:
 
 @contextmanager
 def _one_at_a_time(settings: Settings) -> Iterator[None]:
-    settings.prefect.mkdir(parents=True, exist_ok=True)
+    (settings.prefect / "tmp").mkdir(parents=True, exist_ok=True)
     with (settings.prefect / "up.lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield

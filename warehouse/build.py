@@ -8,6 +8,8 @@ from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import duckdb
+
 from warehouse import dbt_runner
 from warehouse.dbt_runner import PUBLISHED_SCHEMAS, Model
 from warehouse.duck import connect, identifier
@@ -17,13 +19,15 @@ from warehouse.lake import raw_tables
 from warehouse.releases import Release, folder, new_id, releases
 from warehouse.settings import Settings
 
+PRIVATE_SCHEMAS = ("staging", "intermediate")
+
 
 @dataclass(frozen=True)
 class Build:
     """A built warehouse that nobody reads yet.
 
-    `fresh` are the models whose relation was made in full; `left_out` those whose source tables
-    the lake does not have; `seconds` is the time of each model.
+    `fresh` are the models whose relation was made in full; `left_out` the relations whose source
+    tables the lake does not have; `seconds` is the time of each model.
     """
 
     id: str
@@ -86,6 +90,7 @@ def build(settings: Settings, base: Release | None, snapshot: int, *, full: bool
     """
     project_hash = dbt_runner.project_hash()
     project = dbt_runner.parse(settings)
+    _check_schemas(project.models)
     left_out = dbt_runner.without_sources(project.models, raw_tables(settings, snapshot))
     models = {name: model for name, model in project.models.items() if name not in left_out}
     kept = set() if full or base is None else _kept(models, base)
@@ -106,7 +111,7 @@ def build(settings: Settings, base: Release | None, snapshot: int, *, full: bool
             project=project_hash,
             models=models,
             fresh=frozenset(name for name in models if name not in kept),
-            left_out=frozenset(left_out),
+            left_out=frozenset(project.models[name].relation for name in left_out),
             seconds=seconds,
         )
         _keep(built)
@@ -114,6 +119,17 @@ def build(settings: Settings, base: Release | None, snapshot: int, *, full: bool
         shutil.rmtree(place, ignore_errors=True)
         raise
     return built
+
+
+def _check_schemas(models: dict[str, Model]) -> None:
+    """Refuse a model outside of the schemas that are audited, or dropped before publishing."""
+    for model in models.values():
+        if model.schema not in (*PUBLISHED_SCHEMAS, *PRIVATE_SCHEMAS):
+            raise BuildError(
+                f"model {model.name} goes to the schema {model.schema!r}, which no gate audits",
+                where=model.file,
+                next_step="move it below models/marts, features, staging or intermediate",
+            )
 
 
 def _kept(models: dict[str, Model], base: Release) -> set[str]:
@@ -160,8 +176,7 @@ def finish(settings: Settings, built: Build) -> dict[str, int]:
                 where=str(database),
                 next_step="set `materialized: table` or `incremental` for that model",
             )
-        for schema in ("staging", "intermediate"):
-            con.execute(f"drop schema if exists {schema} cascade")
+        _drop_private(con)
         if con.execute("select 1 from duckdb_tables() where table_name = 'watermarks'").fetchone():
             # The marks of published relations stay; the others speak of what was just dropped.
             con.execute("delete from meta.watermarks where since_snapshot is not null")
@@ -175,6 +190,19 @@ def finish(settings: Settings, built: Build) -> dict[str, int]:
     if database.with_name(f"{database.name}.wal").exists():
         raise BuildError("the build was not closed cleanly", where=str(database))
     return rows
+
+
+def _drop_private(con: duckdb.DuckDBPyConnection) -> None:
+    """Drop every relation that is neither published nor ours, so that no reader can find it."""
+    rows = con.execute(
+        "select 'view', schema_name, view_name from duckdb_views() where not internal union all"
+        " select 'table', schema_name, table_name from duckdb_tables() where not internal"
+    ).fetchall()
+    for kind, schema, name in rows:
+        if schema not in PUBLISHED_SCHEMAS and (schema, name) != ("meta", "watermarks"):
+            con.execute(f"drop {kind} {identifier(schema)}.{identifier(name)}")
+    for schema in PRIVATE_SCHEMAS:
+        con.execute(f"drop schema if exists {schema}")
 
 
 def _count(row: tuple[int] | None) -> int:

@@ -18,6 +18,7 @@ from warehouse.settings import PROJECT, Settings
 
 PUBLISHED_SCHEMAS = ("marts", "features")
 PROJECT_FILES = ("dbt_project.yml", "profiles.yml", "models", "macros", "seeds")
+_PROJECT_FILE = PROJECT / "dbt_project.yml"
 ENGINES = ("dbt-core", "dbt-duckdb", "duckdb")
 
 
@@ -161,9 +162,14 @@ def _sources(
             source = manifest.sources[unique_id]
             known[unique_id] = frozenset({(source.schema, source.identifier)})
         else:
-            above = manifest.nodes[unique_id].depends_on.nodes
+            above = _above(manifest.nodes[unique_id])
             known[unique_id] = frozenset().union(*(_sources(manifest, n, known) for n in above))
     return known[unique_id]
+
+
+def _above(node: Any) -> list[str]:
+    """The ids of the nodes that this one reads; a seed reads none."""
+    return list(getattr(node.depends_on, "nodes", []))
 
 
 def _code(manifest: Any, unique_id: str, known: dict[str, str]) -> str:
@@ -190,7 +196,9 @@ def _ingredients(manifest: Any, unique_id: str, known: dict[str, str]) -> Any:
         {name: column.data_type for name, column in node.columns.items()},
         [importlib.metadata.version(name) for name in ENGINES],
         sorted(_macros(manifest, node.depends_on.macros, {}).items()),
-        [_code(manifest, above, known) for above in sorted(node.depends_on.nodes)],
+        [_code(manifest, above, known) for above in sorted(_above(node))],
+        _PROJECT_FILE.read_text(encoding="utf-8"),  # its vars may stand in any model
+        node.config.meta.get("changed_rows"),
     ]
 
 
@@ -216,9 +224,11 @@ def run(
     from dbt.cli.main import dbtRunner
 
     with _environment(settings, database, snapshot):
+        runner = dbtRunner(manifest=project.manifest)
         try:
-            arguments = [*_arguments("run"), "--no-write-json", "--select", *names]
-            result = dbtRunner(manifest=project.manifest).invoke(arguments)
+            if any(node.resource_type == "seed" for node in project.manifest.nodes.values()):
+                runner.invoke([*_arguments("seed"), "--no-write-json"])
+            result = runner.invoke([*_arguments("run"), "--no-write-json", "--select", *names])
         finally:
             DuckDBConnectionManager.close_all_connections()
     outcomes = getattr(result.result, "results", None) or []

@@ -42,23 +42,29 @@ def land_sources(settings: Settings, sources: list[Source]) -> Arrivals:
     seen: set[str] = set()
     new_files = 0
     for source in sources:
-        sizes = {landed.size for landed in before if landed.source == source.name}
-        files = source.files()
-        if not files and (not source.is_glob or not sizes):
-            error = BatchRefusedError(
+        own = [landed for landed in before if landed.source == source.name]
+        try:
+            files = source.files()
+        except (OSError, ValueError, RuntimeError) as error:  # a path that no system can have
+            summaries[source.name] = summaries[source.name].with_problem(error)
+            continue
+        if not files and (not source.is_glob or not own):
+            absent = BatchRefusedError(
                 "there is no such file" if not source.is_glob else "no file matches",
                 where=f"{source.name}: {source.path}",
                 next_step="correct `path:` in sources.yml, or put the file there",
             )
-            summaries[source.name] = summaries[source.name].with_problem(error)
+            summaries[source.name] = summaries[source.name].with_problem(absent)
         for file in files:
             try:
-                landed, is_new = land(settings, source.name, file, sizes)
+                landed, is_new = land(settings, source, file, own)
             except BatchRefusedError as error:
                 summaries[source.name] = summaries[source.name].with_problem(error)
                 continue
             seen.add(landed.batch_id)
             new_files += is_new
+            if is_new:
+                own.append(landed)
     return Arrivals(frozenset(seen), new_files, summaries)
 
 

@@ -156,6 +156,15 @@ def snapshot_at(settings: Settings, moment: str) -> int:
     raise LakeError(f"the lake did not exist at {moment}", next_step="ask for a later time")
 
 
+def lake_identity(settings: Settings) -> str:
+    """What tells this lake from any other: a lake made again numbers its snapshots anew."""
+    with _catalog(settings) as catalog:
+        (uuid,) = catalog.execute(
+            "select table_uuid from ducklake_table order by table_id limit 1"
+        ).fetchone()
+    return str(uuid)
+
+
 def raw_tables(settings: Settings, snapshot: int) -> set[tuple[str, str]]:
     """Schema and name of every source table at `snapshot`, from the catalog as above."""
     with _catalog(settings) as catalog:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import stat
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -13,24 +14,32 @@ from pathlib import Path
 from warehouse.errors import BatchRefusedError
 from warehouse.files import sweep, sync_folder, temporary, write_atomically
 from warehouse.settings import Settings
+from warehouse.sources import Source
 
 BLOCK_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
 class Landed:
-    """One arrival: the sidecar's content. `arrived_at` is ISO 8601 in UTC, `size` in bytes."""
+    """One arrival: the sidecar's content. `arrived_at` is ISO 8601 in UTC, `size` in bytes.
+
+    `return_number` counts how often these bytes came back after others in the same place.
+    """
 
     source: str
     sha256: str
     original_name: str
+    original_path: str
     arrived_at: str
     size: int
+    return_number: int = 0
 
     @property
     def batch_id(self) -> str:
-        """Derived from source and content alone: the same bytes are always the same batch."""
-        return hashlib.sha256(f"{self.source}\n{self.sha256}".encode()).hexdigest()[:32]
+        """Derived from source and content (and its returns), never from chance."""
+        returned = f"\n{self.return_number}" if self.return_number else ""
+        text = f"{self.source}\n{self.sha256}{returned}"
+        return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
 def content_path(settings: Settings, sha256: str) -> Path:
@@ -38,8 +47,9 @@ def content_path(settings: Settings, sha256: str) -> Path:
     return settings.landing / sha256[:2] / sha256
 
 
-def _sidecar(settings: Settings, source: str, sha256: str) -> Path:
-    return content_path(settings, sha256).with_name(f"{sha256}.{source}.json")
+def _sidecar(settings: Settings, source: str, sha256: str, return_number: int) -> Path:
+    returned = f".{return_number}" if return_number else ""
+    return content_path(settings, sha256).with_name(f"{sha256}.{source}{returned}.json")
 
 
 def arrivals(settings: Settings) -> list[Landed]:
@@ -51,41 +61,54 @@ def arrivals(settings: Settings) -> list[Landed]:
     return sorted(found, key=lambda landed: (landed.arrived_at, landed.original_name))
 
 
-def land(settings: Settings, source: str, file: Path, known_sizes: set[int]) -> tuple[Landed, bool]:
-    """Keep the file's bytes and say whether they are new to this source.
+def land(
+    settings: Settings, source: Source, file: Path, before: list[Landed]
+) -> tuple[Landed, bool]:
+    """Keep the file's bytes and say whether they are a new arrival.
 
-    `known_sizes` are the sizes of what landed before: a file of such a size is hashed before it
-    is copied, because it is probably known. Raises BatchRefusedError when the file cannot be
+    `before` is what landed for this source so far: a file of a size among them is hashed before
+    it is copied, because it is probably known. Raises BatchRefusedError when the file cannot be
     read or changes while it is read.
     """
+    where = f"{source.name}: {file.name}"
     try:
-        before = file.stat()
-        known = before.st_size in known_sizes
+        start = file.stat()
+        if not stat.S_ISREG(start.st_mode):
+            raise BatchRefusedError(
+                "it is not a file", where=where, next_step="correct `path:` in sources.yml"
+            )
+        known = any(landed.size == start.st_size for landed in before)
         sha256 = _hash(file) if known else _keep(settings, file)
         if known and not content_path(settings, sha256).exists():
             sha256 = _keep(settings, file)
-        after = file.stat()
-    except (FileNotFoundError, PermissionError, IsADirectoryError) as error:
+        end = file.stat()
+    except (FileNotFoundError, PermissionError) as error:
         raise BatchRefusedError(
             f"the file cannot be read: {error.strerror}",
-            where=f"{source}: {file}",
+            where=where,
             next_step="make it a readable file and run again",
         ) from None
-    if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
+    if (start.st_size, start.st_mtime_ns) != (end.st_size, end.st_mtime_ns):
         raise BatchRefusedError(
             "the file changed while it was read",
-            where=f"{source}: {file}",
+            where=where,
             next_step="run again when its writer is done",
         )
-    return _record(settings, source, sha256, file.name)
+    return _record(settings, source, sha256, file, before)
 
 
-def _record(settings: Settings, source: str, sha256: str, name: str) -> tuple[Landed, bool]:
-    sidecar = _sidecar(settings, source, sha256)
-    if sidecar.exists():
-        return Landed(**json.loads(sidecar.read_text(encoding="utf-8"))), False
+def _record(
+    settings: Settings, source: Source, sha256: str, file: Path, before: list[Landed]
+) -> tuple[Landed, bool]:
+    same = [landed for landed in before if landed.sha256 == sha256]
+    in_place = [landed for landed in before if landed.original_path == str(file)]
+    has_returned = bool(same and in_place) and in_place[-1].sha256 != sha256
+    if same and not (has_returned and source.write == "merge"):
+        return same[-1], False
     size = content_path(settings, sha256).stat().st_size
-    landed = Landed(source, sha256, name, datetime.now(UTC).isoformat(), size)
+    now = datetime.now(UTC).isoformat()
+    landed = Landed(source.name, sha256, file.name, str(file), now, size, len(same))
+    sidecar = _sidecar(settings, source.name, sha256, len(same))
     write_atomically(sidecar, json.dumps(asdict(landed), indent=1) + "\n")
     return landed, True
 

@@ -18,7 +18,7 @@ from warehouse.evolution import evolve
 from warehouse.lake import table_name
 from warehouse.landing import Landed, content_path
 from warehouse.readers import reader_for
-from warehouse.readers.contract import Column, forget_batch
+from warehouse.readers.contract import Column, forget_batch, unreadable_refused
 from warehouse.settings import Settings
 from warehouse.sources import Source
 
@@ -79,28 +79,12 @@ def load_batch(con: duckdb.DuckDBPyConnection, settings: Settings, batch: Batch)
     """
     forget_batch(con)
     try:
-        with _unreadable_refused(settings, batch):
+        with unreadable_refused("the file cannot be read to its end", batch.where):
             counts = _load(con, settings, batch)
     except BatchRefusedError as error:
         error.rows = _refuse(con, batch, error.what)
         raise
     return counts
-
-
-@contextmanager
-def _unreadable_refused(settings: Settings, batch: Batch) -> Iterator[None]:
-    """Tell a file that breaks half-way from a full disk or a damaged lake."""
-    try:
-        yield
-    except (duckdb.IOException, duckdb.InvalidInputException, duckdb.ConversionException) as error:
-        text = str(error).splitlines()[0]
-        if "No space left" in text or str(settings.lake_data) in text:
-            raise
-        raise BatchRefusedError(
-            f"the file cannot be read to its end: {text}",
-            where=batch.where,
-            next_step="have it written again; the bytes that came are kept in landing/",
-        ) from None
 
 
 @contextmanager
@@ -187,8 +171,9 @@ def _judge_keys(con: duckdb.DuckDBPyConnection, batch: Batch, columns: list[Colu
     con.execute(
         f"insert into judged select _source_row, verdict, if(verdict = 'quarantine', reason, null),"
         " if(verdict = 'quarantine', detail, null) from (select r._source_row,"
-        f" {_verdict(batch.source.write, columns)} from ranked r"
+        f" {_verdict(batch, columns)} from ranked r"
         f" left join (select * from {table} semi join suspects using ({key})) l on {same_key[0]}"
+        " left join lake.meta.batches b on b.batch_id = l._batch_id"
         f" join (from ranked where _rank = 1) f on {same_key[1]}) where verdict <> 'load'"
         # A key declared late may stand in the lake more than once: one verdict a row even then.
         " qualify row_number() over (partition by _source_row"
@@ -196,16 +181,16 @@ def _judge_keys(con: duckdb.DuckDBPyConnection, batch: Batch, columns: list[Colu
     )
 
 
-def _verdict(write: str, columns: list[Column]) -> str:
+def _verdict(batch: Batch, columns: list[Column]) -> str:
     """SQL for verdict, reason and detail of row `r`.
 
-    Beside it stand the lake's row `l` of the same key, or nulls, and the batch's first row `f`
-    of it: for a merge that is the newest, which wins.
+    Beside it stand the lake's row `l` of the same key with its batch `b`, or nulls, and the
+    batch's first row `f` of it: for a merge that is the newest, which wins.
     """
     same_as_lake, lake_detail = _comparison(columns, "r", "l")
     same_as_first, first_detail = _comparison(columns, "r", "f")
     in_lake = "l._batch_id is not null"
-    if write == "append":
+    if batch.source.write == "append":
         return (
             f"case when {in_lake} then if({same_as_lake}, 'known', 'quarantine')"
             f" when r._rank > 1 then if({same_as_first}, 'known', 'quarantine')"
@@ -214,12 +199,16 @@ def _verdict(write: str, columns: list[Column]) -> str:
             " 'the key stands in row ' || f._source_row || ' with other values of '"
             f" || {first_detail}) as detail"
         )
+    # A batch that was refused at first may come after one that arrived later.
+    late = f"b.arrived_at > {quoted(batch.landed.arrived_at)}::timestamptz::timestamp"
     return (
         f"case when r._rank > 1 then if({same_as_first}, 'known', 'quarantine')"
-        f" when {in_lake} then if({same_as_lake}, 'known', 'replace')"
+        f" when {in_lake} and {same_as_lake} then 'known'"
+        f" when {in_lake} then if({late}, 'quarantine', 'replace')"
         " else 'load' end as verdict, 'superseded' as reason,"
-        " 'row ' || f._source_row || ' of the same file is newer, with other values of '"
-        f" || {first_detail} as detail"
+        " if(r._rank > 1, 'row ' || f._source_row || ' of the same file is newer, with other"
+        f" values of ' || {first_detail}, 'a file that arrived later has other values of '"
+        f" || {lake_detail}) as detail"
     )
 
 

@@ -27,8 +27,9 @@ LAKE_FUNCTIONS = {
     *("ducklake_table_info", "ducklake_table_insertions", "ducklake_current_snapshot"),
     *("snapshots", "table_changes", "table_insertions", "table_deletions", "current_snapshot"),
 }
+NAME_PARTS = ("catalog_name", "schema_name", "table_name")
 # Scalar functions that reach outside of the data.
-FORBIDDEN_FUNCTIONS = {"getenv", "write_log", "parse_duckdb_log_message"}
+FORBIDDEN_FUNCTIONS = {"getenv", "current_setting", "write_log", "parse_duckdb_log_message"}
 
 
 @contextmanager
@@ -55,9 +56,8 @@ def open_lake(settings: Settings, at: str | None = None) -> Iterator[duckdb.Duck
     try:
         con.execute("set TimeZone = 'UTC'")
         attach_lake(con, settings, snapshot=_snapshot(settings, at))
-        con.execute("use lake.meta")
-        folders = ", ".join(quoted(f"{path}/") for path in (settings.lake_data, settings.tmp))
-        con.execute(f"set allowed_directories = [{folders}]")
+        con.execute("use lake")
+        con.execute(f"set allowed_directories = [{quoted(f'{settings.lake_data}/')}]")
         con.execute("set enable_external_access = false")
         con.execute("set lock_configuration = true")
         yield con
@@ -83,13 +83,20 @@ def _snapshot(settings: Settings, at: str | None) -> int | None:
 def run_query(
     con: duckdb.DuckDBPyConnection, sql: str, *, on_lake: bool = False
 ) -> duckdb.DuckDBPyConnection:
-    """Run one SELECT and return its result, ready to fetch.
+    """Run one SELECT and return its result, ready to fetch within `explained`.
 
     Raises QueryError when it is something else, would read outside of the data, or fails.
     """
-    try:
+    with explained():
         check(con, sql, on_lake=on_lake)
         return con.execute(sql)
+
+
+@contextmanager
+def explained() -> Iterator[None]:
+    """Turn DuckDB's complaint about a query, or while fetching from it, into a QueryError."""
+    try:
+        yield
     except duckdb.Error as error:
         raise QueryError(
             str(error).strip().split("\n\nLINE")[0],
@@ -142,7 +149,7 @@ def _check_node(node: dict[str, Any], allowed: set[str]) -> None:
                 f"the table function {name} is not allowed in a query",
                 next_step="query the published tables; clearwater query 'show all tables'",
             )
-    table = str(node.get("table_name", ""))
+    table = ".".join(str(node.get(part, "")) for part in NAME_PARTS).strip(".")
     if node.get("type") == "BASE_TABLE" and ("/" in table or "\\" in table):
         raise QueryError(
             f"a query cannot read the file {table}",

@@ -24,21 +24,22 @@ from warehouse.settings import KEPT_RELEASES, Settings
 class Release:
     """The content of release.json.
 
-    `project` is a hash of dbt's files as a whole; `code` has one for each model, its upstream
-    included; `rules` one for each rule, `rules_hash` one for all; `tables` the rows of each
-    published table; `features` what each feature set declares; `gate` the gate's result.
+    `lake` is the lake's identity; `project` is a hash of dbt's files as a whole; `code` has one
+    for each model, its upstream included; `rules` one for each rule that was audited; `tables`
+    the rows of each published table; `features` what each feature set declares; `gate` the
+    gate's result.
     """
 
     id: str
     created_at: str
     run_id: str
     base: str | None
+    lake: str
     lake_snapshot: int
     verdict: str
     project: str
     code: dict[str, str]
     rules: dict[str, str]
-    rules_hash: str
     tables: dict[str, int]
     features: dict[str, dict[str, Any]]
     gate: dict[str, Any]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -108,8 +109,13 @@ def load_settings(home: str | Path | None = None) -> Settings:
 
     Raises ConfigurationError when that is there but no folder.
     """
-    root = Path(home or os.environ.get("CLEARWATER_HOME") or PROJECT / "var").expanduser()
-    if root.exists() and not root.is_dir():
+    given = str(home or os.environ.get("CLEARWATER_HOME") or PROJECT / "var")
+    try:
+        root = Path(given).expanduser()
+        is_usable = root.is_dir() or not root.exists()
+    except (OSError, RuntimeError):
+        root, is_usable = Path(given), False
+    if not is_usable:
         raise ConfigurationError(
             "the home is not a folder",
             where=str(root),
@@ -118,14 +124,24 @@ def load_settings(home: str | Path | None = None) -> Settings:
     return Settings(
         home=root.absolute(),
         threads=_threads(os.environ.get("CLEARWATER_THREADS")),
-        memory_limit=os.environ.get("CLEARWATER_MEMORY_LIMIT", "2GiB"),
+        memory_limit=_memory(os.environ.get("CLEARWATER_MEMORY_LIMIT", "2GiB")),
     )
+
+
+def _memory(text: str) -> str:
+    if not re.fullmatch(r"[1-9][0-9]*(\.[0-9]+)? ?[KMGT]i?B", text):
+        raise ConfigurationError(
+            f"CLEARWATER_MEMORY_LIMIT is {text!r}, not a size",
+            where="environment",
+            next_step="set CLEARWATER_MEMORY_LIMIT to a size such as 4GiB, or unset it",
+        )
+    return text
 
 
 def _threads(text: str | None) -> int:
     if text is None:
         return os.cpu_count() or 1
-    if not text.isdigit() or int(text) < 1:
+    if not text.isdecimal() or int(text) < 1:
         raise ConfigurationError(
             f"CLEARWATER_THREADS is {text!r}, not a positive whole number",
             where="environment",

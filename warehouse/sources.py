@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import glob
 import hashlib
 import json
 import os
@@ -19,11 +20,13 @@ from pydantic import (
     PrivateAttr,
     ValidationError,
     field_validator,
+    model_validator,
 )
 
 from warehouse.errors import ConfigurationError
 from warehouse.settings import Settings
 
+LONGEST_NAME = 100
 NAME = re.compile(r"[a-z][a-z0-9_]*\.[a-z][a-z0-9_]*")
 VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 SUFFIXES = {".csv": "csv", ".parquet": "parquet"}
@@ -33,10 +36,13 @@ def known_type(declared: str) -> str:
     """DuckDB's own name of a declared type."""
     import duckdb
 
+    row = None
     try:
+        if ";" in declared or "--" in declared or "/*" in declared:
+            raise duckdb.ParserException("not a type")
         row = duckdb.connect().execute(f"select typeof(cast(null as {declared}))").fetchone()
     except duckdb.Error:
-        row = None
+        pass
     if row is None:
         raise ValueError(
             f"there is no type {declared!r}; use one such as bigint, double, decimal(18,2),"
@@ -50,6 +56,7 @@ class Source(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
     _folder: Path = PrivateAttr(default=Path())
+    _home: Path = PrivateAttr(default=Path())
 
     name: str
     kind: Literal["files"] = "files"
@@ -68,7 +75,15 @@ class Source(BaseModel):
     def _name_has_two_parts(cls, name: str) -> str:
         if not NAME.fullmatch(name):
             raise ValueError("must be <source>.<dataset> in lower case, such as shop.orders")
+        if len(name) > LONGEST_NAME:
+            raise ValueError(f"must not be longer than {LONGEST_NAME} characters")
         return name
+
+    @model_validator(mode="after")
+    def _merge_has_a_key(self) -> Source:
+        if self.write == "merge" and not self.key:
+            raise ValueError("`write: merge` needs a `key:` to merge by")
+        return self
 
     @property
     def schema_name(self) -> str:
@@ -81,18 +96,29 @@ class Source(BaseModel):
         return self.name.split(".")[1]
 
     def files(self) -> list[Path]:
-        """The files that `path` matches now, in the order of their names."""
-        pattern = Path(self.path).expanduser()
-        pattern = pattern if pattern.is_absolute() else self._folder / pattern
+        """The files that `path` matches now, in the order of their names.
+
+        `path` itself keeps its `${NAME}`s, so that no message shows what they stand for.
+        """
         if not self.is_glob:
-            return [pattern] if pattern.exists() else []
-        relative = str(pattern.relative_to(pattern.anchor))
-        return sorted(file for file in Path(pattern.anchor).glob(relative) if file.is_file())
+            file = self._folder / self._expanded(escape=False)
+            return [file] if file.exists() else []
+        pattern = Path(glob.escape(str(self._folder))) / self._expanded(escape=True)
+        found = Path(pattern.anchor).glob(str(pattern.relative_to(pattern.anchor)))
+        return sorted(file for file in found if file.is_file())
+
+    def _expanded(self, *, escape: bool) -> Path:
+        def value(match: re.Match[str]) -> str:
+            name = match.group(1)
+            text = str(self._home) if name == "CLEARWATER_HOME" else os.environ[name]
+            return glob.escape(text) if escape else text
+
+        return Path(VARIABLE.sub(value, self.path)).expanduser()
 
     @property
     def is_glob(self) -> bool:
         """Whether `path` is a pattern rather than one file."""
-        return any(mark in self.path for mark in "*?[")
+        return any(mark in VARIABLE.sub("", self.path) for mark in "*?[")
 
     def format_of(self, original_name: str) -> str | None:
         """The declared format, else the one that the suffix tells; None when it tells nothing."""
@@ -112,20 +138,29 @@ class _File(BaseModel):
 
 
 def load_sources(file: Path, settings: Settings) -> list[Source]:
-    """The sources that `file` declares, `${NAME}` replaced from the environment.
+    """The sources that `file` declares.
 
     Raises ConfigurationError naming the file, the line and the nearest right key.
     """
     root = _compose(file)
     lines: dict[tuple[str | int, ...], int] = {}
-    data = _plain(root, (), lines, settings, file)
+    try:
+        data = _plain(root, (), lines, file)
+    except (ValueError, yaml.YAMLError, RecursionError) as error:
+        raise ConfigurationError(
+            f"a value cannot be read: {type(error).__name__}",
+            where=str(file),
+            next_step="use plain text, numbers and lists; docs/sources.md explains the file",
+        ) from None
     try:
         parsed = _File.model_validate(data)
     except ValidationError as error:
         raise _explained(error, lines, file) from None
     _check_unique(parsed.sources, lines, file)
+    _check_variables(parsed.sources, lines, file)
     for source in parsed.sources:
         source._folder = file.resolve().parent
+        source._home = settings.home
     return parsed.sources
 
 
@@ -172,7 +207,6 @@ def _plain(
     node: yaml.Node,
     place: tuple[str | int, ...],
     lines: dict[tuple[str | int, ...], int],
-    settings: Settings,
     file: Path,
 ) -> Any:
     """The node as plain Python values; `lines` learns the line of each place."""
@@ -187,35 +221,31 @@ def _plain(
                     where=f"{file}:{key_node.start_mark.line + 1}",
                     next_step="keep one of them",
                 )
-            result[key] = _plain(value_node, (*place, key), lines, settings, file)
+            result[key] = _plain(value_node, (*place, key), lines, file)
             lines[(*place, key)] = key_node.start_mark.line + 1
         return result
     if isinstance(node, yaml.SequenceNode):
-        return [_plain(v, (*place, i), lines, settings, file) for i, v in enumerate(node.value)]
-    value = yaml.SafeLoader("").construct_object(node)
-    return _expanded(value, f"{file}:{lines[place]}", settings) if isinstance(value, str) else value
+        return [_plain(v, (*place, i), lines, file) for i, v in enumerate(node.value)]
+    return yaml.SafeLoader("").construct_object(node)
 
 
-def _expanded(text: str, where: str, settings: Settings) -> str:
-    def value(match: re.Match[str]) -> str:
-        name = match.group(1)
-        if name == "CLEARWATER_HOME":
-            return str(settings.home)
-        if name not in os.environ:
-            raise ConfigurationError(
-                f"the environment variable {name} is not set",
-                where=where,
-                next_step=f"export {name}=… before the run",
-            )
-        return os.environ[name]
-
-    return VARIABLE.sub(value, text)
+def _check_variables(
+    sources: list[Source], lines: dict[tuple[str | int, ...], int], file: Path
+) -> None:
+    for index, source in enumerate(sources):
+        for name in VARIABLE.findall(source.path):
+            if name != "CLEARWATER_HOME" and name not in os.environ:
+                raise ConfigurationError(
+                    f"the environment variable {name} is not set",
+                    where=f"{file}:{lines['sources', index, 'path']}",
+                    next_step=f"export {name}=… before the run",
+                )
 
 
 def _explained(
     error: ValidationError, lines: dict[tuple[str | int, ...], int], file: Path
 ) -> ConfigurationError:
-    """The first problem in the words of the file; a value is never echoed, it may be a secret."""
+    """The first problem in the words of the file."""
     problem = error.errors(include_url=False, include_context=False, include_input=False)[0]
     place = problem["loc"]
     line = next((lines[place[:n]] for n in range(len(place), -1, -1) if place[:n] in lines), 1)

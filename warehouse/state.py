@@ -13,6 +13,7 @@ from typing import Any
 
 from sqlalchemy import (
     JSON,
+    URL,
     Column,
     Connection,
     DateTime,
@@ -73,7 +74,7 @@ class RunLedger:
     def __init__(self, settings: Settings) -> None:
         settings.home.mkdir(parents=True, exist_ok=True)
         self.lag: str | None = None
-        self._engine: Engine = create_engine(f"sqlite:///{settings.state_db}")
+        self._engine: Engine = create_engine(URL.create("sqlite", database=str(settings.state_db)))
         try:
             metadata.create_all(self._engine)
         except DatabaseError as error:

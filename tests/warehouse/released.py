@@ -42,7 +42,7 @@ def release(name: str, **changes: Any) -> Release:
         "project": "p",
         "code": {"feat_orders": "c"},
         "rules": {},
-        "rules_hash": "r",
+        "lake": "l",
         "tables": {"features.feat_orders": 10},
         "features": {"feat_orders": {"event_time": "ordered_at"}},
         "gate": {},

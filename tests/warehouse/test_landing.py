@@ -14,20 +14,30 @@ from warehouse import landing
 from warehouse.errors import BatchRefusedError
 from warehouse.landing import Landed, arrivals, content_path, land, sweep_landing
 from warehouse.settings import Settings
+from warehouse.sources import Source
+
+ORDERS = Source(name="shop.orders", path="*.csv")
+MERGED = Source(name="shop.orders", path="*.csv", key=("id",), write="merge")
 
 
-def land_text(settings: Settings, folder: Path, text: str, name: str = "a.csv") -> Landed:
+def of(settings: Settings, source: Source) -> list[Landed]:
+    return [landed for landed in arrivals(settings) if landed.source == source.name]
+
+
+def land_text(
+    settings: Settings, folder: Path, text: str, name: str = "a.csv", source: Source = ORDERS
+) -> Landed:
     folder.mkdir(exist_ok=True)
     file = folder / name
     file.write_text(text)
-    return land(settings, "shop.orders", file, set())[0]
+    return land(settings, source, file, of(settings, source))[0]
 
 
 @given(content=st.binary(max_size=300))
 def test_bytes_are_kept_as_they_came(settings: Settings, tmp_path: Path, content: bytes) -> None:
     file = tmp_path / "a.bin"
     file.write_bytes(content)
-    landed, _ = land(settings, "shop.orders", file, set())
+    landed, _ = land(settings, ORDERS, file, [])
     assert content_path(settings, landed.sha256).read_bytes() == content
     assert landed.sha256 == hashlib.sha256(content).hexdigest()
 
@@ -51,16 +61,15 @@ def test_same_bytes_twice_are_one_arrival(settings: Settings, tmp_path: Path) ->
     assert (again, arrivals(settings)) == (first, [first])
 
 
-@pytest.mark.parametrize("known_sizes", [set(), {5}])
-def test_known_bytes_are_not_new(settings: Settings, tmp_path: Path, known_sizes: set[int]) -> None:
+def test_known_bytes_are_not_new(settings: Settings, tmp_path: Path) -> None:
     land_text(settings, tmp_path, "id\n1\n")
-    assert land(settings, "shop.orders", tmp_path / "a.csv", known_sizes)[1] is False
+    assert land(settings, ORDERS, tmp_path / "a.csv", arrivals(settings))[1] is False
 
 
 def test_other_bytes_of_a_known_size_are_kept(settings: Settings, tmp_path: Path) -> None:
     land_text(settings, tmp_path, "id\n1\n")
     (tmp_path / "b.csv").write_text("id\n2\n")
-    landed, is_new = land(settings, "shop.orders", tmp_path / "b.csv", {5})
+    landed, is_new = land(settings, ORDERS, tmp_path / "b.csv", arrivals(settings))
     assert is_new
     assert content_path(settings, landed.sha256).read_text() == "id\n2\n"
 
@@ -71,9 +80,30 @@ def test_one_name_with_two_contents_is_two_arrivals(settings: Settings, tmp_path
     assert [landed.original_name for landed in arrivals(settings)] == ["a.csv", "a.csv"]
 
 
+def test_bytes_that_return_arrive_again_where_order_matters(
+    settings: Settings, tmp_path: Path
+) -> None:
+    texts = ["id\n1\n", "id\n2\n", "id\n1\n", "id\n1\n", "id\n2\n"]
+    ids = [land_text(settings, tmp_path, text, source=MERGED).batch_id for text in texts]
+    assert ids[2] == ids[3]
+    assert len({*ids}) == len(of(settings, MERGED)) == 4
+
+
+def test_bytes_that_return_are_known_where_it_does_not(settings: Settings, tmp_path: Path) -> None:
+    ids = [land_text(settings, tmp_path, f"id\n{n}\n").batch_id for n in (1, 2, 1)]
+    assert ids[0] == ids[2] != ids[1]
+
+
+def test_one_name_in_two_folders_does_not_return(settings: Settings, tmp_path: Path) -> None:
+    for _ in range(2):
+        land_text(settings, tmp_path / "one", "id\n1\n", source=MERGED)
+        land_text(settings, tmp_path / "two", "id\n2\n", source=MERGED)
+    assert len(of(settings, MERGED)) == 2
+
+
 def test_two_sources_may_bring_the_same_bytes(settings: Settings, tmp_path: Path) -> None:
     one = land_text(settings, tmp_path, "id\n1\n")
-    other, is_new = land(settings, "shop.returns", tmp_path / "a.csv", set())
+    other, is_new = land(settings, Source(name="shop.returns", path="x"), tmp_path / "a.csv", [])
     assert is_new
     assert other.sha256 == one.sha256
     assert other.batch_id != one.batch_id
@@ -81,12 +111,12 @@ def test_two_sources_may_bring_the_same_bytes(settings: Settings, tmp_path: Path
 
 def test_file_that_is_gone_is_refused(settings: Settings, tmp_path: Path) -> None:
     with pytest.raises(BatchRefusedError, match=r"shop\.orders.*gone\.csv.*cannot be read"):
-        land(settings, "shop.orders", tmp_path / "gone.csv", set())
+        land(settings, ORDERS, tmp_path / "gone.csv", [])
 
 
 def test_folder_is_no_file(settings: Settings, tmp_path: Path) -> None:
-    with pytest.raises(BatchRefusedError, match="cannot be read"):
-        land(settings, "shop.orders", tmp_path, set())
+    with pytest.raises(BatchRefusedError, match="not a file"):
+        land(settings, ORDERS, tmp_path, [])
 
 
 def test_file_that_grows_meanwhile_is_refused(
@@ -103,7 +133,7 @@ def test_file_that_grows_meanwhile_is_refused(
 
     monkeypatch.setattr(landing, "_keep", keep_while_written)
     with pytest.raises(BatchRefusedError, match="changed while it was read"):
-        land(settings, "shop.orders", file, set())
+        land(settings, ORDERS, file, [])
     assert arrivals(settings) == []
 
 

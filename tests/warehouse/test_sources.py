@@ -50,7 +50,10 @@ def test_path_is_relative_to_the_file(settings: Settings, tmp_path: Path) -> Non
 def test_clearwater_home_stands_for_the_home(settings: Settings, tmp_path: Path) -> None:
     text = ORDERS.replace("orders/", "${CLEARWATER_HOME}/in/")
     (source,) = read(settings, tmp_path, text)
-    assert source.path == f"{settings.home}/in/*.csv"
+    (settings.home / "in").mkdir(parents=True)
+    (settings.home / "in" / "a.csv").write_text("id\n1\n")
+    assert source.files() == [settings.home / "in" / "a.csv"]
+    assert str(settings.home) not in source.path
 
 
 def test_unknown_key_is_named_with_line_and_nearest(settings: Settings, tmp_path: Path) -> None:
@@ -198,3 +201,15 @@ def test_unknown_type_is_named_with_its_line(
 def test_types_are_known_by_duckdbs_names(settings: Settings, tmp_path: Path) -> None:
     (source,) = read(settings, tmp_path, f"{ORDERS}    columns: {{id: int8, at: datetime}}\n")
     assert source.columns == {"id": "BIGINT", "at": "TIMESTAMP"}
+
+
+def test_brackets_in_a_folders_name_are_no_pattern(settings: Settings, tmp_path: Path) -> None:
+    folder = tmp_path / "b[1]"
+    (folder / "orders").mkdir(parents=True)
+    (folder / "orders" / "a.csv").write_text("id\n1\n")
+    (source,) = read(settings, folder, ORDERS)
+    assert source.files() == [folder / "orders" / "a.csv"]
+
+
+def test_merge_needs_a_key(settings: Settings, tmp_path: Path) -> None:
+    assert "needs a `key:`" in mistake(settings, tmp_path, f"{ORDERS}    write: merge\n").what

@@ -17,7 +17,8 @@ declares, strictly: nothing is rounded, cut or shifted on the way.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,10 +41,40 @@ OWN_NAMES = ("_batch_id", "_source_file", "_source_row", "_loaded_at", "_failed"
 
 Reader = Callable[[duckdb.DuckDBPyConnection, Path, Source, str], list[Column]]
 
+# In an error about the machine or the lake, not about a file that arrived.
+MACHINE_WORDS = ("No space left", "/lake/data/", "duckdb_temp", "Out of Memory")
+
+FILE_FAULTS = (
+    duckdb.BinderException,
+    duckdb.ConversionException,
+    duckdb.IOException,
+    duckdb.InvalidInputException,
+    duckdb.NotImplementedException,
+)
+
 INTEGERS = {
     *("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT"),
     *("UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT", "UHUGEINT"),
 }
+
+
+@contextmanager
+def unreadable_refused(what: str, where: str) -> Iterator[None]:
+    """Refuse the file when DuckDB says that its content is at fault.
+
+    A full disk or too little memory is not the file's fault: such an error passes through.
+    """
+    try:
+        yield
+    except FILE_FAULTS as error:
+        text = str(error).splitlines()[0]
+        if any(words in text for words in MACHINE_WORDS):
+            raise
+        raise BatchRefusedError(
+            f"{what}: {text}",
+            where=where,
+            next_step="have it written again; the bytes that came are kept in landing/",
+        ) from None
 
 
 def drop_incoming(con: duckdb.DuckDBPyConnection) -> None:

@@ -9,7 +9,7 @@ import duckdb
 
 from warehouse.duck import identifier, quoted
 from warehouse.errors import BatchRefusedError
-from warehouse.readers.contract import Column, check_names, strict_cast
+from warehouse.readers.contract import Column, check_names, strict_cast, unreadable_refused
 from warehouse.sources import Source
 
 
@@ -21,17 +21,10 @@ def read(
     check_names(names, source, original_name)
     _check_declared(names, source, original_name)
     columns = [Column(name, source.columns.get(name, "VARCHAR")) for name in names]
-    try:
-        _read_typed(
-            con, _scan(file, names, faults="store_rejects = true, rejects_limit = 0"), columns
-        )
+    with unreadable_refused("not a readable CSV file", f"{source.name}: {original_name}"):
+        scan = _scan(file, names, faults="store_rejects = true, rejects_limit = 0")
+        _read_typed(con, scan, columns)
         _number_records(con, _scan(file, names, faults="ignore_errors = true"), names)
-    except duckdb.Error as error:
-        raise BatchRefusedError(
-            f"not a readable CSV file: {str(error).splitlines()[0]}",
-            where=f"{source.name}: {original_name}",
-            next_step="have it written again; the bytes that came are kept in landing/",
-        ) from None
     return columns
 
 

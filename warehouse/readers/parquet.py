@@ -7,8 +7,7 @@ from pathlib import Path
 import duckdb
 
 from warehouse.duck import identifier, quoted
-from warehouse.errors import BatchRefusedError
-from warehouse.readers.contract import Column, check_names, no_rejected
+from warehouse.readers.contract import Column, check_names, no_rejected, unreadable_refused
 from warehouse.sources import Source
 
 
@@ -17,14 +16,8 @@ def read(
 ) -> list[Column]:
     """Leave `incoming` as a view on the file itself: nothing is copied, nothing fails to parse."""
     scan = f"read_parquet({quoted(file)}, file_row_number = true, hive_partitioning = false)"
-    try:
+    with unreadable_refused("not a readable Parquet file", f"{source.name}: {original_name}"):
         described = con.execute(f"describe select * from {scan}").fetchall()
-    except duckdb.Error as error:
-        raise BatchRefusedError(
-            f"not a readable Parquet file: {str(error).splitlines()[0]}",
-            where=f"{source.name}: {original_name}",
-            next_step="have it written again; the bytes that came are kept in landing/",
-        ) from None
     columns = [Column(row[0], _kept(row[1])) for row in described if row[0] != "file_row_number"]
     check_names([column.name for column in columns], source, original_name)
     names = [identifier(column.name) for column in columns]
