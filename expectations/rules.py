@@ -118,7 +118,11 @@ class _Entry(dict[str, Any]):
     lines: dict[str, int]
 
 
-class _Loader(yaml.SafeLoader):
+# The parser in C where PyYAML has it: a gate reads its rules at every run.
+_SafeLoader: type[yaml.SafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+class _Loader(_SafeLoader):  # type: ignore[valid-type, misc]  # chosen at run time
     pass
 
 

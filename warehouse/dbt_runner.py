@@ -18,6 +18,9 @@ from warehouse.settings import PROJECT, Settings
 
 PUBLISHED_SCHEMAS = ("marts", "features")
 PROJECT_FILES = ("dbt_project.yml", "profiles.yml", "models", "macros", "seeds")
+# dbt forgets its cache when the profile's environment changes, as it would with a moved home;
+# parsing opens no database.
+PARSED_WITH = Path("/not-opened/warehouse.duckdb")
 _PROJECT_FILE = PROJECT / "dbt_project.yml"
 ENGINES = ("dbt-core", "dbt-duckdb", "duckdb")
 
@@ -117,9 +120,7 @@ def parse(settings: Settings) -> Project:
 
     Raises BuildError with dbt's message.
     """
-    # One constant path: dbt forgets its cache when the profile's environment changes.
-    place = settings.dbt / "warehouse.duckdb"
-    with _environment(settings, place, 0), garbage_collection_paused():
+    with _environment(settings, PARSED_WITH, 0), garbage_collection_paused():
         from dbt.cli.main import dbtRunner
 
         result = dbtRunner().invoke(_arguments("parse"))
