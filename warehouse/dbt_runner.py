@@ -21,7 +21,6 @@ PROJECT_FILES = ("dbt_project.yml", "profiles.yml", "models", "macros", "seeds")
 # dbt forgets its cache when the profile's environment changes, as it would with a moved home;
 # parsing opens no database.
 PARSED_WITH = Path("/not-opened/warehouse.duckdb")
-_PROJECT_FILE = PROJECT / "dbt_project.yml"
 ENGINES = ("dbt-core", "dbt-duckdb", "duckdb")
 
 
@@ -198,7 +197,9 @@ def _ingredients(manifest: Any, unique_id: str, known: dict[str, str]) -> Any:
         [importlib.metadata.version(name) for name in ENGINES],
         sorted(_macros(manifest, node.depends_on.macros, {}).items()),
         [_code(manifest, above, known) for above in sorted(_above(node))],
-        _PROJECT_FILE.read_text(encoding="utf-8"),  # its vars may stand in any model
+        (PROJECT / "dbt_project.yml").read_text(
+            encoding="utf-8"
+        ),  # its vars may stand in any model
         node.config.meta.get("changed_rows"),
     ]
 
