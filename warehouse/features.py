@@ -15,7 +15,7 @@ import duckdb
 
 from warehouse.duck import connect, identifier, quoted
 from warehouse.errors import ConfigurationError, GateBlockedError, ReleaseError
-from warehouse.files import sync_folder, temporary, write_atomically
+from warehouse.files import sync, temporary, write_atomically
 from warehouse.releases import Release, folder, releases
 from warehouse.settings import Settings
 
@@ -84,7 +84,7 @@ def extract(
         if target.exists():
             target.rmdir()
         part.rename(target)
-        sync_folder(target.parent)
+        sync(target.parent)
     finally:
         shutil.rmtree(part, ignore_errors=True)
     return target

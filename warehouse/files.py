@@ -7,9 +7,9 @@ import uuid
 from pathlib import Path
 
 
-def sync_folder(folder: Path) -> None:
-    """Make the folder's entries survive a power cut."""
-    handle = os.open(folder, os.O_RDONLY)
+def sync(path: Path) -> None:
+    """Make a file's content, or a folder's entries, survive a power cut."""
+    handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
     finally:
@@ -33,7 +33,7 @@ def write_atomically(target: Path, text: str) -> None:
         os.replace(part, target)
     finally:
         part.unlink(missing_ok=True)
-    sync_folder(target.parent)
+    sync(target.parent)
 
 
 def link_atomically(link: Path, target: str) -> None:
@@ -44,7 +44,7 @@ def link_atomically(link: Path, target: str) -> None:
         os.replace(part, link)
     finally:
         part.unlink(missing_ok=True)
-    sync_folder(link.parent)
+    sync(link.parent)
 
 
 def sweep(folder: Path) -> None:

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from warehouse.errors import BatchRefusedError
-from warehouse.files import sweep, sync_folder, temporary, write_atomically
+from warehouse.files import sweep, sync, temporary, write_atomically
 from warehouse.settings import Settings
 from warehouse.sources import Source
 
@@ -142,8 +142,8 @@ def _keep(settings: Settings, file: Path) -> str:
         target.parent.mkdir(exist_ok=True)
         part.chmod(0o444)
         os.replace(part, target)
-        sync_folder(target.parent)
-        sync_folder(settings.landing)
+        sync(target.parent)
+        sync(settings.landing)
     finally:
         part.unlink(missing_ok=True)
     return digest.hexdigest()

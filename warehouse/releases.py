@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from warehouse.errors import ReleaseError
-from warehouse.files import link_atomically, sweep, sync_folder, write_atomically
+from warehouse.files import link_atomically, sweep, sync, write_atomically
 from warehouse.settings import KEPT_RELEASES, Settings
 
 
@@ -100,21 +100,13 @@ def publish(settings: Settings, build: Path, release: Release) -> None:
     """Make the build folder the current release; the last step is one atomic flip."""
     write_atomically(build / "release.json", json.dumps(asdict(release), indent=1) + "\n")
     database = settings.database(build)
-    _sync_file(database)
+    sync(database)
     database.chmod(0o444)
     settings.releases.mkdir(parents=True, exist_ok=True)
-    sync_folder(build)
+    sync(build)
     os.replace(build, settings.releases / release.id)
-    sync_folder(settings.releases)
+    sync(settings.releases)
     link_atomically(settings.current, f"releases/{release.id}")
-
-
-def _sync_file(file: Path) -> None:
-    handle = os.open(file, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _held_file(settings: Settings) -> Path:
@@ -147,7 +139,7 @@ def resume(settings: Settings) -> bool:
     was_held = file.exists()
     file.unlink(missing_ok=True)
     if was_held:
-        sync_folder(settings.releases)
+        sync(settings.releases)
     return was_held
 
 
