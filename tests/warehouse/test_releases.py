@@ -40,7 +40,7 @@ def test_failed_publishing_leaves_the_line_as_it_was(
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(releases, "_sync_file", full)
+        patch.setattr(releases, "sync", full)
         with pytest.raises(OSError, match="No space left"):
             publish(settings, build, release("b"))
     assert [found.id for found in releases.releases(settings)] == ["a"]
