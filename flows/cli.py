@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
-import json
 import sys
-from contextlib import nullcontext
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
+from flows.commands import features, source
 from flows.failures import reader_may_leave, reported
-from warehouse.settings import PROJECT, Settings, load_settings
+from flows.options import (
+    SOURCES,
+    Format,
+    FullRefresh,
+    Home,
+    Json,
+    Log,
+    LogMode,
+    Only,
+    ReleaseId,
+    Sources,
+    Wait,
+    print_json,
+    say,
+)
+from warehouse.settings import Settings, load_settings
 
 if TYPE_CHECKING:
     from flows.pipeline import Options, Run
@@ -25,40 +38,8 @@ app = typer.Typer(
     add_completion=False,
     rich_markup_mode=None,
 )
-features_app = typer.Typer(no_args_is_help=True, help="Feature sets: what there is, and extracts.")
-source_app = typer.Typer(no_args_is_help=True, help="The sources that sources.yml declares.")
-app.add_typer(features_app, name="features")
-app.add_typer(source_app, name="source")
-
-
-class Log(StrEnum):
-    """How a run reports its progress on stderr."""
-
-    text = "text"
-    json = "json"
-
-
-class Format(StrEnum):
-    """How a query's result is printed."""
-
-    table = "table"
-    csv = "csv"
-    json = "json"
-    parquet = "parquet"
-
-
-Home = Annotated[
-    Path | None, typer.Option("--home", help="Where everything is kept (else CLEARWATER_HOME).")
-]
-Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON, for machines.")]
-Sources = Annotated[Path, typer.Option("--sources", help="The sources file.")]
-Only = Annotated[list[str] | None, typer.Option("--only", help="Only this source; repeatable.")]
-LogMode = Annotated[Log, typer.Option("--log", help="Progress as text or as JSON lines.")]
-Wait = Annotated[bool, typer.Option("--wait", help="Wait for another writer instead of leaving.")]
-FullRefresh = Annotated[bool, typer.Option("--full-refresh", help="Build every model in full.")]
-ReleaseId = Annotated[str | None, typer.Option("--release", help="A release other than current.")]
-
-SOURCES = PROJECT / "sources.yml"
+app.add_typer(features.app, name="features")
+app.add_typer(source.app, name="source")
 
 
 @app.command()
@@ -277,7 +258,7 @@ def status(home: Home = None, as_json: Json = False) -> None:
         "runs": [{k: v for k, v in run.items() if k != "summary"} for run in runs],
     }
     if as_json:
-        _print_json(state)
+        print_json(state)
         return
     say(f"home      {settings.home}")
     say(f"release   {serving.id} ({serving.verdict})" if serving else "release   none yet")
@@ -314,7 +295,7 @@ def releases(home: Home = None, as_json: Json = False) -> None:
         for release in reversed(all_releases(settings))
     ]
     if as_json:
-        _print_json(found)
+        print_json(found)
     elif not found:
         say("nothing is published yet; `clearwater demo` or `clearwater run` publishes")
     else:
@@ -345,7 +326,7 @@ def rollback(
     with writer_lock(settings, wait=wait):
         serving = line.rollback(settings, release)
     if as_json:
-        _print_json({"release": serving.id, "held": True})
+        print_json({"release": serving.id, "held": True})
     else:
         say(f"release {serving.id} is served and held; `clearwater resume` goes on")
 
@@ -363,7 +344,7 @@ def resume(home: Home = None, as_json: Json = False, wait: Wait = False) -> None
     with writer_lock(settings, wait=wait):
         was_held = line.resume(settings)
     if as_json:
-        _print_json({"was_held": was_held})
+        print_json({"was_held": was_held})
     else:
         say("the next run publishes again" if was_held else "the line was not held")
 
@@ -384,7 +365,7 @@ def up(
     settings = load_settings(home)
     info = start(settings, sources, cron)
     if as_json:
-        _print_json({"url": info.url, "cron": cron, "already_up": info.already_up})
+        print_json({"url": info.url, "cron": cron, "already_up": info.already_up})
         return
     say(f"the server {'was already' if info.already_up else 'is'} up: {info.url}")
     say(f"the pipeline runs on `{cron}` over {sources}; `clearwater down` stops it")
@@ -400,108 +381,15 @@ def down(home: Home = None, as_json: Json = False) -> None:
 
     stopped = stop(load_settings(home))
     if as_json:
-        _print_json({"stopped": stopped})
+        print_json({"stopped": stopped})
     else:
         say("stopped" if stopped else "nothing was running")
-
-
-@features_app.command("list")
-def list_features(home: Home = None, as_json: Json = False) -> None:
-    """The feature sets of the current release.
-
-    Example: clearwater features list
-    """
-    from flows.printing import table_text
-    from warehouse.features import release_named
-    from warehouse.releases import current
-
-    settings = load_settings(home)
-    release = release_named(settings, None, current(settings))
-    found = [
-        {
-            "name": name,
-            "rows": release.tables.get(f"features.{name}"),
-            "release": release.id,
-            "extract": str(settings.features / name / release.id),
-        }
-        | declared
-        for name, declared in release.features.items()
-    ]
-    if as_json:
-        _print_json(found)
-    elif not found:
-        say(f"release {release.id} has no feature sets")
-    else:
-        headings = ["name", "rows", "release", "extract"]
-        say(table_text(headings, [[entry[h] for h in headings] for entry in found]))
-
-
-@features_app.command("extract")
-def extract_features(
-    name: Annotated[str, typer.Argument(help="The feature set.")],
-    start: Annotated[str | None, typer.Option("--from", help="From this ISO time on.")] = None,
-    end: Annotated[str | None, typer.Option("--to", help="Before this ISO time.")] = None,
-    out: Annotated[Path | None, typer.Option("--out", help="The folder to write.")] = None,
-    release: ReleaseId = None,
-    home: Home = None,
-    as_json: Json = False,
-    wait: Wait = False,
-) -> None:
-    """Write a feature set as Parquet with its manifest.
-
-    Example: clearwater features extract feat_transactions__behaviour --out training
-    """
-    from warehouse.errors import ConfigurationError
-    from warehouse.features import extract, release_named
-    from warehouse.lock import writer_lock
-    from warehouse.releases import current
-
-    if (start or end) and out is None:
-        raise ConfigurationError(
-            "a part of a feature set needs a folder of its own", next_step="name one with --out"
-        )
-    settings = load_settings(home)
-    chosen = release_named(settings, release, current(settings))
-    # Without --out it writes where runs tidy up.
-    with nullcontext() if out else writer_lock(settings, wait=wait):
-        place = extract(settings, chosen, name, start=start, end=end, out=out)
-    manifest = json.loads((place / "manifest.json").read_text(encoding="utf-8"))
-    if as_json:
-        _print_json(manifest | {"folder": str(place)})
-    else:
-        say(f"{manifest['rows']:,} rows of release {chosen.id}: {place}")
-
-
-@source_app.command("list")
-def list_sources(sources: Sources = SOURCES, home: Home = None, as_json: Json = False) -> None:
-    """The declared sources and how many files each matches now.
-
-    Example: clearwater source list --sources my.yml
-    """
-    from flows.printing import table_text
-    from warehouse.sources import load_sources
-
-    found = [
-        {
-            "name": source.name,
-            "kind": source.kind,
-            "write": source.write,
-            "key": ", ".join(source.key),
-            "files": len(source.files()),
-            "path": source.path,
-        }
-        for source in load_sources(sources, load_settings(home))
-    ]
-    if as_json:
-        _print_json(found)
-    else:
-        say(table_text(list(found[0]), [list(source.values()) for source in found]))
 
 
 def _finish(run: Run, as_json: bool, *, after: str = "") -> NoReturn:
     """Print a run's summary and leave with its exit code."""
     if as_json:
-        _print_json(run.summary())
+        print_json(run.summary())
     else:
         _print_run(run)
         if after:
@@ -512,13 +400,13 @@ def _finish(run: Run, as_json: bool, *, after: str = "") -> NoReturn:
 def _print_run(run: Run) -> None:
     for problem in run.problems:
         print(f"refused: {problem}", file=sys.stderr)
+    for name, summary in run.summaries.items():
+        for change in summary.changes:
+            say(f"changed: {name}: {change}")
     held = {name: s.counts.quarantined for name, s in run.summaries.items() if s.counts.quarantined}
     for name, count in held.items():
         say(f"{count:,} rows of {name} are in quarantine. Why, and where they came from:")
-        say(
-            '  clearwater query --lake "select source_file, _source_row, reason, detail, raw'
-            f" from meta.quarantine where source = '{name}'\""
-        )
+        say(f"  clearwater quarantine show {name}")
     if run.failure is not None:
         print(f"error: {run.failure}", file=sys.stderr)
     say(f"run {run.run_id}: {run.status}" + (f", release {run.release.id}" if run.release else ""))
@@ -535,15 +423,6 @@ What next:
   the docs:      dbt docs generate && dbt docs serve   (in the repository, .venv/bin on the PATH)
   your own data: in a home of its own, for the samples live in this one:
                  clearwater run --home my-data --sources my.yml"""
-
-
-def say(text: str) -> None:
-    """A line for people, on stdout."""
-    print(text, flush=True)
-
-
-def _print_json(value: Any) -> None:
-    print(json.dumps(value, default=str, indent=1))
 
 
 def main() -> None:

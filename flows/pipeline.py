@@ -131,7 +131,9 @@ class Run:
                     "already_known": summary.counts.already_known,
                     "refused": summary.counts.refused,
                     "rows_in": summary.counts.rows_in,
+                    "deleted": summary.counts.deleted,
                     "batches": summary.batches,
+                    "changes": list(summary.changes),
                     "problems": list(summary.problems),
                 }
                 for name, summary in self.summaries.items()

@@ -1,13 +1,22 @@
-"""How a source's table takes a batch whose columns are not quite the table's."""
+"""How a source's table takes a batch whose columns are not quite the table's.
+
+Under `evolve` a table gains columns and its types widen; each such change is told. A type that is
+declared in sources.yml is what the column becomes; without one it is the narrowest that holds the
+old values and the new ones, text at last. Values are only ever cast where casting them back gives
+the same again: what does not fit is quarantined, and a table that holds such values keeps its type.
+"""
 
 from __future__ import annotations
 
+import re
+from dataclasses import dataclass
+
 import duckdb
 
-from warehouse.duck import identifier
+from warehouse.duck import identifier, quoted
 from warehouse.errors import BatchRefusedError
 from warehouse.lake import PROVENANCE, table_columns, table_name
-from warehouse.readers.contract import Column, drop_incoming
+from warehouse.readers.contract import INTEGERS, Column, drop_incoming, strict_cast
 from warehouse.sources import Source
 
 # What DuckLake can widen in place.
@@ -20,37 +29,190 @@ WIDER = {
     "UINTEGER": ("UBIGINT",),
     "FLOAT": ("DOUBLE",),
 }
+INTEGER_DIGITS = {
+    **dict.fromkeys(("TINYINT", "UTINYINT"), 3),
+    **dict.fromkeys(("SMALLINT", "USMALLINT"), 5),
+    **dict.fromkeys(("INTEGER", "UINTEGER"), 10),
+    "BIGINT": 19,
+    "UBIGINT": 20,
+}
+DECIMAL = re.compile(r"DECIMAL\((\d+),(\d+)\)")
+WIDEST_DECIMAL = 38
+INEXACT = ("FLOAT", "DOUBLE")
+MOMENTS = ("DATE", "TIMESTAMP_S", "TIMESTAMP_MS", "TIMESTAMP", "TIMESTAMP_NS")
+TEXT = "VARCHAR"
+
+
+@dataclass(frozen=True)
+class Change:
+    """One change of a table's shape, or one that a file asked for; types as DuckDB names them.
+
+    `change` is added, widened, retyped (as sources.yml declares now), narrower (the file's type;
+    the table keeps its own) or missing (from the file; its rows have null).
+    """
+
+    column: str
+    change: str
+    before: str | None
+    after: str | None
+
+    def __str__(self) -> str:
+        if self.change == "added":
+            return f"column {self.column} ({self.after}) is new"
+        if self.change == "missing":
+            return f"column {self.column} ({self.before}) is not in the file; its rows have null"
+        if self.change == "narrower":
+            return f"column {self.column} came as {self.after}; the table keeps {self.before}"
+        return f"column {self.column} was {self.before} and is {self.after} now"
 
 
 def evolve(
     con: duckdb.DuckDBPyConnection, source: Source, columns: list[Column], where: str
-) -> None:
-    """Make the table fit the batch: create it, add columns, widen types.
+) -> list[Change]:
+    """Make the table fit the batch: create it, add columns, widen types; returns what changed.
 
     `incoming`'s values are fitted to the table's types; a value that does not fit fails its row.
-    Raises BatchRefusedError when the schema is frozen and differs.
+    Raises BatchRefusedError when the schema is frozen and differs, or the lake cannot hold it.
     """
-    table = table_columns(con, source)
+    table = {column.name.lower(): column for column in table_columns(con, source)}
+    wanted = {c.name: _declared(source, c) for c in columns}
     if not table:
-        _create(con, source, columns, where)
-        return
+        _create(con, source, [Column(c.name, wanted[c.name]) for c in columns], where)
+        _fit(con, columns, wanted)
+        return []
     if source.schema_policy == "freeze":
-        _check_frozen(table, columns, where)
-    known = {column.name.lower(): column for column in table}
-    for column in columns:
-        old = known.get(column.name.lower())
-        if old is None:
-            con.execute(
-                f"alter table {table_name(source)} add column"
-                f" {identifier(column.name)} {column.type}"
+        _check_frozen(con, table, columns, wanted, where)
+    changes = [
+        _take(con, source, column, table.get(column.name.lower()), wanted, where)
+        for column in columns
+    ]
+    here = {column.name.lower() for column in columns}
+    missing = [Change(c.name, "missing", c.type, None) for n, c in table.items() if n not in here]
+    _fit(con, columns, wanted)
+    return [change for change in changes if change] + missing
+
+
+def _declared(source: Source, column: Column) -> str:
+    declared = source.columns.get(column.name)
+    return declared.type if declared else column.type
+
+
+def _take(
+    con: duckdb.DuckDBPyConnection,
+    source: Source,
+    column: Column,
+    old: Column | None,
+    wanted: dict[str, str],
+    where: str,
+) -> Change | None:
+    """Make the table's column take the batch's; `wanted` learns the type that it has then."""
+    if old is None:
+        _alter(con, source, f"add column {identifier(column.name)} {wanted[column.name]}", where)
+        return Change(column.name, "added", None, wanted[column.name])
+    came = wanted[column.name]
+    is_declared = column.name in source.columns
+    to = came if is_declared else common_type(old.type, came)
+    wanted[column.name] = to
+    if to == old.type:
+        return Change(old.name, "narrower", old.type, came) if came != to else None
+    if to in WIDER.get(old.type, ()):
+        _alter(con, source, f"alter column {identifier(old.name)} set data type {to}", where)
+        return Change(old.name, "widened", old.type, to)
+    kept = _not_castable(con, source, old, to)
+    if kept is not None:
+        if is_declared:
+            raise BatchRefusedError(
+                f"column {old.name!r} cannot become {to}: the table holds {kept!r} as {old.type}",
+                where=where,
+                next_step="declare a type in sources.yml that holds it, such as varchar",
             )
-        elif column.type in WIDER.get(old.type, ()):
-            con.execute(
-                f"alter table {table_name(source)} alter column"
-                f" {identifier(old.name)} set data type {column.type}"
-            )
-            known[column.name.lower()] = Column(old.name, column.type)
-    _fit(con, columns, known)
+        to = wanted[column.name] = TEXT
+    _retype(con, source, old, to)
+    is_wider = common_type(old.type, to) == to
+    return Change(old.name, "widened" if is_wider else "retyped", old.type, to)
+
+
+def _alter(con: duckdb.DuckDBPyConnection, source: Source, action: str, where: str) -> None:
+    try:
+        con.execute(f"alter table {table_name(source)} {action}")
+    except (duckdb.InvalidInputException, duckdb.NotImplementedException) as error:
+        raise _not_held(error, where) from None
+
+
+def _not_held(error: duckdb.Error, where: str) -> BatchRefusedError:
+    return BatchRefusedError(
+        f"the lake cannot hold these columns: {str(error).splitlines()[0]}",
+        where=where,
+        next_step="change the column's type in the file, or declare it as varchar",
+    )
+
+
+def common_type(old: str, new: str) -> str:
+    """The narrowest type that holds the values of both types; text where there is no other."""
+    if new == old or old in WIDER.get(new, ()):
+        return old
+    if new in WIDER.get(old, ()):
+        return new
+    if {old, new} <= set(MOMENTS):
+        return "TIMESTAMP_NS" if "TIMESTAMP_NS" in (old, new) else "TIMESTAMP"
+    if {old, new} <= INTEGERS:
+        wide = INTEGERS - INTEGER_DIGITS.keys()
+        small = all(INTEGER_DIGITS.get(t, 38) <= INTEGER_DIGITS["UINTEGER"] for t in (old, new))
+        return "BIGINT" if small and not {old, new} & wide else "HUGEINT"
+    if all(t in INTEGERS or t in INEXACT or DECIMAL.fullmatch(t) for t in (old, new)):
+        return "DOUBLE" if {old, new} & set(INEXACT) else _common_decimal(old, new)
+    return TEXT
+
+
+def _common_decimal(old: str, new: str) -> str:
+    whole, scale = 0, 0
+    for type_name in (old, new):
+        match = DECIMAL.fullmatch(type_name)
+        digits, decimals = (
+            (int(match[1]), int(match[2])) if match else (INTEGER_DIGITS.get(type_name, 39), 0)
+        )
+        whole, scale = max(whole, digits - decimals), max(scale, decimals)
+    return f"DECIMAL({whole + scale},{scale})" if whole + scale <= WIDEST_DECIMAL else TEXT
+
+
+def fitted(name: str, of: str, to: str) -> tuple[str, str]:
+    """SQL for the column `name` of type `of` as `to`, and SQL that this would change its value."""
+    value = identifier(name)
+    if of == to:
+        return value, "false"
+    if to == TEXT:
+        return (f"to_json({value})::varchar" if _is_nested(of) else f"{value}::varchar"), "false"
+    if of == TEXT:
+        cast = strict_cast(value, to)
+        return cast, f"({value} is not null and {cast} is null)"
+    cast = f"try_cast({value} as {to})"
+    back = f"try_cast({cast} as {of})"
+    return cast, f"({value} is not null and {back} is distinct from {value})"
+
+
+def _is_nested(type_name: str) -> bool:
+    return type_name.startswith(("STRUCT", "MAP")) or type_name.endswith("]")
+
+
+def _not_castable(
+    con: duckdb.DuckDBPyConnection, source: Source, old: Column, to: str
+) -> str | None:
+    """A value of the table's column that is not the same as `to`; None when all are."""
+    _, changes = fitted(old.name, old.type, to)
+    row = con.execute(
+        f"select {identifier(old.name)}::varchar from {table_name(source)} where {changes} limit 1"
+    ).fetchone()
+    return row[0] if row else None
+
+
+def _retype(con: duckdb.DuckDBPyConnection, source: Source, old: Column, to: str) -> None:
+    """Write the column again as another type; DuckLake widens only some types in place."""
+    table, name = table_name(source), identifier(old.name)
+    cast, _ = fitted(old.name, old.type, to)
+    con.execute(f'alter table {table} add column "_retyped" {to}')
+    con.execute(f'update {table} set "_retyped" = {cast}')
+    con.execute(f"alter table {table} drop column {name}")
+    con.execute(f'alter table {table} rename column "_retyped" to {name}')
 
 
 def _create(
@@ -61,45 +223,61 @@ def _create(
         con.execute(f"create schema if not exists lake.{identifier(source.schema_name)}")
         con.execute(f"create table {table_name(source)} ({listed})")
     except duckdb.Error as error:
-        raise BatchRefusedError(
-            f"the lake cannot hold these columns: {str(error).splitlines()[0]}",
-            where=where,
-            next_step="change the column's type in the file, or declare it as varchar",
-        ) from None
+        raise _not_held(error, where) from None
 
 
-def _check_frozen(table: list[Column], columns: list[Column], where: str) -> None:
-    old = {column.name: column.type for column in table}
-    new = {column.name: column.type for column in columns}
-    for name in [*new, *old]:
-        if old.get(name) != new.get(name):
-            raise BatchRefusedError(
-                f"the schema is frozen and column {name!r} is {new.get(name, 'missing')},"
-                f" not {old.get(name, 'there')}",
-                where=where,
-                next_step="mend the file, or set `schema: evolve` in sources.yml",
-            )
+def _check_frozen(
+    con: duckdb.DuckDBPyConnection,
+    table: dict[str, Column],
+    columns: list[Column],
+    wanted: dict[str, str],
+    where: str,
+) -> None:
+    for column in columns:
+        old = table.get(column.name.lower())
+        if old is None:
+            problem = f"column {column.name!r} is not in the table"
+            raise _frozen(problem + _example(con, column.name, "true"), where)
+        if wanted[column.name] != old.type:
+            _, changes = fitted(column.name, column.type, old.type)
+            problem = f"column {column.name!r} is {wanted[column.name]}, not {old.type}"
+            example = _example(con, column.name, changes) or _example(con, column.name, "true")
+            raise _frozen(problem + example, where)
+    here = {column.name.lower() for column in columns}
+    for name, old in table.items():
+        if name not in here:
+            raise _frozen(f"column {old.name!r} ({old.type}) is missing", where)
 
 
-def _fit(con: duckdb.DuckDBPyConnection, columns: list[Column], known: dict[str, Column]) -> None:
-    """Cast `incoming` to the table's types where they differ; what would change a value fails."""
-    differing = {
-        column.name: known[column.name.lower()].type
-        for column in columns
-        if column.name.lower() in known and known[column.name.lower()].type != column.type
-    }
-    if not differing:
-        return
+def _example(con: duckdb.DuckDBPyConnection, name: str, test: str) -> str:
+    """The first row with a value in the column for which `test` holds, in words."""
+    value = identifier(name)
+    row = con.execute(
+        f"select _source_row, {value}::varchar from incoming"
+        f" where {value} is not null and {test} order by _source_row limit 1"
+    ).fetchone()
+    return f"; row {row[0]} has {row[1]!r}" if row else ""
+
+
+def _frozen(problem: str, where: str) -> BatchRefusedError:
+    return BatchRefusedError(
+        f"the schema is frozen and {problem}",
+        where=where,
+        next_step="mend the file, or set `schema: evolve` in sources.yml",
+    )
+
+
+def _fit(con: duckdb.DuckDBPyConnection, columns: list[Column], wanted: dict[str, str]) -> None:
+    """Cast `incoming` to the wanted types where they differ; what would change a value fails."""
     casts, tests = [], []
-    for name, to in differing.items():
-        text = identifier(name)
-        casts.append(f"try_cast({text} as {to}) as {text}")
-        source_type = next(column.type for column in columns if column.name == name)
-        tests.append(
-            f"case when {text} is not null and"
-            f" try_cast(try_cast({text} as {to}) as {source_type}) is distinct from {text}"
-            f" then '{name.replace(chr(39), chr(39) * 2)}' end"
-        )
+    for column in columns:
+        if wanted[column.name] == column.type:
+            continue
+        cast, changes = fitted(column.name, column.type, wanted[column.name])
+        casts.append(f"{cast} as {identifier(column.name)}")
+        tests.append(f"case when {changes} then {quoted(column.name)} end")
+    if not casts:
+        return
     con.execute(
         f"create or replace temp table incoming_fitted as select * replace ({', '.join(casts)},"
         f" coalesce(_failed, nullif(concat_ws(', ', {', '.join(tests)}), '')) as _failed)"

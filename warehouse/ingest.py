@@ -4,26 +4,41 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
+import duckdb
+
+from warehouse.batch import Batch, Counts, Loaded, batch_id
+from warehouse.containers import parts
 from warehouse.errors import BatchRefusedError
 from warehouse.lake import LedgerLine, latest_snapshot, ledger, writing
 from warehouse.landing import Landed, arrivals, land
-from warehouse.loading import Batch, Counts, load_batch, load_times
+from warehouse.loading import load_batch, load_times
 from warehouse.settings import Settings
 from warehouse.sources import Source
 
 
 @dataclass(frozen=True)
 class SourceSummary:
-    """What one run did with one source; `problems` are messages for a person."""
+    """What one run did with one source; `problems` and `changes` are messages for a person."""
 
     name: str
     counts: Counts = field(default_factory=Counts)
     batches: int = 0
     problems: tuple[str, ...] = ()
+    changes: tuple[str, ...] = ()
 
     def with_problem(self, error: Exception) -> SourceSummary:
         """The summary with one more problem."""
         return replace(self, problems=(*self.problems, str(error)))
+
+    def with_batch(self, batch: Batch, loaded: Loaded) -> SourceSummary:
+        """The summary with one more loaded batch."""
+        told = (f"{batch.file}: {change}" for change in loaded.changes)
+        return replace(
+            self,
+            counts=self.counts + loaded.counts,
+            batches=self.batches + 1,
+            changes=(*self.changes, *told),
+        )
 
 
 @dataclass(frozen=True)
@@ -48,7 +63,7 @@ def land_sources(settings: Settings, sources: list[Source]) -> Arrivals:
         except (OSError, ValueError, RuntimeError) as error:  # a path that no system can have
             summaries[source.name] = summaries[source.name].with_problem(error)
             continue
-        if not files and (not source.is_glob or not own):
+        if not files and not source.optional and (not source.is_glob or not own):
             absent = BatchRefusedError(
                 "there is no such file" if not source.is_glob else "no file matches",
                 where=f"{source.name}: {source.path}",
@@ -82,27 +97,30 @@ def load_sources(
         times = load_times(con)
         for arrival in arrivals(settings):
             source = by_name.get(arrival.source)
-            if source is None or not _is_due(arrival, known, landed):
+            if source is None:
                 continue
-            summary = summaries[source.name]
-            batch = Batch(arrival, source, run_id, next(times), arrival.batch_id in known)
-            try:
-                counts = load_batch(con, settings, batch)
-            except BatchRefusedError as error:
-                refused = Counts(rows_in=error.rows, refused=error.rows)
-                summaries[source.name] = replace(
-                    summary.with_problem(error), counts=summary.counts + refused
-                )
-                continue
-            summaries[source.name] = replace(
-                summary, counts=summary.counts + counts, batches=summary.batches + 1
-            )
+            for part in parts(settings, arrival):
+                line = known.get(batch_id(arrival, part))
+                if not _is_due(arrival, line, landed):
+                    continue
+                batch = Batch(arrival, source, run_id, next(times), part, line is not None)
+                summaries[source.name] = _load(con, settings, batch, summaries[source.name])
         snapshot = latest_snapshot(con)
     return summaries, snapshot
 
 
-def _is_due(arrival: Landed, known: dict[str, LedgerLine], landed: Arrivals) -> bool:
-    line = known.get(arrival.batch_id)
+def _load(
+    con: duckdb.DuckDBPyConnection, settings: Settings, batch: Batch, summary: SourceSummary
+) -> SourceSummary:
+    try:
+        return summary.with_batch(batch, load_batch(con, settings, batch))
+    except BatchRefusedError as error:
+        refused = Counts(rows_in=error.rows, refused=error.rows)
+        return replace(summary.with_problem(error), counts=summary.counts + refused)
+
+
+def _is_due(arrival: Landed, line: LedgerLine | None, landed: Arrivals) -> bool:
+    """Whether the batch is to be loaded: a new one, or one refused whose file still stands."""
     if line is None:
         return True
     return line.status == "refused" and arrival.batch_id in landed.batch_ids

@@ -16,18 +16,51 @@ from warehouse.readers.contract import Column
 from warehouse.settings import Settings
 from warehouse.sources import Source
 
+QUARANTINE = {
+    "batch_id": "varchar",
+    "source": "varchar",
+    "source_file": "varchar",
+    "_source_row": "bigint",
+    "line": "bigint",
+    "reason": "varchar",
+    "detail": "varchar",
+    "raw": "varchar",
+    "quarantined_at": "timestamp",
+}
 META_TABLES = {
-    "batches": (
-        "batch_id varchar, source varchar, source_file varchar, content_sha256 varchar,"
-        " byte_count bigint, arrived_at timestamp, loaded_at timestamp, status varchar,"
-        " reason varchar, rows_in bigint, loaded bigint, quarantined bigint,"
-        " already_known bigint, refused bigint, source_fingerprint varchar, run_id varchar"
-    ),
-    "quarantine": (
-        "batch_id varchar, source varchar, source_file varchar, _source_row bigint,"
-        " reason varchar, detail varchar, raw varchar, quarantined_at timestamp"
-    ),
-    "sources": "source varchar, batch_count bigint, loaded_at timestamp",
+    "batches": {
+        "batch_id": "varchar",
+        "source": "varchar",
+        "source_file": "varchar",
+        "content_sha256": "varchar",
+        "byte_count": "bigint",
+        "arrived_at": "timestamp",
+        "loaded_at": "timestamp",
+        "status": "varchar",
+        "reason": "varchar",
+        "rows_in": "bigint",
+        "loaded": "bigint",
+        "quarantined": "bigint",
+        "already_known": "bigint",
+        "refused": "bigint",
+        "dropped": "bigint",
+        "deleted": "bigint",
+        "source_fingerprint": "varchar",
+        "run_id": "varchar",
+    },
+    "quarantine": QUARANTINE,
+    "dropped": QUARANTINE | {"dropped_at": "timestamp"},
+    "schema_changes": {
+        "batch_id": "varchar",
+        "source": "varchar",
+        "source_file": "varchar",
+        "column_name": "varchar",
+        "change": "varchar",
+        "type_before": "varchar",
+        "type_after": "varchar",
+        "changed_at": "timestamp",
+    },
+    "sources": {"source": "varchar", "batch_count": "bigint", "loaded_at": "timestamp"},
 }
 PROVENANCE = (
     Column("_batch_id", "VARCHAR"),
@@ -60,6 +93,7 @@ def writing(settings: Settings) -> Iterator[duckdb.DuckDBPyConnection]:
         con.execute("set preserve_insertion_order = false")
         con.execute("set TimeZone = 'UTC'")
         attach_lake(con, settings, read_only=False)
+        _complete_meta(con)
         yield con
     except duckdb.Error as error:
         if "lake" in str(error) and isinstance(error, duckdb.CatalogException):
@@ -84,12 +118,27 @@ def _create(settings: Settings) -> None:
             f" (data_path {quoted(f'{settings.lake_data}/')})"
         )
         con.execute("create schema lake.meta")
-        for table, columns in META_TABLES.items():
-            con.execute(f"create table lake.meta.{table} ({columns})")
+        _complete_meta(con)
         con.execute("call lake.set_option('parquet_compression', 'zstd')")
     with closing(sqlite3.connect(part)) as catalog:
         catalog.execute("pragma wal_checkpoint(truncate)")
     part.rename(settings.lake_catalog)
+
+
+def _complete_meta(con: duckdb.DuckDBPyConnection) -> None:
+    """Make what `meta` lacks: all of it in a new lake, what came later in an older one."""
+    rows = con.execute(
+        "select table_name, column_name from duckdb_columns()"
+        " where database_name = 'lake' and schema_name = 'meta'"
+    ).fetchall()
+    there = {table: {name for t, name in rows if t == table} for table, _ in rows}
+    for table, columns in META_TABLES.items():
+        if table not in there:
+            listed = ", ".join(f"{name} {type_name}" for name, type_name in columns.items())
+            con.execute(f"create table lake.meta.{table} ({listed})")
+            continue
+        for name in columns.keys() - there[table]:
+            con.execute(f"alter table lake.meta.{table} add column {name} {columns[name]}")
 
 
 def latest_snapshot(con: duckdb.DuckDBPyConnection) -> int:

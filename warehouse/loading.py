@@ -1,62 +1,27 @@
 """Loading: one batch is one lake transaction, and it is loaded exactly once.
 
-Always: rows in = loaded + quarantined + already known (+ refused, for a refused batch).
+Always: rows in = loaded + quarantined + already known + dropped (+ refused, for a refused batch).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import duckdb
 
-from warehouse.duck import identifier, quoted
+from warehouse.batch import Batch, Counts, Loaded
+from warehouse.containers import opened
 from warehouse.errors import BatchRefusedError
-from warehouse.evolution import evolve
-from warehouse.lake import table_name
-from warehouse.landing import Landed, content_path
+from warehouse.evolution import Change, evolve
+from warehouse.judging import check_rows, judge, listed, number
+from warehouse.lake import table_columns, table_name
 from warehouse.readers import reader_for
-from warehouse.readers.contract import Column, forget_batch, unreadable_refused
+from warehouse.readers.contract import Column, Opened, forget_batch, unreadable_refused
 from warehouse.settings import Settings
 from warehouse.sources import Source
-
-
-@dataclass(frozen=True)
-class Counts:
-    """Rows of one or more batches."""
-
-    rows_in: int = 0
-    loaded: int = 0
-    quarantined: int = 0
-    already_known: int = 0
-    refused: int = 0
-
-    def __add__(self, other: Counts) -> Counts:
-        return Counts(
-            self.rows_in + other.rows_in,
-            self.loaded + other.loaded,
-            self.quarantined + other.quarantined,
-            self.already_known + other.already_known,
-            self.refused + other.refused,
-        )
-
-
-@dataclass(frozen=True)
-class Batch:
-    """One landed file on its way into the lake; `refused_before` if the ledger has its refusal."""
-
-    landed: Landed
-    source: Source
-    run_id: str
-    loaded_at: datetime
-    refused_before: bool = False
-
-    @property
-    def where(self) -> str:
-        """Source and original name, for messages."""
-        return f"{self.source.name}: {self.landed.original_name}"
 
 
 def load_times(con: duckdb.DuckDBPyConnection) -> Iterator[datetime]:
@@ -72,7 +37,7 @@ def load_times(con: duckdb.DuckDBPyConnection) -> Iterator[datetime]:
         yield last
 
 
-def load_batch(con: duckdb.DuckDBPyConnection, settings: Settings, batch: Batch) -> Counts:
+def load_batch(con: duckdb.DuckDBPyConnection, settings: Settings, batch: Batch) -> Loaded:
     """Load one landed file in one transaction.
 
     Raises BatchRefusedError, with nothing of the batch in the lake but its line in the ledger.
@@ -80,15 +45,15 @@ def load_batch(con: duckdb.DuckDBPyConnection, settings: Settings, batch: Batch)
     forget_batch(con)
     try:
         with unreadable_refused("the file cannot be read to its end", batch.where):
-            counts = _load(con, settings, batch)
+            return _load(con, settings, batch)
     except BatchRefusedError as error:
         error.rows = _refuse(con, batch, error.what)
         raise
-    return counts
 
 
 @contextmanager
-def _transaction(con: duckdb.DuckDBPyConnection) -> Iterator[None]:
+def transaction(con: duckdb.DuckDBPyConnection) -> Iterator[None]:
+    """All of the block in one transaction, or nothing of it."""
     con.execute("begin")
     try:
         yield
@@ -98,221 +63,131 @@ def _transaction(con: duckdb.DuckDBPyConnection) -> Iterator[None]:
     con.execute("commit")
 
 
-def _load(con: duckdb.DuckDBPyConnection, settings: Settings, batch: Batch) -> Counts:
-    read = reader_for(batch.source, batch.landed.original_name)
-    file = content_path(settings, batch.landed.sha256)
-    columns = read(con, file, batch.source, batch.landed.original_name)
-    with _transaction(con):
-        evolve(con, batch.source, columns, batch.where)
-        counts = _judge(con, batch, columns)
-        _check_tolerance(con, batch, counts.rows_in)
-        _write_rows(con, batch, columns)
-        _write_quarantine(con, batch)
-        _write_ledger(con, batch, counts, status="loaded", reason=None)
-    return counts
+def _load(con: duckdb.DuckDBPyConnection, settings: Settings, batch: Batch) -> Loaded:
+    with opened(settings, batch.source, batch.landed, batch.part) as file:
+        if batch.source.format_of(file.name) == "bytes":
+            with transaction(con):
+                _write_ledger(con, batch, Counts(), status="landed", reason=None)
+            return Loaded(Counts())
+        columns = reader_for(batch.source, file).read(con, batch.source, file)
+        with transaction(con):
+            changes = evolve(con, batch.source, columns, batch.where)
+            columns = _as_in_table(con, batch.source, columns)
+            counts = judge(con, batch, columns)
+            check_rows(con, batch, counts.rows_in)
+            counts = _write_rows(con, batch, columns, counts)
+            _write_quarantine(con, batch, file, counts.rows_in)
+            _write_changes(con, batch, changes)
+            _write_ledger(con, batch, counts, status="loaded", reason=None)
+    return Loaded(counts, tuple(changes))
 
 
-def _number(con: duckdb.DuckDBPyConnection, sql: str) -> int:
-    row = con.execute(sql).fetchone()
-    assert row is not None
-    return int(row[0])
+def _as_in_table(
+    con: duckdb.DuckDBPyConnection, source: Source, columns: list[Column]
+) -> list[Column]:
+    """The batch's columns with the types that the table gave them."""
+    types = {column.name.lower(): column.type for column in table_columns(con, source)}
+    return [Column(column.name, types[column.name.lower()]) for column in columns]
 
 
-def _list(columns: list[Column] | tuple[str, ...], prefix: str = "") -> str:
-    names = [column.name if isinstance(column, Column) else column for column in columns]
-    return ", ".join(f"{prefix}{identifier(name)}" for name in names)
-
-
-def _judge(con: duckdb.DuckDBPyConnection, batch: Batch, columns: list[Column]) -> Counts:
-    """Fill `judged` with every row that will not simply be loaded, and count.
-
-    `judged` has `_source_row`, `verdict` (known, quarantine or replace: the last is loaded in the
-    place of the lake's row), `reason` and `detail`.
-    """
-    con.execute(
-        "create or replace temp table judged as"
-        " select _source_row, 'quarantine' as verdict, 'not_of_type' as reason,"
-        " 'not of the type of the column: ' || _failed as detail"
-        " from incoming where _failed is not null"
-    )
-    key = batch.source.key
-    if key:
-        missing = " or ".join(f"{identifier(name)} is null" for name in key)
-        con.execute(
-            "insert into judged select _source_row, 'quarantine', 'key_missing',"
-            f" 'a key column is null: {', '.join(key).replace(chr(39), chr(39) * 2)}'"
-            f" from incoming where _failed is null and ({missing})"
-        )
-        _judge_keys(con, batch, columns)
-    return _count(con)
-
-
-def _judge_keys(con: duckdb.DuckDBPyConnection, batch: Batch, columns: list[Column]) -> None:
-    """Judge the rows whose key comes twice in the batch or is in the lake already."""
-    key = _list(batch.source.key)
+def _write_rows(
+    con: duckdb.DuckDBPyConnection, batch: Batch, columns: list[Column], counts: Counts
+) -> Counts:
+    """Write the rows that are to be loaded; returns the counts with what a snapshot deleted."""
     table = table_name(batch.source)
-    con.execute(
-        "create or replace temp view fit as select * from incoming"
-        " anti join judged using (_source_row)"
-    )
-    con.execute(f"create or replace temp table suspects as {_suspects(con, batch, key, table)}")
-    if not _number(con, "select count(*) from suspects"):
-        return
-    newest_first = "desc" if batch.source.write == "merge" else ""
-    con.execute(
-        "create or replace temp table ranked as select fit.*,"
-        f" row_number() over (partition by {key} order by _source_row {newest_first}) as _rank"
-        f" from fit semi join suspects using ({key})"
-    )
-    same_key = [
-        " and ".join(f"r.{identifier(k)} = {o}.{identifier(k)}" for k in batch.source.key)
-        for o in ("l", "f")
-    ]
-    con.execute(
-        f"insert into judged select _source_row, verdict, if(verdict = 'quarantine', reason, null),"
-        " if(verdict = 'quarantine', detail, null) from (select r._source_row,"
-        f" {_verdict(batch, columns)} from ranked r"
-        f" left join (select * from {table} semi join suspects using ({key})) l on {same_key[0]}"
-        " left join lake.meta.batches b on b.batch_id = l._batch_id"
-        f" join (from ranked where _rank = 1) f on {same_key[1]}) where verdict <> 'load'"
-        # A key declared late may stand in the lake more than once: one verdict a row even then.
-        " qualify row_number() over (partition by _source_row"
-        f" order by verdict <> '{'replace' if batch.source.write == 'merge' else 'known'}') = 1"
-    )
-
-
-def _verdict(batch: Batch, columns: list[Column]) -> str:
-    """SQL for verdict, reason and detail of row `r`.
-
-    Beside it stand the lake's row `l` of the same key with its batch `b`, or nulls, and the
-    batch's first row `f` of it: for a merge that is the newest, which wins.
-    """
-    same_as_lake, lake_detail = _comparison(columns, "r", "l")
-    same_as_first, first_detail = _comparison(columns, "r", "f")
-    in_lake = "l._batch_id is not null"
-    if batch.source.write == "append":
-        return (
-            f"case when {in_lake} then if({same_as_lake}, 'known', 'quarantine')"
-            f" when r._rank > 1 then if({same_as_first}, 'known', 'quarantine')"
-            " else 'load' end as verdict, 'key_conflict' as reason,"
-            f" if({in_lake}, 'the key is loaded with other values of ' || {lake_detail},"
-            " 'the key stands in row ' || f._source_row || ' with other values of '"
-            f" || {first_detail}) as detail"
-        )
-    # A batch that was refused at first may come after one that arrived later.
-    late = f"b.arrived_at > {quoted(batch.landed.arrived_at)}::timestamptz::timestamp"
-    return (
-        f"case when r._rank > 1 then if({same_as_first}, 'known', 'quarantine')"
-        f" when {in_lake} and {same_as_lake} then 'known'"
-        f" when {in_lake} then if({late}, 'quarantine', 'replace')"
-        " else 'load' end as verdict, 'superseded' as reason,"
-        " if(r._rank > 1, 'row ' || f._source_row || ' of the same file is newer, with other"
-        f" values of ' || {first_detail}, 'a file that arrived later has other values of '"
-        f" || {lake_detail}) as detail"
-    )
-
-
-def _suspects(con: duckdb.DuckDBPyConnection, batch: Batch, key: str, table: str) -> str:
-    """SQL for the keys that come twice or are known; cheap where there are none."""
-    none = f"select {key} from fit where false"
-    twice = f"select {key} from fit group by {key} having count(*) > 1"
-    if len(batch.source.key) == 1:
-        # A distinct count costs a third of a group with its count, and is nearly always enough.
-        repeated = _number(con, f"select count(*) - count(distinct {key}) from fit")
-        twice = twice if repeated else none
-    known = none
-    if _number(con, f"select count(*) from (from {table} limit 1)"):
-        known = f"select {key} from fit semi join {table} using ({key})"
-    return f"{twice} union {known}"
-
-
-def _comparison(columns: list[Column], one: str, other: str) -> tuple[str, str]:
-    """SQL that two rows are the same, and SQL that names the columns in which they differ."""
-    pairs = {
-        c.name: f"{one}.{identifier(c.name)} is distinct from {other}.{identifier(c.name)}"
-        for c in columns
-    }
-    same = f"not ({' or '.join(pairs.values())})"
-    named = ", ".join(f"case when {test} then {quoted(name)} end" for name, test in pairs.items())
-    return same, f"concat_ws(', ', {named})"
-
-
-def _count(con: duckdb.DuckDBPyConnection) -> Counts:
-    arrived = _number(con, "select count(*) from incoming")
-    torn = _number(con, "select count(*) from rejected")
-    judged = dict(con.execute("select verdict, count(*) from judged group by all").fetchall())
-    known, held = judged.get("known", 0), judged.get("quarantine", 0)
-    return Counts(
-        rows_in=arrived + torn,
-        loaded=arrived - known - held,
-        quarantined=held + torn,
-        already_known=known,
-    )
-
-
-def _check_tolerance(con: duckdb.DuckDBPyConnection, batch: Batch, rows_in: int) -> None:
-    """Refuse a batch of which too many rows do not parse: the file is wrong, not its rows."""
-    failed = _number(
-        con,
-        "select (select count(*) from rejected) + (select count(*) from judged"
-        " where reason in ('not_of_type', 'key_missing'))",
-    )
-    if rows_in == 0 or failed / rows_in <= batch.source.tolerance:
-        return
-    first = con.execute(
-        "select _source_row, detail from (select _source_row, detail from rejected union all"
-        " select _source_row, detail from judged where verdict = 'quarantine')"
-        " order by _source_row limit 1"
-    ).fetchone()
-    assert first is not None
-    raise BatchRefusedError(
-        f"{failed} of {rows_in} rows cannot be loaded, more than the tolerance of"
-        f" {batch.source.tolerance:.0%}; the first is row {first[0]}: {first[1]}",
-        where=batch.where,
-        next_step="mend the file, or `columns:` or `tolerance:` in sources.yml, and run again",
-    )
-
-
-def _write_rows(con: duckdb.DuckDBPyConnection, batch: Batch, columns: list[Column]) -> None:
-    table = table_name(batch.source)
-    if _number(con, "select count(*) from judged where verdict = 'replace'"):
-        key = _list(batch.source.key)
+    deleted = 0
+    if batch.source.write == "snapshot":
+        deleted = _delete_missing(con, batch)
+    if number(con, "select count(*) from judged where verdict = 'replace'"):
+        key = listed(batch.source.key)
         con.execute(
             f"delete from {table} where ({key}) in (select ({key}) from ranked"
             " semi join (from judged where verdict = 'replace') using (_source_row))"
         )
     kept = "incoming"
-    if _number(con, "select count(*) from judged where verdict <> 'replace'"):
+    if number(con, "select count(*) from judged where verdict <> 'replace'"):
         kept = "incoming anti join (from judged where verdict <> 'replace') using (_source_row)"
     con.execute(
-        f"insert into {table} by name select {_list(columns)},"
+        f"insert into {table} by name select {listed(columns)},"
         " ?::varchar as _batch_id, ?::varchar as _source_file, _source_row,"
         f" ?::timestamp as _loaded_at from {kept}",
-        [batch.landed.batch_id, batch.landed.original_name, batch.loaded_at],
+        [batch.id, batch.file, batch.loaded_at],
     )
+    return replace(counts, deleted=deleted)
 
 
-def _write_quarantine(con: duckdb.DuckDBPyConnection, batch: Batch) -> None:
-    held = _number(con, "select count(*) from judged where verdict = 'quarantine'")
-    torn = _number(con, "select count(*) from rejected")
-    if held + torn == 0:
+def _delete_missing(con: duckdb.DuckDBPyConnection, batch: Batch) -> int:
+    """Delete the lake's rows that the snapshot has no more; returns how many.
+
+    A row whose key the snapshot has stays, even where the new row is quarantined. Without a key a
+    row is one of so many equal ones.
+    """
+    table = table_name(batch.source)
+    if batch.source.key:
+        gone = (
+            f"select lake._batch_id, lake._source_row from {table} as lake"
+            f" anti join incoming using ({listed(batch.source.key)})"
+        )
+    else:
+        gone = (
+            f"select lake._batch_id, lake._source_row from {table} as lake anti join same"
+            " on same._batch_id = lake._batch_id and same._row = lake._source_row"
+        )
+    con.execute(f"create or replace temp table gone as {gone}")
+    con.execute(
+        f"delete from {table} where (_batch_id, _source_row) in"
+        " (select (_batch_id, _source_row) from gone)"
+    )
+    return number(con, "select count(*) from gone")
+
+
+def _write_quarantine(
+    con: duckdb.DuckDBPyConnection, batch: Batch, file: Opened, rows_in: int
+) -> None:
+    """Keep the rows that do not pass, each with its place in the file, its text and why."""
+    con.execute(
+        "create or replace temp table held as"
+        " select _source_row, reason, detail, null::varchar as raw"
+        " from judged where verdict = 'quarantine' union all"
+        " select _source_row, reason, detail, raw from rejected"
+    )
+    rows = [row for (row,) in con.execute("select _source_row from held").fetchall()]
+    if not rows:
         return
+    find_lines = reader_for(batch.source, file).lines
+    places = find_lines(batch.source, file, rows, rows_in) if find_lines else {}
+    con.execute(
+        "create or replace temp table places as"
+        " select unnest(?::bigint[]) as _source_row, unnest(?::bigint[]) as line",
+        [list(places), list(places.values())],
+    )
     con.execute("set preserve_insertion_order = true")  # `incoming_raw` may count the file's rows
     con.execute(
-        "insert into lake.meta.quarantine"
-        " select ?, ?, ?, _source_row, reason, detail, raw, ?::timestamp from ("
-        " select _source_row, reason, detail, raw from rejected union all"
-        " select _source_row, reason, detail, raw"
-        " from (from judged where verdict = 'quarantine')"
-        " join incoming_raw using (_source_row)) order by _source_row",
-        [
-            batch.landed.batch_id,
-            batch.source.name,
-            batch.landed.original_name,
-            batch.loaded_at,
-        ],
+        "insert into lake.meta.quarantine by name select ? as batch_id, ? as source,"
+        " ? as source_file, _source_row, line, reason, detail, coalesce(held.raw, text.raw) as raw,"
+        " ?::timestamp as quarantined_at from held left join places using (_source_row)"
+        " left join (from incoming_raw semi join held using (_source_row)) as text"
+        " using (_source_row) order by _source_row",
+        [batch.id, batch.source.name, batch.file, batch.loaded_at],
     )
     con.execute("set preserve_insertion_order = false")
+
+
+def _write_changes(con: duckdb.DuckDBPyConnection, batch: Batch, changes: list[Change]) -> None:
+    for change in changes:
+        con.execute(
+            "insert into lake.meta.schema_changes values (?, ?, ?, ?, ?, ?, ?, ?)",
+            [
+                batch.id,
+                batch.source.name,
+                batch.file,
+                change.column,
+                change.change,
+                change.before,
+                change.after,
+                batch.loaded_at,
+            ],
+        )
 
 
 def _write_ledger(
@@ -321,28 +196,31 @@ def _write_ledger(
     """The batch's line, and the source's mark: two overlapping writers conflict on the mark."""
     landed = batch.landed
     if batch.refused_before:
-        con.execute("delete from lake.meta.batches where batch_id = ?", [landed.batch_id])
+        con.execute("delete from lake.meta.batches where batch_id = ?", [batch.id])
+    line = {
+        "batch_id": batch.id,
+        "source": batch.source.name,
+        "source_file": batch.file,
+        "content_sha256": landed.sha256,
+        "byte_count": landed.size,
+        "arrived_at": landed.arrived_at.removesuffix("+00:00"),
+        "loaded_at": batch.loaded_at,
+        "status": status,
+        "reason": reason,
+        "rows_in": counts.rows_in,
+        "loaded": counts.loaded,
+        "quarantined": counts.quarantined,
+        "already_known": counts.already_known,
+        "refused": counts.refused,
+        "dropped": 0,
+        "deleted": counts.deleted,
+        "source_fingerprint": batch.source.fingerprint(),
+        "run_id": batch.run_id,
+    }
     con.execute(
-        "insert into lake.meta.batches values"
-        " (?, ?, ?, ?, ?, ?::timestamptz::timestamp, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        [
-            landed.batch_id,
-            batch.source.name,
-            landed.original_name,
-            landed.sha256,
-            landed.size,
-            landed.arrived_at,
-            batch.loaded_at,
-            status,
-            reason,
-            counts.rows_in,
-            counts.loaded,
-            counts.quarantined,
-            counts.already_known,
-            counts.refused,
-            batch.source.fingerprint(),
-            batch.run_id,
-        ],
+        f"insert into lake.meta.batches ({', '.join(line)})"
+        f" values ({', '.join('?' for _ in line)})",
+        list(line.values()),
     )
     marked = con.execute(
         "update lake.meta.sources set batch_count = batch_count + 1, loaded_at = ?"
@@ -359,17 +237,17 @@ def _refuse(con: duckdb.DuckDBPyConnection, batch: Batch, reason: str) -> int:
     """Write the refusal into the ledger; returns the rows refused."""
     try:
         sql = "select (select count(*) from incoming) + (select count(*) from rejected)"
-        rows = _number(con, sql)
+        rows = number(con, sql)
     except duckdb.Error:
         rows = 0  # The file could not be read at all: there are no rows to count.
-    line = [batch.landed.batch_id, batch.source.fingerprint(), reason, rows]
+    line = [batch.id, batch.source.fingerprint(), reason, rows]
     known = con.execute(
         "select count(*) from lake.meta.batches where batch_id = ? and source_fingerprint = ?"
         " and status = 'refused' and reason = ? and refused = ?",
         line,
     ).fetchone()
     if known == (0,):  # The same refusal again is no news, and no new snapshot.
-        with _transaction(con):
+        with transaction(con):
             counts = Counts(rows_in=rows, refused=rows)
             _write_ledger(con, batch, counts, status="refused", reason=reason)
     return rows

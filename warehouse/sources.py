@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import difflib
 import glob
 import hashlib
@@ -27,9 +28,35 @@ from warehouse.errors import ConfigurationError
 from warehouse.settings import Settings
 
 LONGEST_NAME = 100
+LAST_ASCII = 127
+TIMES = ("DATE", "TIME", "TIMESTAMP", "TIMESTAMP_S", "TIMESTAMP_MS", "TIMESTAMP WITH TIME ZONE")
 NAME = re.compile(r"[a-z][a-z0-9_]*\.[a-z][a-z0-9_]*")
 VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
-SUFFIXES = {".csv": "csv", ".parquet": "parquet"}
+FormatName = Literal["csv", "json", "ndjson", "xml", "excel", "parquet", "avro", "orc", "bytes"]
+SUFFIXES: dict[str, FormatName] = {
+    **dict.fromkeys((".csv", ".tsv", ".tab"), "csv"),
+    ".json": "json",
+    **dict.fromkeys((".ndjson", ".jsonl"), "ndjson"),
+    ".xml": "xml",
+    **dict.fromkeys((".xlsx", ".xlsm", ".xlsb", ".xls", ".ods"), "excel"),
+    ".parquet": "parquet",
+    ".avro": "avro",
+    ".orc": "orc",
+}
+# Which formats a key that says how to read a file goes with.
+READING_KEYS: dict[str, tuple[FormatName, ...]] = {
+    "delimiter": ("csv",),
+    "quote": ("csv",),
+    "escape": ("csv",),
+    "header": ("csv", "excel"),
+    "skip": ("csv",),
+    "encoding": ("csv", "json", "ndjson"),
+    "nulls": ("csv", "json", "ndjson", "xml", "excel"),
+    "decimal": ("csv", "json", "ndjson", "xml", "excel"),
+    "record": ("json", "xml"),
+    "sheet": ("excel",),
+    "range": ("excel",),
+}
 
 
 def known_type(declared: str) -> str:
@@ -51,6 +78,44 @@ def known_type(declared: str) -> str:
     return str(row[0])
 
 
+class ColumnType(BaseModel):
+    """A declared column: its DuckDB type and, for a time, the strptime format of its text."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    type: Annotated[str, AfterValidator(known_type)]
+    format: str | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_name(cls, value: Any) -> Any:
+        return {"type": value} if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _format_is_of_a_time(self) -> ColumnType:
+        if self.format is not None and self.type not in TIMES:
+            raise ValueError(f"`format:` goes with {', '.join(TIMES)}, not with {self.type}")
+        return self
+
+
+def one_character(value: str) -> str:
+    """A character that may part or quote fields, as DuckDB can take it."""
+    if len(value) != 1 or ord(value) > LAST_ASCII or value in "\r\n\0":
+        raise ValueError(f"must be one ASCII character, not {value!r}")
+    return value
+
+
+def known_encoding(name: str) -> str:
+    """Python's own name of a text encoding."""
+    try:
+        return codecs.lookup(name).name
+    except LookupError:
+        raise ValueError(f"there is no encoding {name!r}; use one such as utf-8, cp1252") from None
+
+
+Character = Annotated[str, AfterValidator(one_character)]
+
+
 class Source(BaseModel):
     """One entry of sources.yml: the dataset `<source>.<dataset>` and its files."""
 
@@ -61,14 +126,26 @@ class Source(BaseModel):
     name: str
     kind: Literal["files"] = "files"
     path: str
-    format: Literal["csv", "parquet"] | None = None
-    columns: dict[str, Annotated[str, AfterValidator(known_type)]] = Field(default_factory=dict)
+    format: FormatName | None = None
+    delimiter: Character | None = None
+    quote: Character | Literal[""] = '"'
+    escape: Character | None = None
+    header: bool = True
+    skip: int = Field(default=0, ge=0)
+    encoding: Annotated[str, AfterValidator(known_encoding)] | None = None
+    nulls: tuple[str, ...] = ()
+    decimal: Literal[".", ","] = "."
+    record: str | None = None
+    sheet: str | None = None
+    range: str | None = None
+    columns: dict[str, ColumnType] = Field(default_factory=dict)
     key: tuple[str, ...] = ()
     event_time: str | None = None
     known_at: str | None = None
-    write: Literal["append", "merge"] = "append"
+    write: Literal["append", "merge", "snapshot"] = "append"
     schema_policy: Literal["evolve", "freeze"] = Field(default="evolve", alias="schema")
     tolerance: float = Field(default=0.5, ge=0, le=1)
+    optional: bool = False
 
     @field_validator("name")
     @classmethod
@@ -84,6 +161,19 @@ class Source(BaseModel):
         if self.write == "merge" and not self.key:
             raise ValueError("`write: merge` needs a `key:` to merge by")
         return self
+
+    @model_validator(mode="after")
+    def _reading_keys_fit_the_format(self) -> Source:
+        for key in sorted(self.model_fields_set & READING_KEYS.keys()):
+            formats = READING_KEYS[key]
+            if self.format is not None and self.format not in formats:
+                raise ValueError(f"`{key}` goes with {', '.join(formats)}, not with {self.format}")
+        return self
+
+    @property
+    def folder(self) -> Path:
+        """The folder of the sources file, to which `path` is relative."""
+        return self._folder
 
     @property
     def schema_name(self) -> str:
@@ -101,32 +191,40 @@ class Source(BaseModel):
         `path` itself keeps its `${NAME}`s, so that no message shows what they stand for.
         """
         if not self.is_glob:
-            file = self._folder / self._expanded(escape=False)
+            file = self._folder / Path(self.expanded(escape=False)).expanduser()
             return [file] if file.exists() else []
-        pattern = Path(glob.escape(str(self._folder))) / self._expanded(escape=True)
+        inner = Path(self.expanded(escape=True)).expanduser()
+        pattern = Path(glob.escape(str(self._folder))) / inner
         found = Path(pattern.anchor).glob(str(pattern.relative_to(pattern.anchor)))
         return sorted(file for file in found if file.is_file())
 
-    def _expanded(self, *, escape: bool) -> Path:
+    def expanded(self, *, escape: bool) -> str:
+        """`path` with its `${NAME}`s replaced, their glob marks escaped if asked."""
+
         def value(match: re.Match[str]) -> str:
             name = match.group(1)
             text = str(self._home) if name == "CLEARWATER_HOME" else os.environ[name]
             return glob.escape(text) if escape else text
 
-        return Path(VARIABLE.sub(value, self.path)).expanduser()
+        return VARIABLE.sub(value, self.path)
 
     @property
     def is_glob(self) -> bool:
         """Whether `path` is a pattern rather than one file."""
         return any(mark in VARIABLE.sub("", self.path) for mark in "*?[")
 
-    def format_of(self, original_name: str) -> str | None:
+    def format_of(self, original_name: str) -> FormatName | None:
         """The declared format, else the one that the suffix tells; None when it tells nothing."""
         return self.format or SUFFIXES.get(Path(original_name).suffix.lower())
 
+    def type_of(self, column: str) -> str:
+        """The declared type of a text format's column; VARCHAR where none is declared."""
+        declared = self.columns.get(column)
+        return declared.type if declared else "VARCHAR"
+
     def fingerprint(self) -> str:
         """A hash of all that decides how a batch of this source is loaded."""
-        text = json.dumps(self.model_dump(exclude={"path"}), sort_keys=True)
+        text = json.dumps(self.model_dump(exclude={"path", "optional"}), sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
@@ -246,13 +344,17 @@ def _explained(
     error: ValidationError, lines: dict[tuple[str | int, ...], int], file: Path
 ) -> ConfigurationError:
     """The first problem in the words of the file."""
-    problem = error.errors(include_url=False, include_context=False, include_input=False)[0]
+    problems = error.errors(include_url=False, include_context=False, include_input=False)
+    # A misspelt key is also a missing one: the first says more.
+    problem = min(problems, key=lambda told: told["type"] != "extra_forbidden")
     place = problem["loc"]
     line = next((lines[place[:n]] for n in range(len(place), -1, -1) if place[:n] in lines), 1)
     name = str(place[-1]) if place else "the file"
     known = [f.alias or n for n, f in Source.model_fields.items()]
     if len(place) == 1:
         known = list(_File.model_fields)
+    elif "columns" in place:
+        known = list(ColumnType.model_fields)
     if problem["type"] == "extra_forbidden":
         near = difflib.get_close_matches(name, known, n=1)
         next_step = f"did you mean {near[0]!r}?" if near else f"known keys: {', '.join(known)}"

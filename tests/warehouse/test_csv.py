@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from warehouse.errors import BatchRefusedError
 from warehouse.readers import csv_text
+from warehouse.readers.contract import Opened
 from warehouse.sources import Source
 
 EXAMPLES = search().max_examples
@@ -39,7 +40,7 @@ def read(folder: Path, text: str | bytes, **columns: str) -> Read:
     source = Source(name="shop.orders", path="a.csv", columns=columns)
     with duckdb.connect(config={"threads": 2}) as con:
         con.execute("set TimeZone = 'UTC'")
-        found = csv_text.read(con, file, source, "a.csv")
+        found = csv_text.read(con, source, Opened(file, "a.csv", "a.csv", folder))
         ordered = con.execute("select * exclude _failed from incoming order by _source_row")
         return Read(
             types={column.name: column.type for column in found},
@@ -258,7 +259,7 @@ def test_header_that_is_not_utf8_is_refused(tmp_path: Path) -> None:
 
 def test_declared_column_that_is_missing_is_named(tmp_path: Path) -> None:
     error = refusal(tmp_path, "id,amuont\n1,2\n", amount="double")
-    assert "'amount' is not in the file" in error.what
+    assert "'amount' that sources.yml names is not in the file" in error.what
     assert "amuont" in error.next_step
 
 
@@ -266,3 +267,70 @@ def test_names_may_hold_quotes_and_spaces(tmp_path: Path) -> None:
     one = read(tmp_path, 'it\'s,"a ""b"" c"\n1,2\n3\n', **{"it's": "bigint"})
     assert one.types == {"it's": "BIGINT", 'a "b" c': "VARCHAR"}
     assert (one.rows, one.rejected) == ([(1, "2", 1)], {2: "3"})
+
+
+def told(folder: Path, text: str, **entry: Any) -> tuple[list[tuple[Any, ...]], dict[int, int]]:
+    """Rows without their number, and the physical line of each, under a dialect that is told."""
+    file = folder / entry.pop("name", "a.csv")
+    file.write_bytes(text.encode())
+    source = Source(name="shop.orders", path=file.name, **entry)
+    opened = Opened(file, file.name, file.name, folder)
+    with duckdb.connect(config={"threads": 2}) as con:
+        con.execute("set TimeZone = 'UTC'")
+        csv_text.read(con, source, opened)
+        sql = "select * exclude (_source_row, _failed) from incoming order by _source_row"
+        rows = con.execute(sql).fetchall()
+        (numbers,) = con.execute(
+            "select list(_source_row order by _source_row)"
+            " from (select _source_row from incoming union all select _source_row from rejected)"
+        ).fetchone()
+    return rows, csv_text.lines(source, opened, numbers, len(numbers))
+
+
+@pytest.mark.parametrize(
+    ("text", "entry", "rows"),
+    [
+        ("a;b\n1;'x;y'\n", {"delimiter": ";", "quote": "'"}, [("1", "x;y")]),
+        ("a\tb\n1\tx\n", {"name": "a.tsv"}, [("1", "x")]),
+        ('a|b\n1|"x\n', {"delimiter": "|", "quote": ""}, [("1", '"x')]),
+        ('a,b\n1,"x\\"y"\n', {"escape": "\\"}, [("1", 'x"y')]),
+        ("1,x\n2,y\n", {"header": False}, [("1", "x"), ("2", "y")]),
+        ("export of today\n\na,b\n1,x\n", {"skip": 2}, [("1", "x")]),
+        ("a,b\nNA,-\n", {"nulls": ["NA", "-"]}, [(None, None)]),
+    ],
+)
+def test_dialect_that_is_told_is_read(
+    tmp_path: Path, text: str, entry: dict[str, Any], rows: list[tuple[Any, ...]]
+) -> None:
+    assert told(tmp_path, text, **entry)[0] == rows
+
+
+def test_numbers_and_times_are_read_as_they_are_told(tmp_path: Path) -> None:
+    columns = {
+        "price": "double",
+        "count": "bigint",
+        "day": {"type": "date", "format": "%d.%m.%Y"},
+        "at": {"type": "timestamp", "format": "%d/%m/%Y %H:%M"},
+    }
+    text = "price;count;day;at\n3,5;1;31.01.2026;31/01/2026 08:15\n1.000;2;31.02.2026;x\n"
+    rows, _ = told(tmp_path, text, delimiter=";", decimal=",", columns=columns)
+    assert [str(value) for value in rows[0]] == ["3.5", "1", "2026-01-31", "2026-01-31 08:15:00"]
+    assert rows[1] == (None, 2, None, None)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'a,b\n1,x\n\n2,"y\nz"\n\n\n3\n4,w\n',
+        'a,b\r\n1,x\r\n\r\n2,"y\r\nz"\r\n\r\n\r\n3\r\n4,w\r\n',
+    ],
+)
+def test_lines_are_those_of_the_file(tmp_path: Path, text: str) -> None:
+    rows, lines = told(tmp_path, text)
+    assert len(rows) == 3
+    assert lines == {1: 2, 2: 4, 3: 8, 4: 9}
+
+
+def test_mixed_line_ends_are_read(tmp_path: Path) -> None:
+    rows, _ = told(tmp_path, 'a,b\r\n1,x\n2,"y\nz"\r\n3,w\n')
+    assert rows == [("1", "x"), ("2", "y\nz"), ("3", "w")]

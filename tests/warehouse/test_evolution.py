@@ -6,6 +6,8 @@ import pytest
 from handmade import write_parquet
 from shop import TABLE, Shop
 
+from warehouse.ingest import SourceSummary
+
 ANY = {"columns": {}, "key": []}
 
 
@@ -14,9 +16,13 @@ def types(shop: Shop) -> dict[str, str]:
     return {row[0]: row[1] for row in rows if not row[0].startswith("_")}
 
 
-def send_parquet(shop: Shop, sql: str, name: str, **changes: object) -> list[str]:
+def send(shop: Shop, sql: str, name: str, **changes: object) -> SourceSummary:
     write_parquet(shop.folder / name, sql)
-    return list(shop.load(**ANY | changes).problems)
+    return shop.load(**ANY | changes)
+
+
+def send_parquet(shop: Shop, sql: str, name: str, **changes: object) -> list[str]:
+    return list(send(shop, sql, name, **changes).problems)
 
 
 def test_new_column_is_added_and_null_before(shop: Shop) -> None:
@@ -47,19 +53,72 @@ def test_types_widen(shop: Shop, old: str, new: str, kept: str) -> None:
     assert shop.orders() == [(1,), (100,)]
 
 
-def test_value_that_does_not_fit_the_table_is_quarantined(shop: Shop) -> None:
-    send_parquet(shop, "select 1::bigint as id", "orders1.parquet")
+def test_number_that_turns_to_text_and_back_loses_nothing(shop: Shop) -> None:
+    send_parquet(shop, "select unnest([1, 9223372036854775807])::bigint as id", "orders1.parquet")
+    (changed,) = send(shop, "select unnest(['2', 'A-3']) as id", "orders2.parquet").changes
+    assert changed == "orders2.parquet: column id was BIGINT and is VARCHAR now"
+    (kept,) = send(shop, "select 4::bigint as id", "orders3.parquet").changes
+    assert kept == "orders3.parquet: column id came as BIGINT; the table keeps VARCHAR"
+    assert shop.orders() == [("1",), ("2",), ("4",), ("9223372036854775807",), ("A-3",)]
+    assert types(shop) == {"id": "VARCHAR"}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "kept"),
+    [
+        ("1::bigint", "2.5::double", "DOUBLE"),
+        ("9007199254740993::bigint", "2.5::double", "VARCHAR"),
+        ("1::bigint", "1.25::decimal(9,2)", "DECIMAL(21,2)"),
+        ("1::ubigint", "-1::integer", "HUGEINT"),
+        ("date '2026-01-31'", "timestamp '2026-01-31 12:00:00'", "TIMESTAMP"),
+        ("true", "2", "VARCHAR"),
+        ("{'a': 1}", "{'b': 'x'}", "VARCHAR"),
+        ("[1, 2]", "7", "VARCHAR"),
+    ],
+)
+def test_tables_type_becomes_one_that_holds_both(shop: Shop, old: str, new: str, kept: str) -> None:
+    send_parquet(shop, f"select {old} as v", "orders1.parquet")
+    assert send_parquet(shop, f"select {new} as v", "orders2.parquet") == []
+    assert types(shop) == {"v": kept}
+    assert len(shop.orders()) == 2
+    assert shop.quarantine() == []
+
+
+def test_declared_type_pins_the_column(shop: Shop) -> None:
+    pinned = {"columns": {"id": "bigint"}}
+    send_parquet(shop, "select 1::integer as id", "orders1.parquet", **pinned)
     sql = "select unnest(['2', '3', 'x', '4.5']) as id"
-    send_parquet(shop, sql, "orders2.parquet")
+    assert send_parquet(shop, sql, "orders2.parquet", **pinned) == []
     assert shop.orders() == [(1,), (2,), (3,)]
     assert [row[:2] for row in shop.quarantine()] == [(3, "not_of_type"), (4, "not_of_type")]
 
 
 def test_number_that_would_be_rounded_is_quarantined(shop: Shop) -> None:
-    send_parquet(shop, "select 1::bigint as id", "orders1.parquet")
-    send_parquet(shop, "select unnest([2.0, 2.5])::double as id", "orders2.parquet")
+    pinned = {"columns": {"id": "bigint"}}
+    send_parquet(shop, "select 1::bigint as id", "orders1.parquet", **pinned)
+    send_parquet(shop, "select unnest([2.0, 2.5])::double as id", "orders2.parquet", **pinned)
     assert shop.orders() == [(1,), (2,)]
     assert [row[0] for row in shop.quarantine()] == [2]
+
+
+def test_column_declared_later_is_typed_where_all_its_values_fit(shop: Shop) -> None:
+    shop.send("id,amount\n1,2\n", columns={}, key=[])
+    assert shop.send("id,amount\n2,3.5\n", columns={"amount": "double"}, key=[]).changes
+    assert shop.orders() == [("1", 2.0), ("2", 3.5)]
+    (problem,) = shop.send("id,amount\n3,4\n", columns={"amount": "integer"}, key=[]).problems
+    assert "column 'amount' cannot become INTEGER: the table holds '3.5' as DOUBLE" in problem
+    assert shop.orders() == [("1", 2.0), ("2", 3.5)]
+
+
+def test_changes_are_told_and_kept(shop: Shop) -> None:
+    shop.send("id,amount\n1,2\n", columns={"id": "bigint"})
+    changes = shop.send("id,total\n2,3\n", columns={"id": "bigint"}).changes
+    assert changes == (
+        "orders.csv: column total (VARCHAR) is new",
+        "orders.csv: column amount (VARCHAR) is not in the file; its rows have null",
+    )
+    (kept,) = shop.ask("select column_name, change from lake.meta.schema_changes order by all")
+    assert kept == [("amount", "missing"), ("total", "added")]
 
 
 def test_name_in_another_case_is_the_same_column(shop: Shop) -> None:
@@ -83,7 +142,16 @@ def test_frozen_schema_refuses_another_type(shop: Shop) -> None:
     send_parquet(shop, "select 1::integer as id", "orders1.parquet", schema="freeze")
     sql = "select 2::bigint as id"
     (problem,) = send_parquet(shop, sql, "orders2.parquet", schema="freeze")
-    assert "column 'id' is BIGINT, not INTEGER" in problem
+    assert "column 'id' is BIGINT, not INTEGER; row 1 has '2'" in problem
+
+
+def test_frozen_schema_refuses_a_value_and_shows_it(shop: Shop) -> None:
+    frozen = {"schema": "freeze", "tolerance": 1}
+    shop.send("id,amount\n1,2\n", **frozen)
+    (problem,) = shop.send("id,amount\n2,3\n3,four\n", **frozen).problems
+    assert "the schema is frozen; the first is row 2" in problem
+    assert "amount ('four')" in problem
+    assert shop.orders() == [(1, 2.0)]
 
 
 def test_refused_batch_evolves_nothing(shop: Shop) -> None:

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from shop import Connection, Shop
 
 from warehouse import lake, loading
-from warehouse.loading import Counts
+from warehouse.batch import Counts
 from warehouse.settings import Settings
 
 LEDGER = "select status, reason, rows_in, loaded, refused from lake.meta.batches order by loaded_at"

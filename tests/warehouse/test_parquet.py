@@ -11,6 +11,7 @@ from handmade import write_parquet
 
 from warehouse.errors import BatchRefusedError
 from warehouse.readers import parquet
+from warehouse.readers.contract import Opened
 from warehouse.sources import Source
 
 ORDERS = "select 1::integer as id, 'x' as note union all select 2, null"
@@ -19,7 +20,7 @@ ORDERS = "select 1::integer as id, 'x' as note union all select 2, null"
 def read(file: Path, **entry: Any) -> tuple[dict[str, str], list[tuple[Any, ...]]]:
     source = Source(name="shop.orders", path="a.parquet", **entry)
     with duckdb.connect() as con:
-        columns = parquet.read(con, file, source, "a.parquet")
+        columns = parquet.read(con, source, Opened(file, "a.parquet", "a.parquet", file.parent))
         rows = con.execute("select * from incoming order by _source_row").fetchall()
     return {column.name: column.type for column in columns}, rows
 

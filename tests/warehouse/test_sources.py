@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -200,7 +201,11 @@ def test_unknown_type_is_named_with_its_line(
 
 def test_types_are_known_by_duckdbs_names(settings: Settings, tmp_path: Path) -> None:
     (source,) = read(settings, tmp_path, f"{ORDERS}    columns: {{id: int8, at: datetime}}\n")
-    assert source.columns == {"id": "BIGINT", "at": "TIMESTAMP"}
+    assert [source.type_of(name) for name in ("id", "at", "note")] == [
+        "BIGINT",
+        "TIMESTAMP",
+        "VARCHAR",
+    ]
 
 
 def test_brackets_in_a_folders_name_are_no_pattern(settings: Settings, tmp_path: Path) -> None:
@@ -213,3 +218,30 @@ def test_brackets_in_a_folders_name_are_no_pattern(settings: Settings, tmp_path:
 
 def test_merge_needs_a_key(settings: Settings, tmp_path: Path) -> None:
     assert "needs a `key:`" in mistake(settings, tmp_path, f"{ORDERS}    write: merge\n").what
+
+
+def test_column_may_say_how_its_time_is_written(settings: Settings, tmp_path: Path) -> None:
+    entry = "    columns: {at: {type: date, format: '%d.%m.%Y'}}\n"
+    (source,) = read(settings, tmp_path, ORDERS + entry)
+    assert source.columns["at"].type == "DATE"
+    assert source.columns["at"].format == "%d.%m.%Y"
+
+
+@pytest.mark.parametrize(
+    ("entry", "told"),
+    [
+        ("columns: {id: {type: bigint, format: '%d'}}", "goes with DATE"),
+        ("columns: {id: {typ: bigint}}", "unknown key 'typ'"),
+        ("delimiter: ';;'", "one ASCII character"),
+        ("encoding: utf-9", "no encoding 'utf-9'"),
+        ("format: parquet\n    delimiter: ';'", "`delimiter` goes with csv"),
+        ("decimal: ';'", "decimal"),
+        ("skip: -1", "skip"),
+        ("write: snapshots", "write"),
+    ],
+)
+def test_reading_keys_are_checked(
+    settings: Settings, tmp_path: Path, entry: str, told: str
+) -> None:
+    with pytest.raises(ConfigurationError, match=re.escape(told)):
+        read(settings, tmp_path, f"{ORDERS}    {entry}\n")

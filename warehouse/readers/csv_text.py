@@ -1,107 +1,144 @@
-"""CSV files in the form of RFC 4180: UTF-8, comma, double quotes, a header."""
+"""CSV files: in the form of RFC 4180 unless sources.yml tells another dialect."""
 
 from __future__ import annotations
 
 import csv
+import mmap
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
+from typing import IO, Any
 
 import duckdb
 
-from warehouse.duck import identifier, quoted
+from warehouse.duck import quoted
 from warehouse.errors import BatchRefusedError
-from warehouse.readers.contract import Column, check_names, strict_cast, unreadable_refused
+from warehouse.readers.contract import (
+    Column,
+    Opened,
+    as_json,
+    check_names,
+    type_text,
+    unreadable_refused,
+    where,
+)
 from warehouse.sources import Source
 
+OTHER_DELIMITERS = ";\t|,"
+LONGEST_FIELD = 1 << 30
+BLOCK_BYTES = 1 << 20
+BLANK_LINES = (b"\n\n", b"\r\n\r\n", b"\r\r", b"\n\r\n")
 
-def read(
-    con: duckdb.DuckDBPyConnection, file: Path, source: Source, original_name: str
-) -> list[Column]:
+
+def read(con: duckdb.DuckDBPyConnection, source: Source, opened: Opened) -> list[Column]:
     """Leave `incoming` as a table of the typed records, `rejected` with the torn ones."""
-    names = _header(file, source, original_name)
-    check_names(names, source, original_name)
-    _check_declared(names, source, original_name)
-    columns = [Column(name, source.columns.get(name, "VARCHAR")) for name in names]
-    with unreadable_refused("not a readable CSV file", f"{source.name}: {original_name}"):
-        scan = _scan(file, names, faults="store_rejects = true, rejects_limit = 0")
-        _read_typed(con, scan, columns)
-        _number_records(con, _scan(file, names, faults="ignore_errors = true"), names)
+    names = _names(source, opened)
+    check_names(names, source, opened)
+    with unreadable_refused("not a readable CSV file", where(source, opened)):
+        try:
+            columns = _read(con, source, opened, opened.path, names)
+        except duckdb.InvalidInputException as error:
+            if "invalid state" not in str(error):
+                raise
+            even = _with_even_lines(source, opened)
+            columns = _read(con, source, opened, even, names)
     return columns
 
 
-def _header(file: Path, source: Source, original_name: str) -> list[str]:
-    where = f"{source.name}: {original_name}"
+def _read(
+    con: duckdb.DuckDBPyConnection, source: Source, opened: Opened, file: Path, names: list[str]
+) -> list[Column]:
+    for table in ("reject_errors", "reject_scans"):
+        con.execute(f"drop table if exists {table}")
+    scan = _scan(source, opened, file, names, faults="store_rejects = true, rejects_limit = 0")
+    con.execute("set preserve_insertion_order = true")  # row_number() is then the file's order
+    columns = type_text(con, source, names, scan, number="row_number() over ()")
+    con.execute("set preserve_insertion_order = false")
+    _number_records(con, source, opened, file, names)
+    return columns
+
+
+def delimiter_of(source: Source, opened: Opened) -> str:
+    """The declared delimiter, else the one that the suffix tells, else a comma."""
+    tabbed = Path(opened.name).suffix.lower() in (".tsv", ".tab")
+    return source.delimiter or ("\t" if tabbed else ",")
+
+
+def _dialect(source: Source, opened: Opened) -> dict[str, Any]:
+    """The source's dialect in the words of Python's csv module."""
+    doubled = source.escape is None or source.escape == source.quote
+    return {
+        "delimiter": delimiter_of(source, opened),
+        "quotechar": source.quote or None,
+        "quoting": csv.QUOTE_MINIMAL if source.quote else csv.QUOTE_NONE,
+        "doublequote": doubled,
+        "escapechar": None if doubled else source.escape,
+        "strict": True,
+    }
+
+
+def _handle(source: Source, file: Path) -> IO[str]:
+    """The file as text, after the lines that the source skips."""
+    handle = file.open(encoding="utf-8-sig", errors="surrogateescape", newline="")
+    for _ in range(source.skip):
+        handle.readline()
+    return handle
+
+
+def _names(source: Source, opened: Opened) -> list[str]:
+    """The header's names, or `column_1` and so on where there is none."""
+    at = where(source, opened)
     try:
-        with file.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as handle:
-            names = next(csv.reader(handle, strict=True), None)
-        "".join(names or []).encode()
+        with _handle(source, opened.path) as handle:
+            first = next(csv.reader(handle, **_dialect(source, opened)), None)
+        "".join(first or []).encode()
     except (UnicodeEncodeError, csv.Error) as error:
         raise BatchRefusedError(
-            f"the header is not UTF-8 CSV: {error}", where=where, next_step="write it as UTF-8 CSV"
+            f"the header cannot be read as UTF-8 CSV: {error}",
+            where=at,
+            next_step="write it as UTF-8 CSV, or tell `encoding:` or `quote:` in sources.yml",
         ) from None
-    if not names:
+    if not first:
         raise BatchRefusedError(
-            "the file has no header", where=where, next_step="write one line of column names first"
+            "the file has no header" if source.header else "the file is empty",
+            where=at,
+            next_step="write one line of column names first",
         )
-    if len(names) == 1 and any(mark in names[0] for mark in ";\t|"):
+    used = delimiter_of(source, opened)
+    others = [mark for mark in OTHER_DELIMITERS if mark != used and mark in first[0]]
+    if len(first) == 1 and others and source.delimiter is None:
         raise BatchRefusedError(
-            "the header has one column; the delimiter does not seem to be a comma",
-            where=where,
-            next_step="write the file with commas",
+            f"the header has one column; the delimiter does not seem to be {used!r}",
+            where=at,
+            next_step=f"tell it in sources.yml, such as `delimiter: {others[0]!r}`",
         )
-    return names
+    return first if source.header else [f"column_{n}" for n in range(1, len(first) + 1)]
 
 
-def _check_declared(names: list[str], source: Source, original_name: str) -> None:
-    for name in source.columns:
-        if name not in names:
-            raise BatchRefusedError(
-                f"the declared column {name!r} is not in the file",
-                where=f"{source.name}: {original_name}",
-                next_step=f"it has: {', '.join(names)}; mend the file or `columns:` in sources.yml",
-            )
-
-
-def _scan(file: Path, names: list[str], *, faults: str) -> str:
+def _scan(source: Source, opened: Opened, file: Path, names: list[str], *, faults: str) -> str:
     columns = ", ".join(f"{quoted(name)}: 'VARCHAR'" for name in names)
+    nulls = ", ".join(quoted(text) for text in ("", *source.nulls))
     return (
-        f"read_csv({quoted(file)}, header = true, delim = ',', quote = '\"', escape = '\"',"
+        f"read_csv({quoted(file)}, header = {source.header}, skip = {source.skip},"
+        f" delim = {quoted(delimiter_of(source, opened))}, quote = {quoted(source.quote)},"
+        f" escape = {quoted(source.escape or source.quote)}, nullstr = [{nulls}],"
         f" auto_detect = false, columns = {{{columns}}}, {faults})"
     )
 
 
-def _read_typed(con: duckdb.DuckDBPyConnection, scan: str, columns: list[Column]) -> None:
-    for table in ("reject_errors", "reject_scans"):
-        con.execute(f"drop table if exists {table}")
-    con.execute("set preserve_insertion_order = true")  # row_number() is then the file's order
-    typed = ", ".join(f"{strict_cast(c.name, c.type)} as {identifier(c.name)}" for c in columns)
-    con.execute(
-        f"create or replace temp table incoming as select {typed},"
-        f" row_number() over () as _source_row, {_failed(columns)} as _failed from {scan}"
-    )
-    con.execute("set preserve_insertion_order = false")
-
-
-def _failed(columns: list[Column]) -> str:
-    """SQL that names the columns whose text is not of their type; null when there are none."""
-    tests = {
-        c.name: f"({identifier(c.name)} is not null and {strict_cast(c.name, c.type)} is null)"
-        for c in columns
-        if c.type != "VARCHAR"
-    }
-    if not tests:
-        return "null::varchar"
-    listed = ", ".join(f"case when {test} then {quoted(name)} end" for name, test in tests.items())
-    return f"case when {' or '.join(tests.values())} then concat_ws(', ', {listed}) end"
-
-
-def _number_records(con: duckdb.DuckDBPyConnection, scan: str, names: list[str]) -> None:
+def _number_records(
+    con: duckdb.DuckDBPyConnection, source: Source, opened: Opened, file: Path, names: list[str]
+) -> None:
     """Count the torn records in: the n-th good record is further down the file than row n."""
+    before = source.skip + source.header
     con.execute(
-        "create or replace temp table rejected as select line::bigint - 1 as _source_row,"
+        f"create or replace temp table rejected as select line::bigint - {before} as _source_row,"
         " 'torn_record' as reason,"
         " any_value(lower(error_type::varchar) || ': ' || error_message) as detail,"
         " any_value(csv_line) as raw from reject_errors group by line"
     )
+    if con.execute("select count(*) from rejected").fetchone() != (0,):
+        _leave_blanks_out(con, source, opened, file)
     con.execute(
         "create or replace temp table shifts as select _source_row - number as position, number"
         " from (select *, row_number() over (order by _source_row) as number from rejected)"
@@ -111,12 +148,33 @@ def _number_records(con: duckdb.DuckDBPyConnection, scan: str, names: list[str])
         con.execute(
             f"create or replace temp table incoming as {_shifted('select * from incoming')}"
         )
-    fields = ", ".join(f"{identifier(name)} := {identifier(name)}" for name in names)
-    text = (
-        f"select to_json(struct_pack({fields}))::varchar as raw,"
-        f" row_number() over () as _source_row from {scan}"
-    )
+    scan = _scan(source, opened, file, names, faults="ignore_errors = true")
+    text = f"select {as_json(names)} as raw, row_number() over () as _source_row from {scan}"
     con.execute(f"create or replace temp view incoming_raw as {_shifted(text)}")
+
+
+def _leave_blanks_out(
+    con: duckdb.DuckDBPyConnection, source: Source, opened: Opened, file: Path
+) -> None:
+    """DuckDB counts empty lines among the records where it names the torn ones; rows do not."""
+    if not _has_blank_lines(file):
+        return
+    blank: list[int] = []
+    with suppress(csv.Error), _handle(source, file) as handle:
+        records = csv.reader(handle, **_dialect(source, opened) | {"strict": False})
+        blank.extend(n for n, record in enumerate(records, 1 - source.header) if not record)
+    con.execute(
+        "create or replace temp table blanks as select unnest(?::bigint[]) as line", [blank]
+    )
+    con.execute(
+        "update rejected set _source_row = _source_row"
+        " - (select count(*) from blanks where line < rejected._source_row)"
+    )
+
+
+def _has_blank_lines(file: Path) -> bool:
+    with file.open("rb") as handle, mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ) as text:
+        return any(text.find(mark) >= 0 for mark in BLANK_LINES)
 
 
 def _shifted(select: str) -> str:
@@ -125,3 +183,62 @@ def _shifted(select: str) -> str:
         f" from ({select}) as good"
         " asof left join shifts on good._source_row > shifts.position"
     )
+
+
+def _with_even_lines(source: Source, opened: Opened) -> Path:
+    """The file again with one kind of line end, for DuckDB refuses a mixture."""
+    even = opened.work / "even.csv"
+    dialect = _dialect(source, opened)
+    csv.field_size_limit(LONGEST_FIELD)
+    try:
+        with (
+            _handle(source, opened.path) as handle,
+            even.open("w", encoding="utf-8", errors="surrogateescape", newline="") as out,
+        ):
+            out.write("\n" * source.skip)
+            writer = csv.writer(out, **dialect, lineterminator="\n")
+            writer.writerows(csv.reader(handle, **dialect))
+    except csv.Error as error:
+        raise BatchRefusedError(
+            f"the records cannot be told apart: {error}",
+            where=where(source, opened),
+            next_step="have it written again; the bytes that came are kept in landing/",
+        ) from None
+    return even
+
+
+def lines(source: Source, opened: Opened, rows: list[int], rows_in: int) -> dict[int, int]:
+    """The physical lines on which the records `rows` begin; both count from 1."""
+    before = source.skip + source.header
+    if _line_count(opened.path) == before + rows_in:  # one line a record: no need to look
+        return {row: row + before for row in rows}
+    wanted = set(rows)
+    found: dict[int, int] = {}
+    with suppress(csv.Error), _handle(source, opened.path) as handle:
+        for number, line in enumerate(_starts(handle, _dialect(source, opened), source), 1):
+            if number in wanted:
+                found[number] = line
+                if len(found) == len(wanted):
+                    break
+    return found
+
+
+def _line_count(file: Path) -> int:
+    count, last = 0, b""
+    with file.open("rb", buffering=0) as handle:
+        while block := handle.read(BLOCK_BYTES):
+            count += block.count(b"\n")
+            last = block[-1:]
+    return count + (last != b"\n")
+
+
+def _starts(handle: IO[str], dialect: dict[str, Any], source: Source) -> Iterator[int]:
+    """Where each record begins that is neither header nor blank."""
+    records = csv.reader(handle, **dialect | {"strict": False})
+    if source.header:
+        next(records, None)
+    line = records.line_num
+    for record in records:
+        if record:
+            yield line + 1 + source.skip
+        line = records.line_num

@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import duckdb
 
 from warehouse.duck import identifier, quoted
-from warehouse.readers.contract import Column, check_names, no_rejected, unreadable_refused
+from warehouse.readers.contract import (
+    Column,
+    Opened,
+    as_json,
+    check_names,
+    no_rejected,
+    unreadable_refused,
+    where,
+)
 from warehouse.sources import Source
 
 
-def read(
-    con: duckdb.DuckDBPyConnection, file: Path, source: Source, original_name: str
-) -> list[Column]:
+def read(con: duckdb.DuckDBPyConnection, source: Source, opened: Opened) -> list[Column]:
     """Leave `incoming` as a view on the file itself: nothing is copied, nothing fails to parse."""
-    scan = f"read_parquet({quoted(file)}, file_row_number = true, hive_partitioning = false)"
-    with unreadable_refused("not a readable Parquet file", f"{source.name}: {original_name}"):
+    scan = f"read_parquet({quoted(opened.path)}, file_row_number = true, hive_partitioning = false)"
+    with unreadable_refused("not a readable Parquet file", where(source, opened)):
         described = con.execute(f"describe select * from {scan}").fetchall()
     columns = [Column(row[0], _kept(row[1])) for row in described if row[0] != "file_row_number"]
-    check_names([column.name for column in columns], source, original_name)
-    names = [identifier(column.name) for column in columns]
+    names = [column.name for column in columns]
+    check_names(names, source, opened)
     typed = [f"{identifier(c.name)}::{c.type} as {identifier(c.name)}" for c in columns]
     con.execute(
         f"create or replace temp view incoming as select {', '.join(typed)},"
@@ -28,9 +32,7 @@ def read(
     )
     con.execute(
         "create or replace temp view incoming_raw as"
-        " select file_row_number + 1 as _source_row,"
-        f" to_json(struct_pack({', '.join(f'{n} := {n}' for n in names)}))::varchar as raw"
-        f" from {scan}"
+        f" select file_row_number + 1 as _source_row, {as_json(names)} as raw from {scan}"
     )
     no_rejected(con)
     return columns

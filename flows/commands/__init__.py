@@ -1,0 +1,1 @@
+"""The command groups: one module a group, each with its Typer `app`."""

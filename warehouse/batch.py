@@ -1,0 +1,79 @@
+"""A batch: one landed file, or one member of a landed zip, on its way into the lake."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from datetime import datetime
+
+from warehouse.evolution import Change
+from warehouse.landing import Landed
+from warehouse.sources import Source
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Rows of one or more batches; `deleted` are rows of the lake that a snapshot lacked."""
+
+    rows_in: int = 0
+    loaded: int = 0
+    quarantined: int = 0
+    already_known: int = 0
+    refused: int = 0
+    deleted: int = 0
+
+    def __add__(self, other: Counts) -> Counts:
+        return Counts(
+            self.rows_in + other.rows_in,
+            self.loaded + other.loaded,
+            self.quarantined + other.quarantined,
+            self.already_known + other.already_known,
+            self.refused + other.refused,
+            self.deleted + other.deleted,
+        )
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One landed file on its way into the lake, or the member `part` of a landed zip.
+
+    `refused_before` if the ledger has its refusal.
+    """
+
+    landed: Landed
+    source: Source
+    run_id: str
+    loaded_at: datetime
+    part: str | None = None
+    refused_before: bool = False
+
+    @property
+    def id(self) -> str:
+        """Derived from source and content, never from chance."""
+        return batch_id(self.landed, self.part)
+
+    @property
+    def file(self) -> str:
+        """The original name, with the member's."""
+        name = self.landed.original_name
+        return f"{name}/{self.part}" if self.part else name
+
+    @property
+    def where(self) -> str:
+        """Source and file, for messages."""
+        return f"{self.source.name}: {self.file}"
+
+
+def batch_id(landed: Landed, part: str | None) -> str:
+    """The batch of a landed file, or of the member `part` of a landed zip."""
+    if part is None:
+        return landed.batch_id
+    return hashlib.sha256(f"{landed.batch_id}\n{part}".encode()).hexdigest()[:32]
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """What loading a batch did: its rows, and how the table's shape changed."""
+
+    counts: Counts
+    changes: tuple[Change, ...] = ()

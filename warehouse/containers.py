@@ -1,0 +1,169 @@
+"""Containers: gzip, zstd and zip are opened, and other encodings become UTF-8, before a reader.
+
+What comes out is written to a folder that lives as long as the batch, block by block. So a file
+that ends too early is found before any of its rows is believed.
+"""
+
+from __future__ import annotations
+
+import codecs
+import gzip
+import shutil
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+from typing import IO, Any
+
+from warehouse.errors import BatchRefusedError
+from warehouse.landing import Landed, content_path
+from warehouse.readers.contract import Opened
+from warehouse.settings import Settings
+from warehouse.sources import Source
+
+BLOCK_BYTES = 1 << 20
+GZIP, ZSTD, ZIP = (".gz", ".gzip"), (".zst", ".zstd"), ".zip"
+# A file that swells like this is an attack, not data: gzip itself reaches about 1,000.
+BOMB_BYTES, BOMB_RATIO = 1 << 30, 300
+BYTE_ORDER_MARKS = {
+    codecs.BOM_UTF32_LE: "utf-32",
+    codecs.BOM_UTF32_BE: "utf-32",
+    codecs.BOM_UTF16_LE: "utf-16",
+    codecs.BOM_UTF16_BE: "utf-16",
+}
+LONGEST_MARK = 4
+DECODED_FORMATS = ("csv", "json", "ndjson")
+
+
+def parts(settings: Settings, landed: Landed) -> list[str | None]:
+    """The members of a zip that hold data, a batch each; [None] for every other file.
+
+    A zip that cannot be read is one batch, whose loading says why.
+    """
+    if not landed.original_name.lower().endswith(ZIP):
+        return [None]
+    try:
+        with zipfile.ZipFile(content_path(settings, landed.sha256)) as archive:
+            names = [info.filename for info in archive.infolist() if _is_data(info)]
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
+        return [None]
+    return [*sorted(names)] or [None]
+
+
+def _is_data(info: zipfile.ZipInfo) -> bool:
+    path = PurePosixPath(info.filename)
+    hidden = any(part.startswith("__MACOSX") for part in path.parts) or path.name.startswith(".")
+    return not info.is_dir() and not hidden
+
+
+@contextmanager
+def opened(
+    settings: Settings, source: Source, landed: Landed, part: str | None
+) -> Iterator[Opened]:
+    """The plain bytes of a landed file, or of the member `part` of a zip, for the block.
+
+    Raises BatchRefusedError when a container is broken or hostile.
+    """
+    work = settings.tmp / "batch"
+    shutil.rmtree(work, ignore_errors=True)
+    work.mkdir(parents=True)
+    label = f"{landed.original_name}/{part}" if part else landed.original_name
+    try:
+        file = content_path(settings, landed.sha256)
+        result = Opened(file, landed.original_name, label, work)
+        try:
+            result = _decoded(source, _unpacked(result, part))
+        except (EOFError, zlib.error, zipfile.BadZipFile, ValueError, RuntimeError) as error:
+            raise _broken(source, label, error) from None
+        except OSError as error:
+            if error.errno is not None:
+                raise  # the machine's fault
+            raise _broken(source, label, error) from None
+        yield result
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
+def _broken(source: Source, label: str, error: Exception) -> BatchRefusedError:
+    return BatchRefusedError(
+        f"the file cannot be unpacked: {error}",
+        where=f"{source.name}: {label}",
+        next_step="have it written again; the bytes that came are kept in landing/",
+    )
+
+
+def _unpacked(file: Opened, part: str | None) -> Opened:
+    suffix = Path(file.name).suffix.lower()
+    if suffix == ZIP:
+        return _unpacked(_member(file, part), None)
+    if suffix not in GZIP + ZSTD:
+        return file
+    plain = file.work / f"plain{len(list(file.work.iterdir()))}"
+    with _decompressor(file.path, suffix) as stream:
+        _copy(stream, plain, file.path.stat().st_size)
+    return Opened(plain, file.name[: -len(suffix)], file.label, file.work)
+
+
+def _decompressor(file: Path, suffix: str) -> Any:
+    if suffix in GZIP:
+        return gzip.open(file, "rb")
+    import pyarrow as pa
+
+    return pa.input_stream(str(file), compression="zstd")
+
+
+def _member(file: Opened, part: str | None) -> Opened:
+    with zipfile.ZipFile(file.path) as archive:
+        if part is None:
+            raise ValueError("the zip holds no file")
+        path = PurePosixPath(part)
+        if path.is_absolute() or ".." in path.parts or "\\" in part:
+            raise ValueError(f"the member {part!r} would climb out of its folder")
+        info = archive.getinfo(part)
+        if info.flag_bits & 1:
+            raise ValueError(f"the member {part!r} is encrypted")
+        if path.suffix.lower() == ZIP:
+            raise ValueError(f"the member {part!r} is a zip itself")
+        plain = file.work / "member"
+        with archive.open(info) as stream:
+            _copy(stream, plain, info.compress_size)
+    return Opened(plain, path.name, file.label, file.work)
+
+
+def _copy(stream: IO[bytes], target: Path, packed: int) -> None:
+    """Write the stream block by block; raises ValueError when it swells like a bomb."""
+    limit = max(BOMB_BYTES, packed * BOMB_RATIO)
+    written = 0
+    with target.open("wb") as out:
+        while block := stream.read(BLOCK_BYTES):
+            written += len(block)
+            if written > limit:
+                raise ValueError(
+                    f"its {packed:,} bytes swell to more than {limit:,}; unpack it first, if it"
+                    " is meant"
+                )
+            out.write(block)
+
+
+def _decoded(source: Source, file: Opened) -> Opened:
+    """The text in UTF-8. Bytes that its encoding does not have stay, and tear their record."""
+    if source.format_of(file.name) not in DECODED_FORMATS:
+        return file
+    encoding = source.encoding or _marked(file.path)
+    if encoding is None or codecs.lookup(encoding).name == "utf-8":
+        return file
+    plain = file.work / "decoded"
+    with (
+        file.path.open(encoding=encoding, errors="surrogateescape", newline="") as text,
+        plain.open("w", encoding="utf-8", errors="surrogateescape", newline="") as out,
+    ):
+        shutil.copyfileobj(text, out, BLOCK_BYTES)
+    return Opened(plain, file.name, file.label, file.work)
+
+
+def _marked(file: Path) -> str | None:
+    """The encoding that a byte order mark tells; UTF-8's is no news."""
+    with file.open("rb") as handle:
+        head = handle.read(LONGEST_MARK)
+    return next((name for mark, name in BYTE_ORDER_MARKS.items() if head.startswith(mark)), None)

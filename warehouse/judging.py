@@ -1,0 +1,254 @@
+"""Judging: which rows of a batch are loaded, known already, or quarantined, and why.
+
+It happens in SQL over temporary relations, and only for suspects: a clean batch is one distinct
+count and a look at the lake's keys.
+"""
+
+from __future__ import annotations
+
+import json
+
+import duckdb
+
+from warehouse.batch import Batch, Counts
+from warehouse.duck import identifier, quoted
+from warehouse.errors import BatchRefusedError
+from warehouse.lake import table_name
+from warehouse.readers.contract import Column
+
+CANNOT_LOAD = ("not_of_type", "key_missing")
+
+
+def number(con: duckdb.DuckDBPyConnection, sql: str) -> int:
+    """The one whole number that the query gives."""
+    row = con.execute(sql).fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+def listed(columns: list[Column] | tuple[str, ...], prefix: str = "") -> str:
+    """SQL for a list of columns."""
+    names = [column.name if isinstance(column, Column) else column for column in columns]
+    return ", ".join(f"{prefix}{identifier(name)}" for name in names)
+
+
+def judge(con: duckdb.DuckDBPyConnection, batch: Batch, columns: list[Column]) -> Counts:
+    """Fill `judged` with every row that will not simply be loaded, and count.
+
+    `judged` has `_source_row`, `verdict` (known, quarantine or replace: the last is loaded in the
+    place of the lake's row), `reason` and `detail`.
+    """
+    con.execute(
+        "create or replace temp table judged as"
+        " select _source_row, 'quarantine' as verdict, 'not_of_type' as reason,"
+        " 'not of the type of the column: ' || _failed as detail"
+        " from incoming where _failed is not null"
+    )
+    key = batch.source.key
+    if key:
+        missing = " or ".join(f"{identifier(name)} is null" for name in key)
+        con.execute(
+            "insert into judged select _source_row, 'quarantine', 'key_missing',"
+            f" 'a key column is null: {', '.join(key).replace(chr(39), chr(39) * 2)}'"
+            f" from incoming where _failed is null and ({missing})"
+        )
+        _judge_keys(con, batch, columns)
+    elif batch.source.write == "snapshot":
+        _judge_contents(con, batch, columns)
+    return _count(con)
+
+
+def _fit_rows(con: duckdb.DuckDBPyConnection) -> None:
+    """The view `fit`: the rows that nothing speaks against so far."""
+    con.execute(
+        "create or replace temp view fit as select * from incoming"
+        " anti join judged using (_source_row)"
+    )
+
+
+def _judge_contents(con: duckdb.DuckDBPyConnection, batch: Batch, columns: list[Column]) -> None:
+    """Without a key the lake's rows are known by all that they hold, each as often as it stands.
+
+    Leaves `same`: which row of the batch is which of the lake's (`_batch_id`, `_row`).
+    """
+    _fit_rows(con)
+    con.execute(
+        "create or replace temp table same as"
+        " select lake._batch_id, lake._row, batch._row as _source_row"
+        f" from ({_counted(columns, table_name(batch.source), '_batch_id')}) as lake"
+        f" join ({_counted(columns, 'fit', 'null')}) as batch"
+        " on lake._content is not distinct from batch._content and lake._nth = batch._nth"
+    )
+    con.execute("insert into judged select _source_row, 'known', null, null from same")
+
+
+def _counted(columns: list[Column], table: str, batch: str) -> str:
+    """SQL for the table's rows: whole content, and the how-many-th of that content each is."""
+    fields = ", ".join(f"{identifier(c.name)} := {identifier(c.name)}" for c in columns)
+    return (
+        f"select {batch} as _batch_id, _source_row as _row, struct_pack({fields}) as _content,"
+        " row_number() over (partition by struct_pack("
+        f"{fields}) order by _source_row) as _nth from {table}"
+    )
+
+
+def _judge_keys(con: duckdb.DuckDBPyConnection, batch: Batch, columns: list[Column]) -> None:
+    """Judge the rows whose key comes twice in the batch or is in the lake already."""
+    key = listed(batch.source.key)
+    table = table_name(batch.source)
+    _fit_rows(con)
+    con.execute(f"create or replace temp table suspects as {_suspects(con, batch, key, table)}")
+    if not number(con, "select count(*) from suspects"):
+        return
+    newest_first = "" if batch.source.write == "append" else "desc"
+    con.execute(
+        "create or replace temp table ranked as select fit.*,"
+        f" row_number() over (partition by {key} order by _source_row {newest_first}) as _rank"
+        f" from fit semi join suspects using ({key})"
+    )
+    same_key = [
+        " and ".join(f"r.{identifier(k)} = {o}.{identifier(k)}" for k in batch.source.key)
+        for o in ("l", "f")
+    ]
+    con.execute(
+        f"insert into judged select _source_row, verdict, if(verdict = 'quarantine', reason, null),"
+        " if(verdict = 'quarantine', detail, null) from (select r._source_row,"
+        f" {_verdict(batch, columns)} from ranked r"
+        f" left join (select * from {table} semi join suspects using ({key})) l on {same_key[0]}"
+        " left join lake.meta.batches b on b.batch_id = l._batch_id"
+        f" join (from ranked where _rank = 1) f on {same_key[1]}) where verdict <> 'load'"
+        # A key declared late may stand in the lake more than once: one verdict a row even then.
+        " qualify row_number() over (partition by _source_row"
+        f" order by verdict <> '{'known' if batch.source.write == 'append' else 'replace'}') = 1"
+    )
+
+
+def _verdict(batch: Batch, columns: list[Column]) -> str:
+    """SQL for verdict, reason and detail of row `r`.
+
+    Beside it stand the lake's row `l` of the same key with its batch `b`, or nulls, and the
+    batch's first row `f` of it: for a merge that is the newest, which wins.
+    """
+    same_as_lake, lake_detail = _comparison(columns, "r", "l")
+    same_as_first, first_detail = _comparison(columns, "r", "f")
+    in_lake = "l._batch_id is not null"
+    if batch.source.write == "append":
+        return (
+            f"case when {in_lake} then if({same_as_lake}, 'known', 'quarantine')"
+            f" when r._rank > 1 then if({same_as_first}, 'known', 'quarantine')"
+            " else 'load' end as verdict, 'key_conflict' as reason,"
+            f" if({in_lake}, 'the key is loaded with other values of ' || {lake_detail},"
+            " 'the key stands in row ' || f._source_row || ' with other values of '"
+            f" || {first_detail}) as detail"
+        )
+    # A batch that was refused at first may come after one that arrived later.
+    late = f"b.arrived_at > {quoted(batch.landed.arrived_at)}::timestamptz::timestamp"
+    return (
+        f"case when r._rank > 1 then if({same_as_first}, 'known', 'quarantine')"
+        f" when {in_lake} and {same_as_lake} then 'known'"
+        f" when {in_lake} then if({late}, 'quarantine', 'replace')"
+        " else 'load' end as verdict, 'superseded' as reason,"
+        " if(r._rank > 1, 'row ' || f._source_row || ' of the same file is newer, with other"
+        f" values of ' || {first_detail}, 'a file that arrived later has other values of '"
+        f" || {lake_detail}) as detail"
+    )
+
+
+def _suspects(con: duckdb.DuckDBPyConnection, batch: Batch, key: str, table: str) -> str:
+    """SQL for the keys that come twice or are known; cheap where there are none."""
+    none = f"select {key} from fit where false"
+    twice = f"select {key} from fit group by {key} having count(*) > 1"
+    if len(batch.source.key) == 1:
+        # A distinct count costs a third of a group with its count, and is nearly always enough.
+        repeated = number(con, f"select count(*) - count(distinct {key}) from fit")
+        twice = twice if repeated else none
+    known = none
+    if number(con, f"select count(*) from (from {table} limit 1)"):
+        known = f"select {key} from fit semi join {table} using ({key})"
+    return f"{twice} union {known}"
+
+
+def _comparison(columns: list[Column], one: str, other: str) -> tuple[str, str]:
+    """SQL that two rows are the same, and SQL that names the columns in which they differ."""
+    pairs = {
+        c.name: f"{one}.{identifier(c.name)} is distinct from {other}.{identifier(c.name)}"
+        for c in columns
+    }
+    same = f"not ({' or '.join(pairs.values())})"
+    named = ", ".join(f"case when {test} then {quoted(name)} end" for name, test in pairs.items())
+    return same, f"concat_ws(', ', {named})"
+
+
+def _count(con: duckdb.DuckDBPyConnection) -> Counts:
+    arrived = number(con, "select count(*) from incoming")
+    torn = number(con, "select count(*) from rejected")
+    judged = dict(con.execute("select verdict, count(*) from judged group by all").fetchall())
+    known, held = judged.get("known", 0), judged.get("quarantine", 0)
+    return Counts(
+        rows_in=arrived + torn,
+        loaded=arrived - known - held,
+        quarantined=held + torn,
+        already_known=known,
+    )
+
+
+def check_rows(con: duckdb.DuckDBPyConnection, batch: Batch, rows_in: int) -> None:
+    """Refuse a batch whose rows show that the file is wrong, not they."""
+    if batch.source.write == "snapshot":
+        _check_snapshot(con, batch, rows_in)
+    reasons = ", ".join(quoted(reason) for reason in CANNOT_LOAD)
+    failed = number(
+        con,
+        "select (select count(*) from rejected) + (select count(*) from judged"
+        f" where reason in ({reasons}))",
+    )
+    is_frozen = batch.source.schema_policy == "freeze"
+    tolerance = 0.0 if is_frozen else batch.source.tolerance
+    if rows_in == 0 or failed / rows_in <= tolerance:
+        return
+    first = con.execute(
+        "select _source_row, detail from (select _source_row, detail from rejected union all"
+        " select _source_row, detail from judged where verdict = 'quarantine')"
+        " order by _source_row limit 1"
+    ).fetchone()
+    assert first is not None
+    limit = "the schema is frozen" if is_frozen else f"more than the tolerance of {tolerance:.0%}"
+    raise BatchRefusedError(
+        f"{failed} of {rows_in} rows cannot be loaded, {limit};"
+        f" the first is row {first[0]}: {first[1]}{_value(con, first[0])}",
+        where=batch.where,
+        next_step="mend the file, or `columns:` or `tolerance:` in sources.yml, and run again",
+    )
+
+
+def _value(con: duckdb.DuckDBPyConnection, row: int) -> str:
+    """The text of the values that failed in the row, in words."""
+    found = con.execute(f"select _failed from incoming where _source_row = {row}").fetchone()
+    if not found or not found[0]:
+        return ""
+    raw = con.execute(f"select raw from incoming_raw where _source_row = {row}").fetchone()
+    values = json.loads(raw[0]) if raw else {}
+    told = [repr(values[name]) for name in found[0].split(", ") if name in values]
+    return f" ({', '.join(told)})" if told else ""
+
+
+def _check_snapshot(con: duckdb.DuckDBPyConnection, batch: Batch, rows_in: int) -> None:
+    """Refuse a snapshot that would empty the table, or bring back an older state."""
+    table = table_name(batch.source)
+    if rows_in == 0 and (rows := number(con, f"select count(*) from {table}")):
+        raise BatchRefusedError(
+            f"a snapshot without rows would delete all {rows:,} rows of the table",
+            where=batch.where,
+            next_step="have the file written again; an empty table is no snapshot",
+        )
+    newer = con.execute(
+        "select source_file from lake.meta.batches where source = ? and status = 'loaded'"
+        " and arrived_at > ?::timestamptz::timestamp limit 1",
+        [batch.source.name, batch.landed.arrived_at],
+    ).fetchone()
+    if newer:
+        raise BatchRefusedError(
+            f"a newer snapshot is loaded already: {newer[0]}",
+            where=batch.where,
+            next_step="nothing is to be done; remove the older file",
+        )
