@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
 from warehouse.evolution import Change
 from warehouse.landing import Landed
@@ -33,11 +34,20 @@ class Counts:
         )
 
 
+class Withheld(NamedTuple):
+    """A row that goes to quarantine whatever it holds, and why."""
+
+    row: int
+    reason: str
+    detail: str | None
+
+
 @dataclass(frozen=True)
 class Batch:
     """One landed file on its way into the lake, or the member `part` of a landed zip.
 
-    `refused_before` if the ledger has its refusal.
+    `refused_before` if the ledger has its refusal. `whole` is false when only its quarantined rows
+    are judged again. `withheld` are rows that a decision keeps from loading.
     """
 
     landed: Landed
@@ -46,6 +56,8 @@ class Batch:
     loaded_at: datetime
     part: str | None = None
     refused_before: bool = False
+    whole: bool = True
+    withheld: tuple[Withheld, ...] = ()
 
     @property
     def id(self) -> str:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import duckdb
 
 from warehouse.batch import Batch, Counts, Loaded, batch_id
 from warehouse.containers import parts
-from warehouse.errors import BatchRefusedError
+from warehouse.errors import BatchRefusedError, LakeError
 from warehouse.lake import LedgerLine, latest_snapshot, ledger, writing
-from warehouse.landing import Landed, arrivals, land
+from warehouse.landing import Landed, arrivals, content_path, land, seen_places
 from warehouse.loading import load_batch, load_times
+from warehouse.places import standing
 from warehouse.settings import Settings
 from warehouse.sources import Source
 
@@ -59,20 +61,22 @@ def land_sources(settings: Settings, sources: list[Source]) -> Arrivals:
     for source in sources:
         own = [landed for landed in before if landed.source == source.name]
         try:
-            files = source.files()
-        except (OSError, ValueError, RuntimeError) as error:  # a path that no system can have
+            places = standing(source)
+        except (BatchRefusedError, OSError, ValueError, RuntimeError) as error:
+            # S3 that cannot be listed, or a path that no system can have
             summaries[source.name] = summaries[source.name].with_problem(error)
             continue
-        if not files and not source.optional and (not source.is_glob or not own):
+        if not places and not source.optional and (not source.is_glob or not own):
             absent = BatchRefusedError(
                 "there is no such file" if not source.is_glob else "no file matches",
                 where=f"{source.name}: {source.path}",
                 next_step="correct `path:` in sources.yml, or put the file there",
             )
             summaries[source.name] = summaries[source.name].with_problem(absent)
-        for file in files:
+        seen_before = seen_places(settings, source)
+        for place in places:
             try:
-                landed, is_new = land(settings, source, file, own)
+                landed, is_new = land(settings, source, place, own, seen_before)
             except BatchRefusedError as error:
                 summaries[source.name] = summaries[source.name].with_problem(error)
                 continue
@@ -124,3 +128,25 @@ def _is_due(arrival: Landed, line: LedgerLine | None, landed: Arrivals) -> bool:
     if line is None:
         return True
     return line.status == "refused" and arrival.batch_id in landed.batch_ids
+
+
+def raw_bytes(settings: Settings, wanted: str) -> Path:
+    """The bytes of the batch `wanted` as they came (of a zip's member: the whole zip).
+
+    Raises LakeError when no batch of this id landed, or when its bytes are gone.
+    """
+    for arrival in arrivals(settings):
+        if wanted in (batch_id(arrival, part) for part in (None, *parts(settings, arrival))):
+            file = content_path(settings, arrival.sha256)
+            if file.is_file():
+                return file
+            raise LakeError(
+                "the bytes of this batch are not in landing any more",
+                where=wanted,
+                next_step=f"restore {file} from a backup",
+            )
+    raise LakeError(
+        "no batch with this id landed",
+        where=wanted,
+        next_step="take an id from a table's _batch_id or from meta.batches",
+    )

@@ -5,18 +5,23 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import stat
+import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 from warehouse.errors import BatchRefusedError
 from warehouse.files import sweep, sync, temporary, write_atomically
+from warehouse.places import LocalFile, Place, S3Object, where
 from warehouse.settings import Settings
 from warehouse.sources import Source
 
 BLOCK_BYTES = 1 << 20
+# S3 takes no request from a clock that is further off than this, so an object that was older when
+# it was read has got another time by now if it was written again.
+SETTLED_NS = 15 * 60 * 1_000_000_000
 
 
 @dataclass(frozen=True)
@@ -61,79 +66,151 @@ def arrivals(settings: Settings) -> list[Landed]:
     return sorted(found, key=lambda landed: (landed.arrived_at, landed.original_name))
 
 
-def land(
-    settings: Settings, source: Source, file: Path, before: list[Landed]
-) -> tuple[Landed, bool]:
-    """Keep the file's bytes and say whether they are a new arrival.
+@dataclass(frozen=True)
+class Seen:
+    """A remote file as it was listed when its bytes were read: known again without reading them.
 
-    `before` is what landed for this source so far: a file of a size among them is hashed before
-    it is copied, because it is probably known. Raises BatchRefusedError when the file cannot be
-    read or changes while it is read.
+    It only saves reading: without it the bytes come again and their hash is known. Times are in
+    nanoseconds since 1970, `size` in bytes; `etag` is that of the bytes read.
     """
-    where = f"{source.name}: {file.name}"
-    try:
-        start = file.stat()
-        if not stat.S_ISREG(start.st_mode):
-            raise BatchRefusedError(
-                "it is not a file", where=where, next_step="correct `path:` in sources.yml"
-            )
-        known = any(landed.size == start.st_size for landed in before)
-        sha256 = _hash(file) if known else _keep(settings, file)
-        if known and not content_path(settings, sha256).exists():
-            sha256 = _keep(settings, file)
-        end = file.stat()
-    except (FileNotFoundError, PermissionError) as error:
-        raise BatchRefusedError(
-            f"the file cannot be read: {error.strerror}",
-            where=where,
-            next_step="make it a readable file and run again",
-        ) from None
-    if (start.st_size, start.st_mtime_ns) != (end.st_size, end.st_mtime_ns):
+
+    path: str
+    size: int
+    modified_ns: int
+    etag: str
+    sha256: str
+    seen_ns: int
+
+
+def _seen_file(settings: Settings, source: str) -> Path:
+    return settings.landing / f"{source}.seen.ndjson"
+
+
+def seen_places(settings: Settings, source: Source) -> dict[str, Seen]:
+    """What was last seen at each remote path of this source."""
+    found: dict[str, Seen] = {}
+    file = _seen_file(settings, source.name)
+    if file.exists():
+        for line in file.read_text(encoding="utf-8", errors="replace").splitlines():
+            with suppress(ValueError, TypeError):  # a line that a killed process left half written
+                seen = Seen(**json.loads(line))
+                found[seen.path] = seen
+    return found
+
+
+def _remember(settings: Settings, source: Source, seen: Seen, seen_before: dict[str, Seen]) -> None:
+    seen_before[seen.path] = seen
+    with _seen_file(settings, source.name).open("a", encoding="utf-8") as handle:
+        handle.write(json.dumps(asdict(seen)) + "\n")
+
+
+def land(
+    settings: Settings,
+    source: Source,
+    place: Place,
+    before: list[Landed],
+    seen_before: dict[str, Seen],
+) -> tuple[Landed, bool]:
+    """Keep the bytes that stand at `place` and say whether they are a new arrival.
+
+    `before` is what landed for this source so far: a local file of a size among them is hashed
+    before it is copied, because it is probably known. `seen_before` (from `seen_places`; it learns
+    what is read) tells which remote files are known without reading them. Raises BatchRefusedError
+    when the bytes cannot be read or change while they are read.
+    """
+    now = time.time_ns()
+    if isinstance(place, S3Object):
+        known = _known_unread(settings, source, place, before, seen_before)
+        if known is not None:
+            return known, False
+    start = place.state()
+    sha256 = _kept(settings, place, before, start.size)
+    kept_size = content_path(settings, sha256).stat().st_size
+    if place.state() != start or kept_size != start.size:
         raise BatchRefusedError(
             "the file changed while it was read",
-            where=where,
+            where=where(place),
             next_step="run again when its writer is done",
         )
-    return _record(settings, source, sha256, file, before)
+    landed, is_new = _record(settings, source, sha256, place, before)
+    if isinstance(place, S3Object):
+        seen = Seen(place.path, place.size, place.modified_ns, start.etag, sha256, now)
+        _remember(settings, source, seen, seen_before)
+    return landed, is_new
+
+
+def _known_unread(
+    settings: Settings,
+    source: Source,
+    place: S3Object,
+    before: list[Landed],
+    seen_before: dict[str, Seen],
+) -> Landed | None:
+    """What landed from this object, if it surely has not been written since.
+
+    Times have a resolution of a second: an object that was read soon after it was written is told
+    from a later one by its entity tag, until it has stayed the same for long enough.
+    """
+    seen = seen_before.get(place.path)
+    if seen is None or (seen.size, seen.modified_ns) != (place.size, place.modified_ns):
+        return None
+    same = [landed for landed in before if landed.sha256 == seen.sha256]
+    if not same or not content_path(settings, seen.sha256).exists():
+        return None
+    if seen.seen_ns - seen.modified_ns < SETTLED_NS:
+        now = time.time_ns()
+        if not seen.etag or place.state().etag != seen.etag:
+            return None
+        _remember(settings, source, replace(seen, seen_ns=now), seen_before)
+    return same[-1]
+
+
+def _kept(settings: Settings, place: Place, before: list[Landed], size: int) -> str:
+    """The hash of the bytes, which are in landing now."""
+    if isinstance(place, LocalFile) and any(landed.size == size for landed in before):
+        sha256 = _hash(place)
+        if content_path(settings, sha256).exists():
+            return sha256
+    return _keep(settings, place)
 
 
 def _record(
-    settings: Settings, source: Source, sha256: str, file: Path, before: list[Landed]
+    settings: Settings, source: Source, sha256: str, place: Place, before: list[Landed]
 ) -> tuple[Landed, bool]:
     same = [landed for landed in before if landed.sha256 == sha256]
-    in_place = [landed for landed in before if landed.original_path == str(file)]
+    in_place = [landed for landed in before if landed.original_path == place.path]
     has_returned = bool(same and in_place) and in_place[-1].sha256 != sha256
-    if same and not (has_returned and source.write == "merge"):
+    if same and not (has_returned and source.write != "append"):
         return same[-1], False
     size = content_path(settings, sha256).stat().st_size
     now = datetime.now(UTC).isoformat()
-    landed = Landed(source.name, sha256, file.name, str(file), now, size, len(same))
+    landed = Landed(source.name, sha256, place.name, place.path, now, size, len(same))
     sidecar = _sidecar(settings, source.name, sha256, len(same))
     write_atomically(sidecar, json.dumps(asdict(landed), indent=1) + "\n")
     return landed, True
 
 
-def _blocks(file: Path) -> Iterator[bytes]:
-    with file.open("rb", buffering=0) as handle:
+def _blocks(place: Place) -> Iterator[bytes]:
+    with place.open() as handle:
         while block := handle.read(BLOCK_BYTES):
             yield block
 
 
-def _hash(file: Path) -> str:
+def _hash(place: Place) -> str:
     digest = hashlib.sha256()
-    for block in _blocks(file):
+    for block in _blocks(place):
         digest.update(block)
     return digest.hexdigest()
 
 
-def _keep(settings: Settings, file: Path) -> str:
+def _keep(settings: Settings, place: Place) -> str:
     """Copy the bytes under their hash; the name appears only when they are all on disk."""
     settings.landing.mkdir(parents=True, exist_ok=True)
     part = temporary(settings.landing / "arriving")
     digest = hashlib.sha256()
     try:
         with part.open("wb") as handle:
-            for block in _blocks(file):
+            for block in _blocks(place):
                 digest.update(block)
                 handle.write(block)
             handle.flush()

@@ -185,21 +185,11 @@ class Source(BaseModel):
         """The lake table of this dataset."""
         return self.name.split(".")[1]
 
-    def files(self) -> list[Path]:
-        """The files that `path` matches now, in the order of their names.
+    def expanded(self, *, escape: bool) -> str:
+        """`path` with its `${NAME}`s replaced, their glob marks escaped if asked.
 
         `path` itself keeps its `${NAME}`s, so that no message shows what they stand for.
         """
-        if not self.is_glob:
-            file = self._folder / Path(self.expanded(escape=False)).expanduser()
-            return [file] if file.exists() else []
-        inner = Path(self.expanded(escape=True)).expanduser()
-        pattern = Path(glob.escape(str(self._folder))) / inner
-        found = Path(pattern.anchor).glob(str(pattern.relative_to(pattern.anchor)))
-        return sorted(file for file in found if file.is_file())
-
-    def expanded(self, *, escape: bool) -> str:
-        """`path` with its `${NAME}`s replaced, their glob marks escaped if asked."""
 
         def value(match: re.Match[str]) -> str:
             name = match.group(1)

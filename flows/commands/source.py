@@ -17,6 +17,7 @@ from warehouse.settings import PROJECT, Settings, load_settings
 if TYPE_CHECKING:
     from warehouse.inference.result import Inferred
     from warehouse.onboarding import Draft, Found
+    from warehouse.sources import Source
 
 app = typer.Typer(no_args_is_help=True, help="The sources that sources.yml declares.")
 
@@ -26,6 +27,17 @@ Places = Annotated[
 Name = Annotated[str, typer.Option("--name", help="What to call it: <source>.<dataset>.")]
 Yes = Annotated[bool, typer.Option("--yes", help="Write without asking.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would be written, only.")]
+
+
+def _file_count(source: Source) -> int | None:
+    """How many files the source matches now; None when S3 cannot be listed."""
+    from warehouse.errors import BatchRefusedError
+    from warehouse.places import standing
+
+    try:
+        return len(standing(source))
+    except BatchRefusedError:
+        return None
 
 
 @app.command("list")
@@ -43,7 +55,7 @@ def list_sources(sources: Sources = SOURCES, home: Home = None, as_json: Json = 
             "kind": source.kind,
             "write": source.write,
             "key": ", ".join(source.key),
-            "files": len(source.files()),
+            "files": _file_count(source),
             "path": source.path,
         }
         for source in load_sources(sources, load_settings(home))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -11,8 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from warehouse import landing
-from warehouse.errors import BatchRefusedError
-from warehouse.landing import Landed, arrivals, content_path, land, sweep_landing
+from warehouse.batch import batch_id
+from warehouse.errors import BatchRefusedError, LakeError
+from warehouse.ingest import raw_bytes
+from warehouse.landing import Landed, arrivals, content_path, sweep_landing
+from warehouse.places import LocalFile, Place
 from warehouse.settings import Settings
 from warehouse.sources import Source
 
@@ -22,6 +27,12 @@ MERGED = Source(name="shop.orders", path="*.csv", key=("id",), write="merge")
 
 def of(settings: Settings, source: Source) -> list[Landed]:
     return [landed for landed in arrivals(settings) if landed.source == source.name]
+
+
+def land(
+    settings: Settings, source: Source, file: Path, before: list[Landed]
+) -> tuple[Landed, bool]:
+    return landing.land(settings, source, LocalFile(source.name, file), before, {})
 
 
 def land_text(
@@ -126,8 +137,8 @@ def test_file_that_grows_meanwhile_is_refused(
     file.write_text("id\n1\n")
     keep = landing._keep
 
-    def keep_while_written(settings: Settings, file: Path) -> str:
-        sha256 = keep(settings, file)
+    def keep_while_written(settings: Settings, place: Place) -> str:
+        sha256 = keep(settings, place)
         file.write_text("id\n1\n2\n")
         return sha256
 
@@ -135,6 +146,59 @@ def test_file_that_grows_meanwhile_is_refused(
     with pytest.raises(BatchRefusedError, match="changed while it was read"):
         land(settings, ORDERS, file, [])
     assert arrivals(settings) == []
+
+
+def test_file_that_vanishes_meanwhile_is_refused(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "a.csv"
+    file.write_text("id\n1\n")
+    keep = landing._keep
+
+    def keep_and_remove(settings: Settings, place: Place) -> str:
+        sha256 = keep(settings, place)
+        file.unlink()
+        return sha256
+
+    monkeypatch.setattr(landing, "_keep", keep_and_remove)
+    with pytest.raises(BatchRefusedError, match=r"shop\.orders: a\.csv: the file cannot be read"):
+        land(settings, ORDERS, file, [])
+    assert arrivals(settings) == []
+
+
+def test_file_rewritten_with_its_size_and_time_is_found(settings: Settings, tmp_path: Path) -> None:
+    land_text(settings, tmp_path, "id\n1\n")
+    file = tmp_path / "a.csv"
+    before = file.stat()
+    file.write_text("id\n2\n")
+    os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert land(settings, ORDERS, file, arrivals(settings))[1] is True
+
+
+def test_raw_bytes_of_a_batch(settings: Settings, tmp_path: Path) -> None:
+    land_text(settings, tmp_path, "id\n1\n")
+    landed = land_text(settings, tmp_path, "id\n2\n")
+    assert raw_bytes(settings, landed.batch_id).read_text() == "id\n2\n"
+
+
+def test_raw_bytes_of_a_zips_member_are_the_zip(settings: Settings, tmp_path: Path) -> None:
+    file = tmp_path / "a.zip"
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("one.csv", "id\n1\n")
+        archive.writestr("two.csv", "id\n2\n")
+    landed, _ = land(settings, ORDERS, file, [])
+    content = content_path(settings, landed.sha256)
+    assert raw_bytes(settings, batch_id(landed, "two.csv")) == content
+    assert content.read_bytes() == file.read_bytes()
+
+
+def test_raw_bytes_that_never_came_or_are_gone(settings: Settings, tmp_path: Path) -> None:
+    landed = land_text(settings, tmp_path, "id\n1\n")
+    with pytest.raises(LakeError, match="no batch with this id"):
+        raw_bytes(settings, "0" * 32)
+    content_path(settings, landed.sha256).unlink()
+    with pytest.raises(LakeError, match="not in landing any more"):
+        raw_bytes(settings, landed.batch_id)
 
 
 def test_failed_write_leaves_nothing(

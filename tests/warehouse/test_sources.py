@@ -9,6 +9,7 @@ import pytest
 from handmade import sources_file
 
 from warehouse.errors import ConfigurationError
+from warehouse.places import standing
 from warehouse.settings import Settings
 from warehouse.sources import Source, chosen, load_sources
 
@@ -45,7 +46,7 @@ def test_path_is_relative_to_the_file(settings: Settings, tmp_path: Path) -> Non
     (tmp_path / "orders").mkdir()
     for name in ("b.csv", "a.csv", "other.txt"):
         (tmp_path / "orders" / name).touch()
-    assert [file.name for file in source.files()] == ["a.csv", "b.csv"]
+    assert [place.name for place in standing(source)] == ["a.csv", "b.csv"]
 
 
 def test_clearwater_home_stands_for_the_home(settings: Settings, tmp_path: Path) -> None:
@@ -53,7 +54,7 @@ def test_clearwater_home_stands_for_the_home(settings: Settings, tmp_path: Path)
     (source,) = read(settings, tmp_path, text)
     (settings.home / "in").mkdir(parents=True)
     (settings.home / "in" / "a.csv").write_text("id\n1\n")
-    assert source.files() == [settings.home / "in" / "a.csv"]
+    assert [place.path for place in standing(source)] == [str(settings.home / "in" / "a.csv")]
     assert str(settings.home) not in source.path
 
 
@@ -213,7 +214,7 @@ def test_brackets_in_a_folders_name_are_no_pattern(settings: Settings, tmp_path:
     (folder / "orders").mkdir(parents=True)
     (folder / "orders" / "a.csv").write_text("id\n1\n")
     (source,) = read(settings, folder, ORDERS)
-    assert source.files() == [folder / "orders" / "a.csv"]
+    assert [place.path for place in standing(source)] == [str(folder / "orders" / "a.csv")]
 
 
 def test_merge_needs_a_key(settings: Settings, tmp_path: Path) -> None:
