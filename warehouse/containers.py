@@ -37,14 +37,19 @@ DECODED_FORMATS = ("csv", "json", "ndjson")
 
 
 def parts(settings: Settings, landed: Landed) -> list[str | None]:
-    """The members of a zip that hold data, a batch each; [None] for every other file.
+    """The members of a landed zip that hold data, a batch each; [None] for every other file.
 
     A zip that cannot be read is one batch, whose loading says why.
     """
-    if not landed.original_name.lower().endswith(ZIP):
+    return members(content_path(settings, landed.sha256), landed.original_name)
+
+
+def members(path: Path, name: str) -> list[str | None]:
+    """The members that hold data, if the file called `name` is a readable zip; else [None]."""
+    if not name.lower().endswith(ZIP):
         return [None]
     try:
-        with zipfile.ZipFile(content_path(settings, landed.sha256)) as archive:
+        with zipfile.ZipFile(path) as archive:
             names = [info.filename for info in archive.infolist() if _is_data(info)]
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
         return [None]
@@ -72,31 +77,36 @@ def opened(
     try:
         file = content_path(settings, landed.sha256)
         result = Opened(file, landed.original_name, label, work)
-        try:
-            result = _decoded(source, _unpacked(result, part))
-        except (EOFError, zlib.error, zipfile.BadZipFile, ValueError, RuntimeError) as error:
-            raise _broken(source, label, error) from None
-        except OSError as error:
-            if error.errno is not None:
-                raise  # the machine's fault
-            raise _broken(source, label, error) from None
+        with broken_refused(f"{source.name}: {label}"):
+            result = _decoded(source, unpacked(result, part))
         yield result
     finally:
         shutil.rmtree(work, ignore_errors=True)
 
 
-def _broken(source: Source, label: str, error: Exception) -> BatchRefusedError:
-    return BatchRefusedError(
-        f"the file cannot be unpacked: {error}",
-        where=f"{source.name}: {label}",
-        next_step="have it written again; the bytes that came are kept in landing/",
-    )
+@contextmanager
+def broken_refused(where: str) -> Iterator[None]:
+    """Refuse the file when it cannot be unpacked; what is the machine's fault passes through."""
+    try:
+        yield
+    except (EOFError, OSError, zlib.error, zipfile.BadZipFile, ValueError, RuntimeError) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
+        raise BatchRefusedError(
+            f"the file cannot be unpacked: {error}",
+            where=where,
+            next_step="have it written again; the bytes that came are kept in landing/",
+        ) from None
 
 
-def _unpacked(file: Opened, part: str | None) -> Opened:
+def unpacked(file: Opened, part: str | None) -> Opened:
+    """The plain bytes of the file, or of its member `part`, in its folder `work`.
+
+    Raises ValueError and what the libraries raise, see `broken_refused`.
+    """
     suffix = Path(file.name).suffix.lower()
     if suffix == ZIP:
-        return _unpacked(_member(file, part), None)
+        return unpacked(_member(file, part), None)
     if suffix not in GZIP + ZSTD:
         return file
     plain = file.work / f"plain{len(list(file.work.iterdir()))}"

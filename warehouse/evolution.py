@@ -16,7 +16,8 @@ import duckdb
 from warehouse.duck import identifier, quoted
 from warehouse.errors import BatchRefusedError
 from warehouse.lake import PROVENANCE, table_columns, table_name
-from warehouse.readers.contract import INTEGERS, Column, drop_incoming, strict_cast
+from warehouse.readers.casting import INTEGERS, strict_cast
+from warehouse.readers.contract import Column, drop_incoming
 from warehouse.sources import Source
 
 # What DuckLake can widen in place.

@@ -39,10 +39,16 @@ def judge(con: duckdb.DuckDBPyConnection, batch: Batch, columns: list[Column]) -
     place of the lake's row), `reason` and `detail`.
     """
     con.execute(
-        "create or replace temp table judged as"
-        " select _source_row, 'quarantine' as verdict, 'not_of_type' as reason,"
-        " 'not of the type of the column: ' || _failed as detail"
-        " from incoming where _failed is not null"
+        "create or replace temp table judged"
+        " (_source_row bigint, verdict varchar, reason varchar, detail varchar)"
+    )
+    fresh = "incoming"
+    if batch.withheld:
+        _withhold(con, batch)
+        fresh = "incoming anti join judged using (_source_row)"
+    con.execute(
+        "insert into judged select _source_row, 'quarantine', 'not_of_type',"
+        f" 'not of the type of the column: ' || _failed from {fresh} where _failed is not null"
     )
     key = batch.source.key
     if key:
@@ -50,12 +56,22 @@ def judge(con: duckdb.DuckDBPyConnection, batch: Batch, columns: list[Column]) -
         con.execute(
             "insert into judged select _source_row, 'quarantine', 'key_missing',"
             f" 'a key column is null: {', '.join(key).replace(chr(39), chr(39) * 2)}'"
-            f" from incoming where _failed is null and ({missing})"
+            f" from {fresh} where _failed is null and ({missing})"
         )
         _judge_keys(con, batch, columns)
-    elif batch.source.write == "snapshot":
+    elif batch.source.write == "snapshot" and batch.whole:
         _judge_contents(con, batch, columns)
     return _count(con)
+
+
+def _withhold(con: duckdb.DuckDBPyConnection, batch: Batch) -> None:
+    rows, reasons, details = zip(*batch.withheld, strict=True)
+    con.execute(
+        "insert into judged select _source_row, 'quarantine', reason, detail from (select"
+        " unnest(?::bigint[]) as _source_row, unnest(?::varchar[]) as reason,"
+        " unnest(?::varchar[]) as detail) semi join incoming using (_source_row)",
+        [list(rows), list(reasons), list(details)],
+    )
 
 
 def _fit_rows(con: duckdb.DuckDBPyConnection) -> None:
@@ -141,15 +157,19 @@ def _verdict(batch: Batch, columns: list[Column]) -> str:
             " 'the key stands in row ' || f._source_row || ' with other values of '"
             f" || {first_detail}) as detail"
         )
-    # A batch that was refused at first may come after one that arrived later.
-    late = f"b.arrived_at > {quoted(batch.landed.arrived_at)}::timestamptz::timestamp"
+    # A batch refused at first, and a row out of quarantine, may come after what is newer.
+    arrived = f"{quoted(batch.landed.arrived_at)}::timestamptz::timestamp"
+    late = (
+        "(b.arrived_at, l._source_file, l._source_row)"
+        f" > ({arrived}, {quoted(batch.file)}, r._source_row)"
+    )
     return (
         f"case when r._rank > 1 then if({same_as_first}, 'known', 'quarantine')"
         f" when {in_lake} and {same_as_lake} then 'known'"
         f" when {in_lake} then if({late}, 'quarantine', 'replace')"
         " else 'load' end as verdict, 'superseded' as reason,"
         " if(r._rank > 1, 'row ' || f._source_row || ' of the same file is newer, with other"
-        f" values of ' || {first_detail}, 'a file that arrived later has other values of '"
+        f" values of ' || {first_detail}, 'a newer row is loaded with other values of '"
         f" || {lake_detail}) as detail"
     )
 

@@ -7,11 +7,20 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 
 import duckdb
 
-from warehouse.duck import attach_lake, connect, identifier, load_extensions, quoted
+from warehouse.duck import (
+    attach_lake,
+    connect,
+    extension_file,
+    identifier,
+    load_extensions,
+    quoted,
+)
 from warehouse.errors import LakeError
+from warehouse.files import sync
 from warehouse.readers.contract import Column
 from warehouse.settings import Settings
 from warehouse.sources import Source
@@ -60,6 +69,13 @@ META_TABLES = {
         "type_after": "varchar",
         "changed_at": "timestamp",
     },
+    "decisions": {
+        "decision_id": "varchar",
+        "kind": "varchar",
+        "source": "varchar",
+        "batch_id": "varchar",
+        "decided_at": "timestamp",
+    },
     "sources": {"source": "varchar", "batch_count": "bigint", "loaded_at": "timestamp"},
 }
 PROVENANCE = (
@@ -86,12 +102,15 @@ def writing(settings: Settings) -> Iterator[duckdb.DuckDBPyConnection]:
 
     The caller holds the writer lock.
     """
+    finish_swap(settings)
     if not settings.lake_catalog.exists():
         _create(settings)
     con = connect(settings)
     try:
         con.execute("set preserve_insertion_order = false")
         con.execute("set TimeZone = 'UTC'")
+        if is_encrypted(settings):
+            load_cipher(con)
         attach_lake(con, settings, read_only=False)
         _complete_meta(con)
         yield con
@@ -113,16 +132,59 @@ def _create(settings: Settings) -> None:
         catalog.execute("pragma journal_mode = wal")
     with closing(connect(settings)) as con:
         load_extensions(con)
+        encrypted = ", encrypted" if settings.encrypted else ""
+        if encrypted:
+            load_cipher(con)
         con.execute(
             f"attach {quoted(f'ducklake:sqlite:{part}')} as lake"
-            f" (data_path {quoted(f'{settings.lake_data}/')})"
+            f" (data_path {quoted(f'{settings.lake_data}/')}{encrypted})"
         )
+        con.execute("begin")
         con.execute("create schema lake.meta")
         _complete_meta(con)
+        con.execute("commit")
         con.execute("call lake.set_option('parquet_compression', 'zstd')")
     with closing(sqlite3.connect(part)) as catalog:
         catalog.execute("pragma wal_checkpoint(truncate)")
     part.rename(settings.lake_catalog)
+
+
+def load_cipher(con: duckdb.DuckDBPyConnection) -> None:
+    """Load the extension with which DuckDB writes encrypted files; it reads them without."""
+    con.execute(f"load {quoted(extension_file('httpfs'))}")
+
+
+def is_encrypted(settings: Settings) -> bool:
+    """Whether the lake's data files are encrypted, as its catalog says."""
+    with _catalog(settings) as catalog:
+        row = catalog.execute(
+            "select value from ducklake_metadata where key = 'encrypted'"
+        ).fetchone()
+    return bool(row == ("true",))
+
+
+def made_anew(settings: Settings) -> Path:
+    """Where a lake made anew stands, whole, from the decision to take it until it is in place."""
+    return settings.home / "lake.new"
+
+
+def earlier_lakes(settings: Settings) -> list[Path]:
+    """The lakes that others took the place of."""
+    return sorted(settings.home.glob("lake.before-*"))
+
+
+def finish_swap(settings: Settings) -> None:
+    """Put a lake made anew in the place of the old one, or end what a killed process began.
+
+    The caller holds the writer lock. Either lake is whole at every moment.
+    """
+    new, place = made_anew(settings), settings.lake_catalog.parent
+    if not new.exists():
+        return
+    if place.exists():
+        place.rename(place.with_name(f"lake.before-{datetime.now(UTC):%Y%m%dT%H%M%S%f}"))
+    new.rename(place)
+    sync(settings.home)
 
 
 def _complete_meta(con: duckdb.DuckDBPyConnection) -> None:
@@ -146,6 +208,11 @@ def latest_snapshot(con: duckdb.DuckDBPyConnection) -> int:
     row = con.execute("select max(snapshot_id) from lake.snapshots()").fetchone()
     assert row is not None
     return int(row[0])
+
+
+def describe_commit(con: duckdb.DuckDBPyConnection, what: str) -> None:
+    """Say in the snapshot that the open transaction makes what it did."""
+    con.execute("call ducklake_set_commit_message('lake', 'clearwater', ?)", [what])
 
 
 def ledger(con: duckdb.DuckDBPyConnection) -> dict[str, LedgerLine]:
@@ -203,6 +270,29 @@ def snapshot_at(settings: Settings, moment: str) -> int:
             if datetime.fromisoformat(time) <= at:
                 return int(number)
     raise LakeError(f"the lake did not exist at {moment}", next_step="ask for a later time")
+
+
+def snapshot_number(settings: Settings, at: str | None) -> int:
+    """The snapshot that `at` names: a number, an ISO 8601 time, or the newest one without it.
+
+    Raises LakeError when there is none.
+    """
+    if at is None:
+        return catalog_snapshot(settings)
+    if not at.isdecimal():
+        return snapshot_at(settings, at)
+    with _catalog(settings) as catalog:
+        sql = "select min(snapshot_id), max(snapshot_id), max(snapshot_id = ?)"
+        (oldest, newest, is_there) = catalog.execute(
+            f"{sql} from ducklake_snapshot", [int(at)]
+        ).fetchone()
+    if not is_there:
+        raise LakeError(
+            f"there is no snapshot {at}",
+            next_step=f"the oldest is {oldest}, the newest {newest};"
+            " `clearwater lake snapshots` lists them",
+        )
+    return int(at)
 
 
 def lake_identity(settings: Settings) -> str:

@@ -5,6 +5,7 @@ Always: rows in = loaded + quarantined + already known + dropped (+ refused, for
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -14,10 +15,11 @@ import duckdb
 
 from warehouse.batch import Batch, Counts, Loaded
 from warehouse.containers import opened
+from warehouse.duck import quoted
 from warehouse.errors import BatchRefusedError
 from warehouse.evolution import Change, evolve
 from warehouse.judging import check_rows, judge, listed, number
-from warehouse.lake import table_columns, table_name
+from warehouse.lake import describe_commit, is_encrypted, table_columns, table_name
 from warehouse.readers import reader_for
 from warehouse.readers.contract import Column, Opened, forget_batch, unreadable_refused
 from warehouse.settings import Settings
@@ -69,20 +71,59 @@ def _load(con: duckdb.DuckDBPyConnection, settings: Settings, batch: Batch) -> L
             with transaction(con):
                 _write_ledger(con, batch, Counts(), status="landed", reason=None)
             return Loaded(Counts())
-        columns = reader_for(batch.source, file).read(con, batch.source, file)
+        file = replace(file, stamp="" if is_encrypted(settings) else _stamp(batch))
+        read = reader_for(batch.source, file).read(con, batch.source, file)
         with transaction(con):
-            changes = evolve(con, batch.source, columns, batch.where)
-            columns = _as_in_table(con, batch.source, columns)
+            changes = evolve(con, batch.source, read, batch.where)
+            columns = as_in_table(con, batch.source, read)
             counts = judge(con, batch, columns)
             check_rows(con, batch, counts.rows_in)
-            counts = _write_rows(con, batch, columns, counts)
-            _write_quarantine(con, batch, file, counts.rows_in)
-            _write_changes(con, batch, changes)
+            if columns == read and _is_clean(con, batch, file):
+                _take_staged(con, settings, batch, file)
+            else:
+                counts = write_rows(con, batch, columns, counts)
+            hold_rows(con)
+            write_quarantine(con, batch, file, counts.rows_in, batch.loaded_at)
+            write_changes(con, batch, changes)
             _write_ledger(con, batch, counts, status="loaded", reason=None)
     return Loaded(counts, tuple(changes))
 
 
-def _as_in_table(
+def _stamp(batch: Batch) -> str:
+    """SQL for the lake's own columns but `_source_row`, which are the same for the whole batch."""
+    return (
+        f"{quoted(batch.id)} as _batch_id, {quoted(batch.file)} as _source_file,"
+        f" {quoted(batch.loaded_at.isoformat())}::timestamp as _loaded_at"
+    )
+
+
+def _is_clean(con: duckdb.DuckDBPyConnection, batch: Batch, file: Opened) -> bool:
+    """Whether the reader wrote a file of which every row is to be loaded, and nothing else done."""
+    if not file.staged.exists() or batch.source.write == "snapshot":
+        return False
+    return not number(con, "select (select count(*) from judged) + (select count(*) from rejected)")
+
+
+def _take_staged(
+    con: duckdb.DuckDBPyConnection, settings: Settings, batch: Batch, file: Opened
+) -> None:
+    """Make the file that the reader wrote the lake's own: every row of it is to be loaded.
+
+    A process killed before the commit leaves it as an orphan, which `lake maintain` removes.
+    """
+    schema, table = batch.source.schema_name, batch.source.table_name
+    target = settings.lake_data / schema / table / f"{batch.id}-{batch.loaded_at:%H%M%S%f}.parquet"
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with file.staged.open("rb") as handle:
+        os.fsync(handle.fileno())
+    os.replace(file.staged, target)
+    con.execute(
+        f"call ducklake_add_data_files('lake', {quoted(table)}, {quoted(target)},"
+        f" schema => {quoted(schema)}, allow_missing => true, ignore_extra_columns => true)"
+    )
+
+
+def as_in_table(
     con: duckdb.DuckDBPyConnection, source: Source, columns: list[Column]
 ) -> list[Column]:
     """The batch's columns with the types that the table gave them."""
@@ -90,13 +131,13 @@ def _as_in_table(
     return [Column(column.name, types[column.name.lower()]) for column in columns]
 
 
-def _write_rows(
+def write_rows(
     con: duckdb.DuckDBPyConnection, batch: Batch, columns: list[Column], counts: Counts
 ) -> Counts:
     """Write the rows that are to be loaded; returns the counts with what a snapshot deleted."""
     table = table_name(batch.source)
     deleted = 0
-    if batch.source.write == "snapshot":
+    if batch.source.write == "snapshot" and batch.whole:
         deleted = _delete_missing(con, batch)
     if number(con, "select count(*) from judged where verdict = 'replace'"):
         key = listed(batch.source.key)
@@ -141,16 +182,24 @@ def _delete_missing(con: duckdb.DuckDBPyConnection, batch: Batch) -> int:
     return number(con, "select count(*) from gone")
 
 
-def _write_quarantine(
-    con: duckdb.DuckDBPyConnection, batch: Batch, file: Opened, rows_in: int
-) -> None:
-    """Keep the rows that do not pass, each with its place in the file, its text and why."""
+def hold_rows(con: duckdb.DuckDBPyConnection) -> None:
+    """Make `held` of what was judged: the rows that do not pass, and why."""
     con.execute(
         "create or replace temp table held as"
         " select _source_row, reason, detail, null::varchar as raw"
         " from judged where verdict = 'quarantine' union all"
         " select _source_row, reason, detail, raw from rejected"
     )
+
+
+def write_quarantine(
+    con: duckdb.DuckDBPyConnection,
+    batch: Batch,
+    file: Opened,
+    rows_in: int,
+    quarantined_at: datetime,
+) -> None:
+    """Keep the rows of `held`, each with its place in the file of `rows_in` rows, and its text."""
     rows = [row for (row,) in con.execute("select _source_row from held").fetchall()]
     if not rows:
         return
@@ -168,12 +217,13 @@ def _write_quarantine(
         " ?::timestamp as quarantined_at from held left join places using (_source_row)"
         " left join (from incoming_raw semi join held using (_source_row)) as text"
         " using (_source_row) order by _source_row",
-        [batch.id, batch.source.name, batch.file, batch.loaded_at],
+        [batch.id, batch.source.name, batch.file, quarantined_at],
     )
     con.execute("set preserve_insertion_order = false")
 
 
-def _write_changes(con: duckdb.DuckDBPyConnection, batch: Batch, changes: list[Change]) -> None:
+def write_changes(con: duckdb.DuckDBPyConnection, batch: Batch, changes: list[Change]) -> None:
+    """Tell how the table's shape changed."""
     for change in changes:
         con.execute(
             "insert into lake.meta.schema_changes values (?, ?, ?, ?, ?, ?, ?, ?)",
@@ -222,15 +272,19 @@ def _write_ledger(
         f" values ({', '.join('?' for _ in line)})",
         list(line.values()),
     )
+    mark(con, batch.source.name, batch.loaded_at, batches=1)
+    describe_commit(con, f"{status} {batch.where}")
+
+
+def mark(con: duckdb.DuckDBPyConnection, source: str, at: datetime, *, batches: int = 0) -> None:
+    """Set the source's mark, on which two overlapping writers conflict."""
     marked = con.execute(
-        "update lake.meta.sources set batch_count = batch_count + 1, loaded_at = ?"
-        " where source = ?",
-        [batch.loaded_at, batch.source.name],
+        "update lake.meta.sources set batch_count = batch_count + ?,"
+        " loaded_at = greatest(loaded_at, ?::timestamp) where source = ?",
+        [batches, at, source],
     ).fetchone()
     if marked == (0,):
-        con.execute(
-            "insert into lake.meta.sources values (?, 1, ?)", [batch.source.name, batch.loaded_at]
-        )
+        con.execute("insert into lake.meta.sources values (?, ?, ?)", [source, batches, at])
 
 
 def _refuse(con: duckdb.DuckDBPyConnection, batch: Batch, reason: str) -> int:

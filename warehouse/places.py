@@ -149,7 +149,8 @@ def _local_files(source: Source, location: str) -> Iterator[LocalFile]:
     else:
         pattern = Path(glob.escape(str(source.folder))) / path
         matches = Path(pattern.anchor).glob(str(pattern.relative_to(pattern.anchor)))
-        found = sorted(file for file in matches if file.is_file())
+        hidden = path.name.startswith(".")  # macOS leaves `._x.csv` beside x.csv
+        found = sorted(f for f in matches if f.is_file() and (hidden or f.name[0] != "."))
     for file in found:
         yield LocalFile(source.name, file)
 

@@ -41,12 +41,20 @@ def open_release(
     con = connect(settings, database, read_only=True)
     try:
         con.execute("set TimeZone = 'UTC'")
-        con.execute("set search_path = 'marts,features,meta,main'")
+        con.execute(f"set search_path = {quoted(','.join(_schemas(con)))}")
         con.execute("set enable_external_access = false")
         con.execute("set lock_configuration = true")
         yield con
     finally:
         con.close()
+
+
+def _schemas(con: duckdb.DuckDBPyConnection) -> list[str]:
+    """The schemas in which a bare name is looked up, of those that the release has."""
+    rows = con.execute(
+        "select schema_name from duckdb_schemas() where database_name = current_database()"
+    ).fetchall()
+    return [name for name in ("marts", "features", "meta", "main") if (name,) in rows]
 
 
 @contextmanager

@@ -18,11 +18,13 @@ class Settings:
     """The paths below `home`, and the resources DuckDB may use.
 
     `home` is absolute. `memory_limit` is a DuckDB size such as `2GiB`; `threads` a count.
+    A lake that is made anew is `encrypted` if so; one that is there stays as it is.
     """
 
     home: Path
     threads: int
     memory_limit: str
+    encrypted: bool = False
 
     @property
     def landing(self) -> Path:
@@ -125,7 +127,19 @@ def load_settings(home: str | Path | None = None) -> Settings:
         home=root.absolute(),
         threads=_threads(os.environ.get("CLEARWATER_THREADS")),
         memory_limit=_memory(os.environ.get("CLEARWATER_MEMORY_LIMIT", "2GiB")),
+        encrypted=_switch("CLEARWATER_LAKE_ENCRYPTED"),
     )
+
+
+def _switch(name: str) -> bool:
+    text = os.environ.get(name, "0")
+    if text not in ("0", "1"):
+        raise ConfigurationError(
+            f"{name} is {text!r}, neither 0 nor 1",
+            where="environment",
+            next_step=f"set {name}=1, or unset it",
+        )
+    return text == "1"
 
 
 def _memory(text: str) -> str:

@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import re
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -28,6 +29,7 @@ from warehouse.errors import ConfigurationError
 from warehouse.settings import Settings
 
 LONGEST_NAME = 100
+CELLS = re.compile(r"([A-Z]{1,3})([1-9]\d*)?(?::([A-Z]{1,3})([1-9]\d*)?)?")
 LAST_ASCII = 127
 TIMES = ("DATE", "TIME", "TIMESTAMP", "TIMESTAMP_S", "TIMESTAMP_MS", "TIMESTAMP WITH TIME ZONE")
 NAME = re.compile(r"[a-z][a-z0-9_]*\.[a-z][a-z0-9_]*")
@@ -59,6 +61,7 @@ READING_KEYS: dict[str, tuple[FormatName, ...]] = {
 }
 
 
+@cache
 def known_type(declared: str) -> str:
     """DuckDB's own name of a declared type."""
     import duckdb
@@ -113,6 +116,14 @@ def known_encoding(name: str) -> str:
         raise ValueError(f"there is no encoding {name!r}; use one such as utf-8, cp1252") from None
 
 
+def cells(text: str) -> str:
+    """A range of cells as a spreadsheet names it, without its `$`s."""
+    plain = text.upper().replace("$", "")
+    if not CELLS.fullmatch(plain):
+        raise ValueError(f"{text!r} is not a range of cells such as A3:F200 or A3:F")
+    return plain
+
+
 Character = Annotated[str, AfterValidator(one_character)]
 
 
@@ -137,7 +148,7 @@ class Source(BaseModel):
     decimal: Literal[".", ","] = "."
     record: str | None = None
     sheet: str | None = None
-    range: str | None = None
+    range: Annotated[str, AfterValidator(cells)] | None = None
     columns: dict[str, ColumnType] = Field(default_factory=dict)
     key: tuple[str, ...] = ()
     event_time: str | None = None

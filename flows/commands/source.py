@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import shutil
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 app = typer.Typer(no_args_is_help=True, help="The sources that sources.yml declares.")
 
 Places = Annotated[
-    list[str], typer.Argument(metavar="PATH", help="A file, a folder or a quoted pattern.")
+    list[str], typer.Argument(metavar="PATH", help="A file, a folder, a quoted pattern; s3:// too.")
 ]
 Name = Annotated[str, typer.Option("--name", help="What to call it: <source>.<dataset>.")]
 Yes = Annotated[bool, typer.Option("--yes", help="Write without asking.")]
@@ -81,16 +82,11 @@ def add_source(
 
     Example: clearwater source add data/orders --name shop.orders
     """
-    from warehouse.inference import infer
     from warehouse.lock import writer_lock
-    from warehouse.onboarding import check_name, draft, find
 
     _check_usage(path, is_answered=yes or dry_run, can_ask=not as_json and sys.stdin.isatty())
     settings = load_settings(home)
-    check_name(name, sources, settings)
-    found = find(path[0], sources)
-    inferred = infer(settings, list(found.files), name)
-    drafted = draft(name, found, inferred, sources, PROJECT)
+    drafted, found, inferred = _look(settings, path[0], name, sources)
     if not as_json:
         _show(drafted, found, inferred)
     wanted = yes and not dry_run
@@ -121,6 +117,21 @@ def _check_usage(path: list[str], *, is_answered: bool, can_ask: bool) -> None:
             where="clearwater source add",
             next_step="add --yes to write, or --dry-run to look only",
         )
+
+
+def _look(settings: Settings, path: str, name: str, sources: Path) -> tuple[Draft, Found, Inferred]:
+    """All that follows from the data; nothing is written but scratch."""
+    from warehouse.inference import infer
+    from warehouse.onboarding import check_name, draft, find
+
+    check_name(name, sources, settings)
+    downloaded = settings.tmp / "downloaded"
+    try:
+        found = find(path, sources, downloaded)
+        inferred = infer(settings, list(found.files), name)
+        return draft(name, found, inferred, sources, PROJECT), found, inferred
+    finally:
+        shutil.rmtree(downloaded, ignore_errors=True)
 
 
 def _show(drafted: Draft, found: Found, inferred: Inferred) -> None:

@@ -241,8 +241,8 @@ def test_header_with_one_name_twice_is_refused(tmp_path: Path, header: str) -> N
     assert "stands twice" in refusal(tmp_path, f"{header}\n1,2\n").what
 
 
-def test_header_with_a_missing_name_is_refused(tmp_path: Path) -> None:
-    assert "column 2 has no name" in refusal(tmp_path, "id,\n1,2\n").what
+def test_column_without_a_name_gets_its_number(tmp_path: Path) -> None:
+    assert list(read(tmp_path, "id,\n1,2\n").types) == ["id", "column_2"]
 
 
 def test_header_with_a_name_of_ours_is_refused(tmp_path: Path) -> None:

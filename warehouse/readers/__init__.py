@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-from warehouse.errors import BatchRefusedError
-from warehouse.readers import csv_text, parquet
-from warehouse.readers.contract import Opened, Reader, where
-from warehouse.sources import SUFFIXES, Source
+from importlib import import_module
 
-READERS: dict[str, Reader] = {
-    "csv": Reader(csv_text.read, csv_text.lines),
-    "parquet": Reader(parquet.read),
+from warehouse.errors import BatchRefusedError
+from warehouse.readers.contract import Opened, Reader, where
+from warehouse.sources import SUFFIXES, FormatName, Source
+
+# The module of each format; imported when a file of it comes. Bytes need no reader.
+READERS: dict[FormatName, str] = {
+    "avro": "avro",
+    "csv": "csv_text",
+    "excel": "excel",
+    "json": "json_text",
+    "ndjson": "ndjson",
+    "orc": "orc",
+    "parquet": "parquet",
+    "xml": "xml_text",
 }
 
 
@@ -20,10 +28,12 @@ def reader_for(source: Source, opened: Opened) -> Reader:
     """
     name = source.format_of(opened.name)
     if name is None:
+        formats = ", ".join(sorted((*READERS, "bytes")))
         raise BatchRefusedError(
             "the file's suffix does not tell its format",
             where=where(source, opened),
-            next_step=f"declare `format:` in sources.yml, one of {', '.join(sorted(READERS))} "
-            f"(known suffixes: {', '.join(sorted(SUFFIXES))})",
+            next_step=f"declare `format:` in sources.yml, one of {formats}"
+            f" (known suffixes: {', '.join(sorted(SUFFIXES))})",
         )
-    return READERS[name]
+    module = import_module(f"warehouse.readers.{READERS[name]}")
+    return Reader(module.read, getattr(module, "lines", None))

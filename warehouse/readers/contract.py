@@ -30,7 +30,8 @@ import duckdb
 
 from warehouse.duck import identifier, quoted
 from warehouse.errors import BatchRefusedError
-from warehouse.sources import ColumnType, Source
+from warehouse.readers.casting import Cast, declared_cast, failed
+from warehouse.sources import Source
 
 
 @dataclass(frozen=True)
@@ -47,12 +48,19 @@ class Opened:
 
     `path` holds the plain bytes, `name` the original name without a suffix of compression,
     `label` is what people are told, and `work` a folder for files that live as long as the batch.
+    `stamp` is SQL for the lake's own columns of the batch, for a reader that writes `staged`.
     """
 
     path: Path
     name: str
     label: str
     work: Path
+    stamp: str = ""
+
+    @property
+    def staged(self) -> Path:
+        """The Parquet file in which a reader may leave `incoming` together with the stamp."""
+        return self.work / "incoming.parquet"
 
 
 OWN_NAMES = ("_batch_id", "_source_file", "_source_row", "_loaded_at", "_failed", "_rank")
@@ -80,11 +88,6 @@ FILE_FAULTS = (
     duckdb.NotImplementedException,
 )
 
-INTEGERS = {
-    *("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT"),
-    *("UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT", "UHUGEINT"),
-}
-
 
 @contextmanager
 def unreadable_refused(what: str, where: str) -> Iterator[None]:
@@ -105,18 +108,23 @@ def unreadable_refused(what: str, where: str) -> Iterator[None]:
         ) from None
 
 
+def drop(con: duckdb.DuckDBPyConnection, relation: str) -> None:
+    """Drop a temporary relation, be it a view or a table."""
+    try:
+        con.execute(f"drop view if exists {relation}")
+    except duckdb.CatalogException:
+        con.execute(f"drop table {relation}")
+
+
 def drop_incoming(con: duckdb.DuckDBPyConnection) -> None:
     """Drop `incoming`, be it a view or a table."""
-    try:
-        con.execute("drop view if exists incoming")
-    except duckdb.CatalogException:
-        con.execute("drop table incoming")
+    drop(con, "incoming")
 
 
 def forget_batch(con: duckdb.DuckDBPyConnection) -> None:
     """Drop what the batch before left, so that nothing of it is counted with this one."""
-    drop_incoming(con)
-    con.execute("drop table if exists rejected")
+    for relation in ("incoming", "unshifted", "typed", "rejected"):
+        drop(con, relation)
 
 
 def no_rejected(con: duckdb.DuckDBPyConnection) -> None:
@@ -164,111 +172,59 @@ def _name_problem(name: str, number: int, seen: set[str]) -> str | None:
 
 
 def type_text(
-    con: duckdb.DuckDBPyConnection, source: Source, names: list[str], text: str, *, number: str
+    con: duckdb.DuckDBPyConnection,
+    source: Source,
+    names: list[str],
+    text: str,
+    *,
+    number: str,
+    staged: Opened | None = None,
 ) -> list[Column]:
-    """Make the table `incoming` of the relation `text`, whose columns `names` are all text.
+    """Make `incoming` of the relation `text`, whose columns `names` are all text.
 
     `text` is SQL that may stand after `from`; `number` is SQL for `_source_row` beside it.
-    Declared columns are typed, the others stay text.
+    Declared columns are typed, the others stay text. A value that is not of its type is null.
+    The typed rows go to a temporary table, or to the file `staged.staged` if that is given.
     """
-    columns = [Column(name, source.type_of(name)) for name in names]
-    casts = {name: cast_declared(source, name) for name in names}
-    typed = ", ".join(f"{cast} as {identifier(name)}" for name, cast in casts.items())
-    con.execute(
-        f"create or replace temp table incoming as select {typed}, {number} as _source_row,"
-        f" {_failed(source, casts)} as _failed from {text}"
-    )
-    return columns
+    casts = {name: declared_cast(source, name) for name in names}
+    values = ", ".join(f"{cast.quick} as {identifier(name)}" for name, cast in casts.items())
+    select = f"select {values}, {number} as _source_row, {failed(casts)} as _failed"
+    drop(con, "typed")
+    if staged is None:
+        con.execute(f"create temp table typed as {select} from {text}")
+    else:
+        con.execute(
+            f"copy ({select}, {staged.stamp} from {text}) to {quoted(staged.staged)}"
+            " (format parquet, compression zstd)"
+        )
+        con.execute(
+            f"create temp view typed as select {listed(names)}, _source_row, _failed"
+            f" from read_parquet({quoted(staged.staged)})"
+        )
+    drop_incoming(con)
+    con.execute(f"create temp view incoming as select {_nulled(con, casts)} from typed")
+    return [Column(name, source.type_of(name)) for name in names]
 
 
-def cast_declared(source: Source, name: str) -> str:
-    """SQL that types the text column `name` as sources.yml declares; null where it does not fit."""
-    declared = source.columns.get(name, ColumnType(type="VARCHAR"))
-    text = identifier(name)
-    if declared.format:
-        parsed = f"try_strptime({text}, {quoted(declared.format)})"
-        return parsed if declared.type == "TIMESTAMP" else f"{parsed}::{declared.type}"
-    if source.decimal == "," and is_number(declared.type):
-        # A point would part thousands there: what it means cannot be told, so the cast fails.
-        text = f"replace(replace({text}, '.', '?'), ',', '.')"
-    return strict_cast(text, declared.type)
-
-
-def is_number(type_name: str) -> bool:
-    """Whether a DuckDB type is one of numbers."""
-    return type_name in INTEGERS | {"DOUBLE", "FLOAT"} or type_name.startswith("DECIMAL")
-
-
-def _failed(source: Source, casts: dict[str, str]) -> str:
-    """SQL that names the columns whose text is not of their type; null when there are none."""
-    tests = {
-        name: f"({identifier(name)} is not null and {cast} is null)"
+def _nulled(con: duckdb.DuckDBPyConnection, casts: dict[str, Cast]) -> str:
+    """SQL for the columns of `typed` with null in the place of values that failed."""
+    if not con.execute("select 1 from typed where _failed is not null limit 1").fetchone():
+        return "*"
+    nulls = ", ".join(
+        f"if(list_contains(split(_failed, ', '), {quoted(name)}), null, {identifier(name)})"
+        f" as {identifier(name)}"
         for name, cast in casts.items()
-        if source.type_of(name) != "VARCHAR"
-    }
-    if not tests:
-        return "null::varchar"
-    listed = ", ".join(f"case when {test} then {quoted(name)} end" for name, test in tests.items())
-    return f"case when {' or '.join(tests.values())} then concat_ws(', ', {listed}) end"
+        if cast.doubt
+    )
+    return f"* replace ({nulls})"
+
+
+def listed(names: list[str]) -> str:
+    """SQL for a list of columns."""
+    return ", ".join(identifier(name) for name in names)
 
 
 def as_json(names: list[str]) -> str:
     """SQL for the record with these columns as JSON text."""
     fields = ", ".join(f"{identifier(name)} := {identifier(name)}" for name in names)
     return f"to_json(struct_pack({fields}))::varchar"
-
-
-def strict_cast(text: str, to: str) -> str:
-    """SQL that types the SQL text `text`, null where that would change or lose the value."""
-    if to == "VARCHAR":
-        return text
-    # DuckDB's cast to TIMESTAMP drops an offset; TIMESTAMPTZ in UTC heeds it.
-    utc = f"try_cast({text} as timestamptz)::timestamp"
-    cast = utc if to == "TIMESTAMP" else f"try_cast({text} as {to})"
-    changed = _changed(text, to, cast, utc)
-    return f"case when {changed} then null else {cast} end" if changed else cast
-
-
-FRACTION_DIGITS = {
-    "TIMESTAMP_S": 0,
-    "TIMESTAMP_MS": 3,
-    "TIMESTAMP_NS": 9,
-    "TIMESTAMP": 6,
-    "TIMESTAMP WITH TIME ZONE": 6,
-    "TIME": 6,
-}
-EXACT_IN_DOUBLE = 1 << 53
-
-
-def _changed(text: str, to: str, cast: str, utc: str) -> str:
-    """SQL that `cast` rounds, cuts or shifts the value; empty where it never does.
-
-    The cheap tests stand first: nearly every value passes them.
-    """
-    scientific = f"contains(lower({text}), 'e')"
-    double = f"try_cast({text} as double)"
-    if to in INTEGERS:
-        # DuckDB rounds '1.5' to 2; only an integral value may become an integer.
-        return (
-            f"(contains({text}, '.') or {scientific})"
-            f" and not regexp_matches({text}, '^[^.eE]*\\.0*\\s*$')"
-            f" and not (abs({double}) < {EXACT_IN_DOUBLE} and {double} = {cast}::double)"
-        )
-    if to.startswith("DECIMAL"):
-        digits = int(to.rstrip(")").split(",")[1])
-        return f"{_finer(text, digits)} or ({scientific} and {double} <> {cast}::double)"
-    if to in ("DOUBLE", "FLOAT"):
-        return f"isinf({cast}) and not contains(lower({text}), 'inf')"
-    if to == "DATE":
-        return f"strlen({text}) > 10 and {utc} is distinct from {cast}::timestamp"
-    if to in FRACTION_DIGITS:
-        # Nothing shorter than a date, a time and so many digits can have more of them.
-        finer = f"strlen({text}) > {len('00:00:00.')} and {_finer(text, FRACTION_DIGITS[to])}"
-        if to == "TIMESTAMP":
-            finer = f"strlen({text}) > {len('2026-01-31T00:00:00.000000')} and {finer}"
-        return f"{finer} or regexp_matches({text}, '[-+Zz]')" if to == "TIME" else finer
-    return ""
-
-
-def _finer(text: str, digits: int) -> str:
-    return f"regexp_matches({text}, '\\.[0-9]{{{digits}}}[0-9]*[1-9]')"

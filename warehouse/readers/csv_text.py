@@ -24,6 +24,8 @@ from warehouse.readers.contract import (
 )
 from warehouse.sources import Source
 
+# From this size on the typed rows are written once, to the file that the lake takes as it is.
+STAGED_BYTES = 16 << 20
 OTHER_DELIMITERS = ";\t|,"
 LONGEST_FIELD = 1 << 30
 BLOCK_BYTES = 1 << 20
@@ -52,7 +54,15 @@ def _read(
         con.execute(f"drop table if exists {table}")
     scan = _scan(source, opened, file, names, faults="store_rejects = true, rejects_limit = 0")
     con.execute("set preserve_insertion_order = true")  # row_number() is then the file's order
-    columns = type_text(con, source, names, scan, number="row_number() over ()")
+    is_large = bool(opened.stamp) and file.stat().st_size >= STAGED_BYTES
+    columns = type_text(
+        con,
+        source,
+        names,
+        scan,
+        number="row_number() over ()",
+        staged=opened if is_large else None,
+    )
     con.execute("set preserve_insertion_order = false")
     _number_records(con, source, opened, file, names)
     return columns
@@ -86,7 +96,7 @@ def _handle(source: Source, file: Path) -> IO[str]:
 
 
 def _names(source: Source, opened: Opened) -> list[str]:
-    """The header's names, or `column_1` and so on where there is none."""
+    """The header's names, and `column_1` and so on where there is none."""
     at = where(source, opened)
     try:
         with _handle(source, opened.path) as handle:
@@ -112,7 +122,8 @@ def _names(source: Source, opened: Opened) -> list[str]:
             where=at,
             next_step=f"tell it in sources.yml, such as `delimiter: {others[0]!r}`",
         )
-    return first if source.header else [f"column_{n}" for n in range(1, len(first) + 1)]
+    named = first if source.header else [""] * len(first)
+    return [name if name.strip() else f"column_{n}" for n, name in enumerate(named, 1)]
 
 
 def _scan(source: Source, opened: Opened, file: Path, names: list[str], *, faults: str) -> str:
@@ -145,9 +156,8 @@ def _number_records(
         " qualify row_number() over (partition by position order by number desc) = 1"
     )
     if con.execute("select count(*) from shifts").fetchone() != (0,):
-        con.execute(
-            f"create or replace temp table incoming as {_shifted('select * from incoming')}"
-        )
+        con.execute("alter view incoming rename to unshifted")
+        con.execute(f"create temp view incoming as {_shifted('select * from unshifted')}")
     scan = _scan(source, opened, file, names, faults="ignore_errors = true")
     text = f"select {as_json(names)} as raw, row_number() over () as _source_row from {scan}"
     con.execute(f"create or replace temp view incoming_raw as {_shifted(text)}")

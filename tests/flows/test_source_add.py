@@ -1,0 +1,218 @@
+"""`clearwater source add`: what it shows, asks and writes, and that the next commands work."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+import yaml
+
+from flows import cli
+from flows.commands import source
+from warehouse.settings import PROJECT
+
+Call = Callable[..., tuple[int, str, str]]
+COPIED = ("expectations", "flows", "macros", "models", "tests/dbt", "warehouse")
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def write_orders(folder: Path) -> Path:
+    """Three months of a German shop's orders: 1,000 rows in cp1252, semicolons and commas."""
+    folder.mkdir()
+    start = datetime(2024, 1, 1, tzinfo=UTC)
+    header = ["Bestell-Nr.", "Kunde", "Bestellt am", "Status", "Größe (cm)", "Betrag", "PLZ"]
+    rows = [
+        [
+            n,
+            f"K-{n % 97}",
+            (start + timedelta(hours=2 * n)).strftime("%d.%m.%Y %H:%M"),
+            ("offen", "bezahlt", "storniert")[n % 3],
+            f"{n / 8:.1f}".replace(".", ","),
+            f"{n * 1.25:.2f}".replace(".", ","),
+            f"{n * 7 % 99999:05}",
+        ]
+        for n in range(1, 1001)
+    ]
+    for month in (1, 2, 3):
+        file = folder / f"2024-{month:02}.csv"
+        with file.open("w", newline="", encoding="cp1252") as handle:
+            writer = csv.writer(handle, delimiter=";")
+            writer.writerow(header)
+            writer.writerows(row for row in rows if f".{month:02}.2024" in str(row[2]))
+    return folder
+
+
+@pytest.fixture
+def orders(tmp_path: Path) -> Path:
+    return write_orders(tmp_path / "orders")
+
+
+@pytest.fixture
+def add(
+    project: Path,
+    orders: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> Call:
+    """`source add` of the orders to a project of its own, in this process."""
+    shutil.copytree(PROJECT / "expectations" / "rules", project / "expectations" / "rules")
+    monkeypatch.setattr(source, "PROJECT", project)
+    monkeypatch.chdir(tmp_path)
+
+    def call(*more: str, name: str = "shop.orders", path: Path = orders) -> tuple[int, str, str]:
+        arguments = [str(path), "--name", name, "--sources", str(tmp_path / "my.yml")]
+        arguments += ["--home", str(tmp_path / "home")]
+        monkeypatch.setattr(sys, "argv", ["clearwater", "source", "add", *arguments, *more])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        assert isinstance(ended.value.code, int)
+        return (ended.value.code, *capsys.readouterr())
+
+    return call
+
+
+def files_of(project: Path) -> set[Path]:
+    return {file for file in project.rglob("*") if file.is_file()}
+
+
+def test_dry_run_shows_everything_and_writes_nothing(
+    add: Call, project: Path, tmp_path: Path
+) -> None:
+    before = files_of(project)
+    code, out, _ = add("--dry-run")
+    assert code == 0
+    for words in (
+        "shop.orders: 1,000 rows in 3 files, csv",
+        "timestamp '%d.%m.%Y %H:%M'",
+        "key: [Bestell-Nr.]",
+        "fct_shop_orders.sql",
+        "nothing was written",
+    ):
+        assert words in out
+    assert files_of(project) == before
+    assert not (tmp_path / "my.yml").exists()
+
+
+def test_yes_writes_and_tells_machines_what(add: Call, project: Path, tmp_path: Path) -> None:
+    code, out, _ = add("--yes", "--json")
+    told = json.loads(out)
+    assert (code, told["written"]) == (0, True)
+    assert set(told) == {"entry", "files", "evidence", "warnings", "written"}
+    assert all(Path(file).is_file() for file in told["files"])
+    (entry,) = yaml.safe_load((tmp_path / "my.yml").read_text())["sources"]
+    assert entry == told["entry"]
+    assert (entry["path"], entry["delimiter"]) == ("orders/*.csv", ";")
+    code, _, err = add("--yes")
+    assert (code, "declared already" in err) == (2, True)
+
+
+@pytest.mark.parametrize(("answer", "count"), [("y", 7), ("n", 0)])
+def test_a_person_is_asked(
+    add: Call, project: Path, monkeypatch: pytest.MonkeyPatch, answer: str, count: int
+) -> None:
+    before = files_of(project.parent)
+    monkeypatch.setattr(sys, "stdin", Terminal(f"{answer}\n"))
+    code, out, _ = add()
+    assert code == 0
+    assert "write these 7 files? [y/N]" in out
+    new = [file for file in files_of(project.parent) - before if "home" not in file.parts]
+    assert len(new) == count
+
+
+@pytest.mark.parametrize("more", [[], ["--json"]])
+def test_nobody_to_ask_is_2(add: Call, tmp_path: Path, more: list[str]) -> None:
+    code, out, err = add(*more)
+    assert (code, out) == (2, "")
+    assert "--yes" in err
+    assert not (tmp_path / "my.yml").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "more", "words"),
+    [
+        ("orders", ["--yes"], "<source>.<dataset>"),
+        ("shop.orders", ["b.csv", "--yes"], "in quotes"),
+    ],
+)
+def test_wrong_usage_is_one_message(add: Call, name: str, more: list[str], words: str) -> None:
+    code, _, err = add(*more, name=name)
+    assert code == 2
+    assert words in err
+    assert "\n  next: " in err
+    assert "Traceback" not in err
+
+
+def test_project_that_cannot_be_read_keeps_nothing(
+    add: Call, project: Path, tmp_path: Path
+) -> None:
+    (project / "models" / "marts" / "broken.sql").write_text("select * from {{ ref('nobody') }}")
+    before = files_of(project)
+    code, _, err = add("--yes")
+    assert code == 2
+    assert "none was kept" in err
+    assert "nobody" in err
+    assert files_of(project) == before
+    assert not (tmp_path / "my.yml").exists()
+
+
+def test_three_commands_lead_from_files_to_an_answer(tmp_path: Path) -> None:
+    """In a copy of the repository; the second and third command are the ones that it prints."""
+    tree = tmp_path / "tree"
+    for name in COPIED:
+        shutil.copytree(PROJECT / name, tree / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for file in (*PROJECT.glob("*.yml"), PROJECT / "pyproject.toml"):
+        shutil.copy(file, tree)
+    write_orders(tree / "data orders")
+    variables = os.environ | {"CLEARWATER_HOME": str(tmp_path / "home"), "PYTHONPATH": str(tree)}
+
+    def clearwater(command: str) -> str:
+        words = shlex.split(command)
+        assert words[0] == "clearwater"
+        done = subprocess.run(
+            [sys.executable, "-m", "flows", *words[1:]],
+            cwd=tree,
+            env=variables,
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    said = clearwater("clearwater source add 'data orders' --name shop.orders --yes")
+    run, query = (line for line in said.splitlines() if line.startswith("  clearwater "))
+    summary = json.loads(clearwater(f"{run} --json"))
+    assert summary["status"] == "done"
+    assert summary["sources"]["shop.orders"]["loaded"] == 1000
+    assert summary["sources"]["shop.orders"]["quarantined"] == 0
+    rows = json.loads(clearwater(f"{query} --json"))
+    assert len(rows) == 10
+    assert list(rows[0]) == [
+        *("bestell_nr", "kunde", "bestellt_am", "status", "groesse_cm", "betrag", "plz"),
+        "_loaded_at",
+    ]
+    totals = (
+        "select count(distinct bestell_nr) as orders, sum(betrag) as betrag, "
+        "max(bestellt_am) as newest, min(plz) as plz, sum(groesse_cm) as cm from fct_shop_orders"
+    )
+    (total,) = json.loads(clearwater(shlex.join(["clearwater", "query", totals, "--json"])))
+    assert total["orders"] == 1000
+    assert total["betrag"] == "625625.00"
+    assert total["newest"] == "2024-03-24T08:00:00"
+    assert total["plz"] == "00007"
+    assert json.loads(clearwater("clearwater releases --json"))[0]["verdict"] == "pass"

@@ -1,0 +1,209 @@
+"""The dialect of a delimited text: delimiter, quoting, lines before the header, the header."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice, pairwise
+from typing import Any
+
+from warehouse.inference.result import Notes
+from warehouse.inference.shapes import MISSING, YEAR, kind
+
+DELIMITERS = (",", ";", "\t", "|")
+NAMED = {",": "comma", ";": "semicolon", "\t": "tab", "|": "pipe"}
+RECORDS = 2000
+LONGEST_FIELD = 1 << 30
+LINES_IN_A_FIELD = 200
+MOSTLY = 0.8
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """How a delimited text is written; `names` are its columns."""
+
+    delimiter: str = ","
+    quote: str = '"'
+    escape: str | None = None
+    header: bool = True
+    skip: int = 0
+    names: tuple[str, ...] = ()
+    unnamed: tuple[int, ...] = ()  # the places, from 1, of columns that the header does not name
+
+    def reads_like(self, other: Dialect) -> bool:
+        """Whether one entry in sources.yml can tell both."""
+        mine = (self.delimiter, self.quote, self.escape, self.header, self.skip)
+        return mine == (other.delimiter, other.quote, other.escape, other.header, other.skip)
+
+    def for_csv(self) -> dict[str, Any]:
+        """The dialect in the words of Python's csv module."""
+        return {
+            "delimiter": self.delimiter,
+            "quotechar": self.quote or None,
+            "quoting": csv.QUOTE_MINIMAL if self.quote else csv.QUOTE_NONE,
+            "doublequote": self.escape is None,
+            "escapechar": self.escape,
+        }
+
+
+@dataclass(frozen=True)
+class _Split:
+    """The sample's records under one delimiter, each with the line on which it begins."""
+
+    delimiter: str
+    records: list[tuple[int, list[str]]]
+    width: int
+    share: float
+    score: float
+
+
+def detect(text: str, *, complete: bool, notes: Notes) -> Dialect:
+    """The dialect of a text's beginning; `complete` if that is the whole text."""
+    quote, escape = _quoting(text)
+    if quote and _runs_away(text, quote, escape):
+        notes.decide("quote", "none", f"a {quote} opens a field that never ends")
+        quote = ""
+    splits = [_split(text, d, quote, escape, complete=complete) for d in DELIMITERS]
+    best = max(splits, key=lambda split: (split.score, split.width))
+    if best.width <= 1:
+        best = splits[0]
+    records = _after_preamble(best)
+    if not records:
+        return Dialect(best.delimiter, quote, escape)
+    header, because = _has_header([record for _, record in records])
+    skip = records[0][0]
+    _tell(notes, best, quote, escape, skip, header=header, because=because)
+    first = records[0][1]
+    unnamed = [n for n, cell in enumerate(first, 1) if header and not cell.strip()]
+    names = [
+        cell if header and n not in unnamed else f"column_{n}" for n, cell in enumerate(first, 1)
+    ]
+    return Dialect(best.delimiter, quote, escape, header, skip, tuple(names), tuple(unnamed))
+
+
+def _tell(
+    notes: Notes,
+    best: _Split,
+    quote: str,
+    escape: str | None,
+    skip: int,
+    *,
+    header: bool,
+    because: str,
+) -> None:
+    if best.width > 1:
+        reason = f"{best.share:.0%} of the first {len(best.records):,} records have {best.width}"
+        notes.decide("delimiter", NAMED[best.delimiter], f"{reason} fields by it")
+    if quote == "'":
+        notes.decide("quote", "'", "fields stand between single quotes")
+    if escape:
+        notes.decide("escape", escape, f"{escape}{quote} stands within quoted fields")
+    if skip:
+        notes.decide(
+            "skip", f"{skip} lines", f"the table of {best.width} columns begins after them"
+        )
+    notes.decide("header", "yes" if header else "none", because)
+
+
+def _quoting(text: str) -> tuple[str, str | None]:
+    single = len(re.findall(r"(?:^|[,;\t|])'[^'\n]*'(?=[,;\t|\r\n]|$)", text, re.MULTILINE))
+    double = len(re.findall(r'(?:^|[,;\t|])"', text, re.MULTILINE))
+    quote = "'" if single > text.count("\n") / 2 and not double else '"'
+    escaped = re.search(rf"\\{quote}(?![,;\t|\r\n])", text)
+    doubled = re.search(rf"[^,;\t|\r\n]{quote}{quote}(?![,;\t|\r\n])", text)
+    return quote, "\\" if escaped and not doubled else None
+
+
+def _records(
+    text: str, delimiter: str, quote: str, escape: str | None
+) -> Iterator[tuple[int, list[str]]]:
+    """The text's first records, each with the number of lines that stand before it."""
+    csv.field_size_limit(LONGEST_FIELD)
+    words = Dialect(delimiter, quote, escape).for_csv()
+    reader = csv.reader(io.StringIO(text, newline=""), **words)
+    before = 0
+    for record in islice(reader, RECORDS):
+        yield before, record
+        before = reader.line_num
+
+
+def _runs_away(text: str, quote: str, escape: str | None) -> bool:
+    """Whether, by every delimiter, a quote opens a field of more lines than can be meant."""
+    return all(_longest(text, d, quote, escape) > LINES_IN_A_FIELD for d in DELIMITERS)
+
+
+def _longest(text: str, delimiter: str, quote: str, escape: str | None) -> int:
+    """The number of lines of the record that has most of them."""
+    starts = [start for start, _ in _records(text, delimiter, quote, escape)]
+    if len(starts) < RECORDS:
+        starts.append(text.count("\n"))
+    return max((after - start for start, after in pairwise(starts)), default=0)
+
+
+def _split(text: str, delimiter: str, quote: str, escape: str | None, *, complete: bool) -> _Split:
+    records = list(_records(text, delimiter, quote, escape))
+    if not complete and 1 < len(records) < RECORDS:
+        records.pop()  # the sample may end within it
+    records = [(line, record) for line, record in records if record]
+    widths = Counter(len(record) for _, record in records)
+    if not widths:
+        return _Split(delimiter, [], 0, 0, 0)
+    width, count = max(widths.items(), key=lambda item: (item[1], item[0]))
+    share = count / len(records)
+    cells = [cell for _, record in records[:300] if len(record) == width for cell in record]
+    typed = sum(kind(cell) != "text" or not cell or cell in MISSING for cell in cells)
+    is_table = width > 1
+    return _Split(
+        delimiter, records, width, share, is_table * share * (1 + typed / max(1, len(cells)))
+    )
+
+
+def _after_preamble(split: _Split) -> list[tuple[int, list[str]]]:
+    """The records from the header on: as wide as most, and not a title beside empty cells."""
+    for index, (_, record) in enumerate(split.records):
+        filled = sum(bool(cell.strip()) for cell in record)
+        is_title = filled <= 1 and split.width > 2
+        if len(record) == split.width and not is_title:
+            kept = split.records[index:]
+            return [(line, record) for line, record in kept if len(record) == split.width]
+    return []
+
+
+def _has_header(records: list[list[str]]) -> tuple[bool, str]:
+    """Whether the first record names the columns, and why."""
+    first, data = records[0], records[1:RECORDS]
+    names = [cell.strip() for cell in first]
+    if not data:
+        return True, "there is nothing else in the file"
+    if not names[0] and all(names[1:]) and all(record[0].strip() for record in data):
+        return True, "only the first column has no name, as that of row numbers or labels"
+    votes = [_vote(name, [record[i].strip() for record in data]) for i, name in enumerate(names)]
+    against = [name for name, vote in zip(names, votes, strict=True) if vote < 0]
+    if sum(votes) > 0:
+        name = names[votes.index(1)]
+        return True, f"{name!r} is a name, and the values below it are not text"
+    if sum(votes) < 0:
+        return False, f"{against[0]!r} in the first line is a value like those below it"
+    if any(kind(name) in ("number", "time") and not re.fullmatch(YEAR, name) for name in names):
+        return False, "the first line holds numbers or times, not names"
+    return True, "all columns are text, and the first line does not come again"
+
+
+def _vote(name: str, values: list[str]) -> int:
+    """1 if `name` is unlike its column's values, -1 if it is one of them, 0 if that is open."""
+    filled = [value for value in values if value and value not in MISSING]
+    if not filled:
+        return 0
+    kinds = Counter(kind(value) for value in filled)
+    common, count = kinds.most_common(1)[0]
+    mine = kind(name)
+    if common == "text" or count < MOSTLY * len(filled):
+        return -1 if name and filled.count(name) > 1 else 0
+    if mine == common:
+        is_year = re.fullmatch(YEAR, name) and not re.fullmatch(YEAR, filled[0])
+        return 0 if is_year else -1
+    return 0 if not name or mine != "text" else 1

@@ -1,0 +1,167 @@
+"""What the names of columns and tables say: identifiers, money, flags, times."""
+
+from __future__ import annotations
+
+import re
+
+MONEY = frozenset(
+    {
+        *("price", "prices", "amount", "amt", "total", "subtotal", "cost", "costs", "fee", "fees"),
+        *("tax", "taxes", "vat", "discount", "disc", "salary", "wage", "income", "revenue"),
+        *("sales", "balance", "credit", "debit", "payment", "paid", "charge", "charges", "fare"),
+        *("tip", "tips", "budget", "profit", "rent", "refund", "toll", "tolls", "surcharge"),
+        *("msrp", "gross", "net", "freight", "turnover", "spend", "deposit", "premium", "bonus"),
+        *("betrag", "preis", "saldo", "umsatz", "summe", "brutto", "netto", "kosten", "gebühr"),
+        *("montant", "prix", "importe", "precio", "eur", "usd", "gbp", "chf", "money", "cash"),
+    }
+)
+FLAGS = frozenset({"is", "has", "was", "can", "flag", "flags", "ist", "hat", "bool"})
+LABELS = frozenset(
+    {
+        *("zip", "zipcode", "postal", "postcode", "postalcode", "plz", "phone", "telephone"),
+        *("tel", "telefon", "mobile", "fax", "telefax", "msisdn", "iban", "ssn", "cep"),
+    }
+)
+IDENTIFIERS = frozenset(
+    {
+        *("id", "ids", "uuid", "guid", "key", "pk", "code", "sku", "isbn", "ean", "upc", "gtin"),
+        *("barcode", "ref", "reference", "serial", "iban", "symbol", "ticker", "iso", "iso2"),
+        *("iso3", "slug", "vin", "plate", "hash", "kennung", "username", "login", "identifier"),
+        *("alpha2", "alpha3", "icao", "iata", "asin", "imei", "mac"),
+    }
+)
+NUMBERED = frozenset({"no", "nr", "num", "number", "nummer", "rowid", "index", "idx"})
+NOT_IDS = frozenset(
+    {
+        *("paid", "void", "valid", "grid", "solid", "android", "covid", "bid", "mid", "kid"),
+        *("liquid", "acid", "fluid", "avoid", "humid", "rapid", "hybrid", "said", "prepaid"),
+        *("unpaid", "invalid", "centroid", "steroid", "thyroid", "aid", "raid", "braid", "maid"),
+    }
+)
+LINES = frozenset(
+    {
+        *("line", "lineno", "linenumber", "seq", "sequence", "pos", "position", "item", "items"),
+        *("row", "rownum", "version", "ordinal", "step", "installment", "zeile", "part"),
+    }
+)
+PERIODS = frozenset(
+    {
+        *("date", "day", "week", "month", "year", "quarter", "hour", "period", "datum", "jahr"),
+        *("monat", "time", "timestamp", "ts", "datetime", "season", "round", "fecha", "yr"),
+    }
+)
+TIMES = PERIODS | {"at", "on", "epoch", "created", "unix", "dt"}
+CHANGES = frozenset(
+    {
+        *("updated", "update", "modified", "changed", "edited", "refreshed", "synced", "loaded"),
+        *("ingested", "exported", "extracted", "last", "lastmodified"),
+    }
+)
+NEVER = frozenset(
+    {
+        *("birth", "birthday", "birthdate", "dob", "geburtstag", "geburtsdatum", "born", "to"),
+        *("expires", "expiry", "expiration", "expire", "valid", "until", "death", "died"),
+    }
+)
+LATER = frozenset(
+    {
+        *("due", "delivery", "delivered", "shipped", "ship", "shipping", "end", "ended", "closed"),
+        *("finish", "finished", "dropoff", "return", "returned", "cancelled", "canceled", "stop"),
+        *("deleted", "next", "scheduled", "estimated", "required", "valuta", "value", "arrival"),
+        *("completed", "paid", "resolved", "approved", "launched", "release", "released", "out"),
+        *("confirmed", "promised", "planned", "expected", "checkout", "archived", "wertstellung"),
+        "processed",
+    }
+)
+HAPPENED = frozenset(
+    {
+        *("event", "occurred", "happened", "timestamp", "created", "ordered", "order", "sold"),
+        *("transaction", "purchase", "purchased", "posted", "booking", "booked", "buchung"),
+        *("buchungstag", "measured", "measurement", "logged", "invoice", "visited", "visit"),
+        *("started", "start", "pickup", "sale", "trip", "observed", "reading", "sent", "trade"),
+        *("published", "bestelldatum", "accident", "incident", "requested", "request", "opened"),
+        *("sampled", "sample", "placed", "played", "game", "match", "session", "call", "ts"),
+        *("rental", "reported", "recorded", "payment", "transacted", "datetime", "submitted"),
+    }
+)
+KNOWN = frozenset({"recorded", "known", "received", "reported"})
+# A person's or a thing's own words, which are unique only by chance.
+SHARED_NAMES = frozenset(
+    {
+        *("first", "last", "surname", "given", "middle", "forename", "lastname", "firstname"),
+        *("address", "street", "comment", "comments", "description", "note", "notes", "text"),
+        *("review", "message", "remark", "vorname", "nachname", "age", "score", "value"),
+    }
+)
+SUBJECTS = frozenset(
+    {
+        *("customer", "client", "user", "product", "employee", "store", "supplier", "vendor"),
+        *("country", "account", "category", "department", "member", "patient", "student"),
+        *("station", "sensor", "device", "city", "person", "people", "household", "demographic"),
+        *("demographics", "shop", "branch", "region", "currency", "article", "location", "staff"),
+        *("kunde", "kunden", "produkt", "produkte", "artikel", "mitarbeiter", "filiale"),
+        *("company", "airport", "airline", "school", "hospital", "brand", "contact", "seller"),
+        *("driver", "vehicle", "merchant", "dim", "geography", "territory", "agent", "warehouse"),
+    }
+)
+
+
+def words(name: str) -> list[str]:
+    """The words of a name in lower case: of snake_case, camelCase, and with spaces."""
+    parted = re.sub(r"([a-zäöü0-9])([A-ZÄÖÜ])", r"\1_\2", name)
+    parted = re.sub(r"([A-ZÄÖÜ])([A-ZÄÖÜ][a-zäöü])", r"\1_\2", parted)
+    return [word for word in re.split(r"[^\w]+|_+", parted.lower()) if word]
+
+
+def singular(word: str) -> str:
+    """The word without the ending of an English plural."""
+    if word.endswith("ies") and len(word) > 4:
+        return word[:-3] + "y"
+    if word.endswith(("sses", "xes", "ches", "shes")):
+        return word[:-2]
+    return word[:-1] if word.endswith("s") and not word.endswith("ss") else word
+
+
+def identifying(name: str, table: str) -> int:
+    """How surely the name is that of an identifier: 3 the table's own, 2 an id, 1 a code, 0 none.
+
+    `table` is the dataset's name, such as `orders`.
+    """
+    parts = words(name)
+    if not parts:
+        return 0
+    last, rest = parts[-1], parts[:-1]
+    own = {singular(word) for word in words(table)}
+    glued = last.endswith("id") and last not in NOT_IDS and len(last) > 2 and last.isascii()
+    if parts in (["id"], ["uuid"], ["guid"], ["pk"], ["rowid"], ["row", "id"]):
+        return 3
+    if last in ("id", "uuid", "guid", "key", "pk") or parts[0] == "id" or glued:
+        stem = [singular(word) for word in rest] or [last.removesuffix("id").rstrip("_")]
+        return 3 if stem and own >= set(stem) else 2
+    if last in IDENTIFIERS | NUMBERED:
+        return 2 if rest and own >= {singular(word) for word in rest} else 1
+    return 0
+
+
+def is_named_for(name: str, table: str) -> bool:
+    """Whether the column has the table's own name, such as `country` of `countries`."""
+    return {singular(word) for word in words(name)} == {singular(word) for word in words(table)}
+
+
+def says(name: str, vocabulary: frozenset[str]) -> bool:
+    """Whether one of the name's words is in the vocabulary."""
+    return not vocabulary.isdisjoint(words(name))
+
+
+def is_money(name: str) -> bool:
+    """Whether the name is that of an amount of money, and not of a share of one."""
+    share = {"rate", "pct", "percent", "ratio", "share", "count", "qty", "quantity", "id", "index"}
+    return says(name, MONEY) and share.isdisjoint(words(name))
+
+
+def is_subject(table: str) -> bool:
+    """Whether the dataset's name is that of things, not of what happens to them."""
+    parts = [word for word in words(table) if not word.isdecimal()]
+    return bool(parts) and (
+        singular(parts[-1]) in SUBJECTS or parts[-1] in SUBJECTS or "dim" in parts
+    )

@@ -1,0 +1,236 @@
+"""From files never seen before to project files: an entry in sources.yml, models and rules.
+
+`look` decides everything and writes nothing; `Draft.write` writes; `Draft.take_back` undoes it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from warehouse.errors import ConfigurationError
+from warehouse.files import write_atomically
+from warehouse.inference.result import Inferred
+from warehouse.onboarding import models, rules
+from warehouse.onboarding.found import Found, find, told_format
+from warehouse.onboarding.yaml_text import Inline, InlineMapping, dumped, with_item
+from warehouse.settings import Settings
+from warehouse.sources import NAME, load_sources
+
+__all__ = ["Change", "Draft", "Found", "draft", "find"]
+
+# Formats that carry their columns' types.
+TYPED = ("parquet", "avro", "orc")
+
+
+@dataclass(frozen=True)
+class Change:
+    """A file as it is (None where there is none) and as it will be; `what` is for people."""
+
+    path: Path
+    before: str | None
+    after: str
+    what: str
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A dataset's project files, not written yet; `entry` is the one for the sources file."""
+
+    data: models.Dataset
+    entry: dict[str, Any]
+    changes: tuple[Change, ...]
+    _made: list[Path] = field(default_factory=list, compare=False)
+
+    @property
+    def entry_text(self) -> str:
+        """The entry as sources.yml has it."""
+        return dumped([self.entry], 2)
+
+    def write(self) -> None:
+        """Write every file, or none.
+
+        Raises ConfigurationError when one of them is no longer as it was when this was drafted.
+        """
+        for change in self.changes:
+            if _text(change.path) != change.before:
+                raise ConfigurationError(
+                    "the file changed in the meantime; nothing was written",
+                    where=str(change.path),
+                    next_step="run the command again",
+                )
+        try:
+            for change in self.changes:
+                self._make_folder(change.path.parent)
+                write_atomically(change.path, change.after)
+        except BaseException:
+            self.take_back()
+            raise
+
+    def take_back(self) -> None:
+        """Leave every file, and every folder, as it was before `write`."""
+        for change in reversed(self.changes):
+            if change.before is None:
+                if change.path.exists():
+                    change.path.unlink()
+            elif _text(change.path) != change.before:
+                write_atomically(change.path, change.before)
+        for folder in reversed(self._made):
+            folder.rmdir()
+        self._made.clear()
+
+    def _make_folder(self, folder: Path) -> None:
+        missing = [place for place in (folder, *folder.parents) if not place.exists()]
+        for place in reversed(missing):
+            place.mkdir()
+            self._made.append(place)
+
+
+def check_name(name: str, sources: Path, settings: Settings) -> None:
+    """Raise ConfigurationError unless `name` may become a source of the sources file."""
+    if not NAME.fullmatch(name):
+        raise ConfigurationError(
+            f"{name!r} is not a name of the form <source>.<dataset> in lower case",
+            where="--name",
+            next_step="choose one such as shop.orders",
+        )
+    if _has_sources(sources):
+        for source in load_sources(sources, settings):
+            if source.name == name:
+                raise ConfigurationError(
+                    f"the source {name!r} is declared already",
+                    where=str(sources),
+                    next_step="choose another --name, or remove that entry first",
+                )
+
+
+def draft(name: str, found: Found, inferred: Inferred, sources: Path, project: Path) -> Draft:
+    """The project files of the dataset `name`: `project` holds models/ and expectations/.
+
+    Raises ConfigurationError when one of them, or a model of that name, is there already.
+    """
+    data = models.dataset(name, inferred)
+    staging = project / "models" / "staging" / data.source
+    marts = project / "models" / "marts" / data.source
+    count = rules.rule_count(data)
+    new = {
+        staging / f"{data.staging}.sql": ("a view with snake_case names", models.staging_sql),
+        staging / f"{data.staging}.yml": ("its columns, tests of the key", models.staging_yaml),
+        marts / f"{data.mart}.sql": ("the published table", models.mart_sql),
+        marts / f"{data.mart}.yml": ("its contract: columns and types", models.mart_yaml),
+        project / "expectations" / "rules" / "marts" / f"{data.mart}.yml": (
+            f"its first {count} rules",
+            rules.rules_yaml,
+        ),
+    }
+    for path in new:
+        _check_free(path, project)
+    entry = _entry(name, found, inferred)
+    return Draft(
+        data,
+        entry,
+        (
+            _sources_change(sources.resolve(), entry),
+            _dbt_sources_change(staging / f"_{data.source}__sources.yml", data),
+            *(Change(path, None, text(data), what) for path, (what, text) in new.items()),
+        ),
+    )
+
+
+def _check_free(path: Path, project: Path) -> None:
+    """Model names are unique in all of dbt's project, whatever their folder."""
+    taken = [path] if path.exists() else []
+    if path.suffix == ".sql":
+        taken += (project / "models").rglob(path.name)
+    if taken:
+        raise ConfigurationError(
+            "there is such a file already; nothing was written",
+            where=str(taken[0]),
+            next_step="choose another --name, or remove that file first",
+        )
+
+
+def _entry(name: str, found: Found, inferred: Inferred) -> dict[str, Any]:
+    """The entry of sources.yml, with the keys it needs."""
+    entry: dict[str, Any] = {"name": name, "kind": "files", "path": found.path}
+    if told_format(found.files) != inferred.format:
+        entry["format"] = inferred.format
+    for key, value in inferred.options.items():
+        entry[key] = Inline(value) if isinstance(value, list | tuple) else value
+    if inferred.format not in TYPED:
+        entry["columns"] = {
+            column.name: InlineMapping(type=column.type.lower(), format=column.format)
+            if column.format
+            else column.type.lower()
+            for column in inferred.columns
+        }
+    if inferred.key:
+        entry["key"] = Inline(inferred.key)
+    for key in ("event_time", "known_at"):
+        if getattr(inferred, key):
+            entry[key] = getattr(inferred, key)
+    return entry | {"write": inferred.write}
+
+
+def _has_sources(file: Path) -> bool:
+    """Whether the sources file declares any, or is broken in a way that loading it explains."""
+    text = _text(file)
+    if text is None:
+        return False
+    try:
+        content = yaml.safe_load(text)
+    except yaml.YAMLError:
+        return True
+    if isinstance(content, dict):
+        return set(content) - {"version"} != set() and content.get("sources") not in (None, [])
+    return content is not None
+
+
+def _sources_change(file: Path, entry: dict[str, Any]) -> Change:
+    before = _text(file)
+    text = before or ""
+    if yaml.safe_load(text) is None:
+        text = f"{text.rstrip()}\nversion: 1\n".lstrip("\n")
+    after = with_item(text, ("sources",), entry, str(file))
+    return Change(file, before, after, f"the entry {entry['name']}")
+
+
+def _dbt_sources_change(file: Path, data: models.Dataset) -> Change:
+    before = _text(file)
+    what = f"the lake's table raw_{data.source}.{data.name}"
+    if before is None:
+        entry = dumped({"sources": [models.source_entry(data)]})
+        return Change(file, None, f"version: 2\n\n{entry}", what)
+    content = yaml.safe_load(before)
+    declared = content.get("sources") or [] if isinstance(content, dict) else []
+    for number, source in enumerate(declared):
+        if source.get("name") != data.source:
+            continue
+        tables = [table.get("name") for table in source.get("tables") or []]
+        if data.name in tables:
+            raise ConfigurationError(
+                f"the table {data.name!r} is declared already; nothing was written",
+                where=str(file),
+                next_step="choose another --name, or remove that table first",
+            )
+        path = ("sources", number, "tables")
+        return Change(
+            file, before, with_item(before, path, models.source_table(data), str(file)), what
+        )
+    after = with_item(before, ("sources",), models.source_entry(data), str(file))
+    return Change(file, before, after, what)
+
+
+def _text(file: Path) -> str | None:
+    """The file's text with its own line ends; None when there is no such file."""
+    if not file.exists():
+        return None
+    try:
+        return file.read_bytes().decode()
+    except UnicodeDecodeError:
+        raise ConfigurationError(
+            "the file is not UTF-8 text", where=str(file), next_step="save it as UTF-8"
+        ) from None

@@ -1,0 +1,142 @@
+"""From text to types, strictly: a value that would be rounded, cut or shifted is not of its type.
+
+Testing each value strictly costs more than casting it. So each type has a quick cast, and a test
+that is cheap and doubts more values than it must; only those are cast strictly. What a quick cast
+gives for a value that is not doubted is what the strict one would give.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from warehouse.duck import identifier, quoted
+from warehouse.sources import Source
+
+INTEGERS = {
+    *("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT"),
+    *("UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT", "UHUGEINT"),
+}
+FRACTION_DIGITS = {
+    "TIMESTAMP_S": 0,
+    "TIMESTAMP_MS": 3,
+    "TIMESTAMP_NS": 9,
+    "TIMESTAMP": 6,
+    "TIMESTAMP WITH TIME ZONE": 6,
+    "TIME": 6,
+}
+EXACT_IN_DOUBLE = 1 << 53
+DIGITS_EXACT_IN_DOUBLE = 15
+# Times without an offset, which a cast to TIMESTAMP would drop.
+PLAIN_TIMES = tuple(f"____-__-_____:__:__{fraction}" for fraction in ("", ".___", ".______"))
+
+
+@dataclass(frozen=True)
+class Cast:
+    """SQL that types a text: `quick` for values that the test `doubt` lets pass, `strict` for all.
+
+    `strict` is null where the value is not of the type; `doubt` is empty for text.
+    """
+
+    text: str
+    quick: str
+    strict: str
+    doubt: str
+
+
+def declared_cast(source: Source, name: str) -> Cast:
+    """How the text column `name` becomes what sources.yml declares."""
+    declared = source.columns.get(name)
+    text = identifier(name)
+    if declared is None:
+        return text_cast(text, "VARCHAR")
+    if declared.format:
+        # A format with an offset gives a TIMESTAMPTZ, which is UTC as a TIMESTAMP.
+        cast = f"try_strptime({text}, {quoted(declared.format)})::{declared.type}"
+        return Cast(text, cast, cast, f"{text} is not null and {cast} is null")
+    if source.decimal == "," and is_number(declared.type):
+        # A point would part thousands there: what it means cannot be told, so the cast fails.
+        text = f"replace(replace({text}, '.', '?'), ',', '.')"
+    return text_cast(text, declared.type)
+
+
+def text_cast(text: str, to: str) -> Cast:
+    """How the SQL text `text` becomes the type `to`."""
+    if to == "VARCHAR":
+        return Cast(text, text, text, "")
+    strict, quick = strict_cast(text, to), f"try_cast({text} as {to})"
+    doubts = [f"{quick} is null"]
+    if to in INTEGERS:
+        # A value that is rounded is written with more characters than what comes of it.
+        doubts.append(f"strlen({quick}::varchar) <> strlen({text})")
+    elif to.startswith("DECIMAL"):
+        doubts.append(f"strlen({text}) > {DIGITS_EXACT_IN_DOUBLE}")
+        doubts.append(f"try_cast({text} as double) <> {quick}::double")
+    elif to in ("DOUBLE", "FLOAT"):
+        doubts.append(f"isinf({quick})")
+    elif to == "DATE":
+        doubts.append(f"strlen({text}) > {len('2026-01-31')}")
+    elif to == "TIMESTAMP":
+        plain = " or ".join(f"{text} like {quoted(shape)}" for shape in PLAIN_TIMES)
+        quick = f"case when {plain} then {quick} else {strict} end"
+        doubts = [f"{quick} is null"]
+    elif strict != quick:
+        quick = strict
+        doubts = [f"{strict} is null"]
+    return Cast(text, quick, strict, f"{text} is not null and ({' or '.join(doubts)})")
+
+
+def failed(casts: dict[str, Cast]) -> str:
+    """SQL that names the columns whose text is not of their type; null when there are none."""
+    doubted = {name: cast for name, cast in casts.items() if cast.doubt}
+    if not doubted:
+        return "null::varchar"
+    doubt = " or ".join(f"({cast.doubt})" for cast in doubted.values())
+    listed = ", ".join(
+        f"case when {cast.text} is not null and {cast.strict} is null then {quoted(name)} end"
+        for name, cast in doubted.items()
+    )
+    return f"case when {doubt} then nullif(concat_ws(', ', {listed}), '') end"
+
+
+def is_number(type_name: str) -> bool:
+    """Whether a DuckDB type is one of numbers."""
+    return type_name in INTEGERS | {"DOUBLE", "FLOAT"} or type_name.startswith("DECIMAL")
+
+
+def strict_cast(text: str, to: str) -> str:
+    """SQL that types the SQL text `text`, null where that would change or lose the value."""
+    if to == "VARCHAR":
+        return text
+    # DuckDB's cast to TIMESTAMP drops an offset; TIMESTAMPTZ in UTC heeds it.
+    utc = f"try_cast({text} as timestamptz)::timestamp"
+    cast = utc if to == "TIMESTAMP" else f"try_cast({text} as {to})"
+    changed = _changed(text, to, cast, utc)
+    return f"case when {changed} then null else {cast} end" if changed else cast
+
+
+def _changed(text: str, to: str, cast: str, utc: str) -> str:
+    """SQL that `cast` rounds, cuts or shifts the value; empty where it never does."""
+    scientific = f"contains(lower({text}), 'e')"
+    double = f"try_cast({text} as double)"
+    if to in INTEGERS:
+        # DuckDB rounds '1.5' to 2; only an integral value may become an integer.
+        return (
+            f"(contains({text}, '.') or {scientific})"
+            f" and not regexp_matches({text}, '^[^.eE]*\\.0*\\s*$')"
+            f" and not (abs({double}) < {EXACT_IN_DOUBLE} and {double} = {cast}::double)"
+        )
+    if to.startswith("DECIMAL"):
+        digits = int(to.rstrip(")").split(",")[1])
+        return f"{_finer(text, digits)} or ({scientific} and {double} <> {cast}::double)"
+    if to in ("DOUBLE", "FLOAT"):
+        return f"isinf({cast}) and not contains(lower({text}), 'inf')"
+    if to == "DATE":
+        return f"strlen({text}) > 10 and {utc} is distinct from {cast}::timestamp"
+    if to in FRACTION_DIGITS:
+        finer = _finer(text, FRACTION_DIGITS[to])
+        return f"{finer} or regexp_matches({text}, '[-+Zz]')" if to == "TIME" else finer
+    return ""
+
+
+def _finer(text: str, digits: int) -> str:
+    return f"regexp_matches({text}, '\\.[0-9]{{{digits}}}[0-9]*[1-9]')"

@@ -1,0 +1,229 @@
+"""Records that Python takes from a file one by one, on their way into DuckDB.
+
+They are spilled to Parquet as text, with the columns that are known by then, so a file of any
+size needs the memory of one buffer, and a name that comes in the last record is a column too.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from itertools import chain
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from warehouse.duck import identifier, quoted
+from warehouse.errors import BatchRefusedError
+from warehouse.readers.contract import (
+    Column,
+    Opened,
+    as_json,
+    check_names,
+    no_rejected,
+    type_text,
+    where,
+)
+from warehouse.sources import Source
+
+BUFFER_BYTES = 16 << 20
+BUFFER_ROWS = 20_000
+BUFFER_CELLS = 8_000_000
+MOST_COLUMNS = 20_000
+LONGEST_RAW = 64 << 10
+LONGEST_RECORD = 8 << 20
+TORN = pa.schema([("_source_row", pa.int64()), ("detail", pa.string()), ("raw", pa.string())])
+
+Record = dict[str, str | None]
+
+
+def shown(raw: str) -> str:
+    """The text as people may read it: of bounded length, and what is not Unicode escaped."""
+    cut = raw[:LONGEST_RAW]
+    mark = f"… ({len(raw) - len(cut):,} characters more)" if len(cut) < len(raw) else ""
+    return cut.encode("utf-8", "backslashreplace").decode() + mark
+
+
+class Records:
+    """The records of one file, numbered from 1 as they come; some of them may be torn.
+
+    `names` are columns that are there even when no record has a value for them.
+    """
+
+    def __init__(self, source: Source, opened: Opened, names: Sequence[str] = ()) -> None:
+        self._source = source
+        self._opened = opened
+        self._places = {name: place for place, name in enumerate(names)}
+        self._rows: list[Record] = []
+        self._numbers: list[int] = []
+        self._bytes = 0
+        self._files: list[Path] = []
+        self._writer: pq.ParquetWriter | None = None
+        self._torn: list[tuple[int, str, str]] = []
+        self._torn_bytes = 0
+        self._torn_writer: pq.ParquetWriter | None = None
+        self._torn_file = opened.work / "torn.parquet"
+        self.count = 0
+
+    def add(self, record: Record) -> None:
+        """Take the next record: text or null by column name."""
+        self.count += 1
+        self._numbers.append(self.count)
+        self._rows.append(record)
+        self._bytes += sum(map(len, filter(None, record.values())))
+        if len(self._rows) >= BUFFER_ROWS or self._bytes > BUFFER_BYTES:
+            self._spill()
+
+    def tear(self, detail: str, raw: str) -> None:
+        """Count the next record as one that cannot be split into fields."""
+        self.count += 1
+        self._tear(self.count, detail, raw)
+
+    def _tear(self, number: int, detail: str, raw: str) -> None:
+        text = shown(raw)
+        self._torn.append((number, shown(detail), text))
+        self._torn_bytes += len(text)
+        if len(self._torn) >= BUFFER_ROWS or self._torn_bytes > BUFFER_BYTES:
+            self._spill_torn()
+
+    def _spill_torn(self) -> None:
+        if self._torn_writer is None:
+            self._torn_writer = pq.ParquetWriter(self._torn_file, TORN)
+        rows = [dict(zip(TORN.names, torn, strict=True)) for torn in self._torn]
+        self._torn_writer.write_table(pa.Table.from_pylist(rows, schema=TORN))
+        self._torn, self._torn_bytes = [], 0
+
+    def _spill(self) -> None:
+        rows, numbers = self._rows, self._numbers
+        self._rows, self._numbers, self._bytes = [], [], 0
+        try:
+            self._write(rows, numbers)
+        except UnicodeEncodeError:
+            pairs = zip(rows, numbers, strict=True)
+            good = [(row, number) for row, number in pairs if self._is_unicode(row, number)]
+            self._write([row for row, _ in good], [number for _, number in good])
+
+    def _is_unicode(self, row: Record, number: int) -> bool:
+        """Whether the record is Unicode text; it counts as torn when it is not."""
+        try:
+            "".join(chain(row, filter(None, row.values()))).encode()
+        except UnicodeEncodeError:
+            self._tear(number, "a text is not Unicode", json.dumps(row))
+            return False
+        return True
+
+    def _write(self, rows: list[Record], numbers: list[int]) -> None:
+        if not rows:
+            return
+        found = [n for n in dict.fromkeys(chain.from_iterable(rows)) if n not in self._places]
+        "".join(found).encode()
+        if found and self._writer is not None:
+            self._writer.close()
+            self._writer = None
+        self._places.update((name, place) for place, name in enumerate(found, len(self._places)))
+        if len(self._places) > MOST_COLUMNS:
+            raise BatchRefusedError(
+                f"its records have more than {MOST_COLUMNS:,} different names",
+                where=where(self._source, self._opened),
+                next_step="names seem to be values; have them written as values of one name",
+            )
+        step = max(1, BUFFER_CELLS // (len(self._places) + 1))
+        tables = [
+            self._table(rows[start : start + step], numbers[start : start + step])
+            for start in range(0, len(rows), step)
+        ]
+        for table in tables:
+            self._writer = self._writer or self._next_writer(table.schema)
+            self._writer.write_table(table)
+
+    def _table(self, rows: list[Record], numbers: list[int]) -> pa.Table:
+        columns = {"_source_row": pa.array(numbers, pa.int64())}
+        for name, place in self._places.items():
+            columns[f"c{place}"] = pa.array([row.get(name) for row in rows], pa.string())
+        return pa.table(columns)
+
+    def _next_writer(self, schema: pa.Schema) -> pq.ParquetWriter:
+        file = self._opened.work / f"records{len(self._files)}.parquet"
+        self._files.append(file)
+        return pq.ParquetWriter(
+            file, schema, compression="lz4", use_dictionary=False, write_statistics=False
+        )
+
+    def finish(
+        self, con: duckdb.DuckDBPyConnection, renamed: Callable[[list[str]], list[str]] = list
+    ) -> list[Column]:
+        """Leave what a reader owes, and return the columns.
+
+        `renamed` gives their final names, of those under which they were added.
+        A declared column that no record has is null, except those that the loader lives by (key,
+        event time): a file with records but without them is refused.
+        """
+        self._spill()
+        self._leave_rejected(con)
+        if self._writer is not None:
+            self._writer.close()
+        found = renamed(list(self._places))
+        needed = {*self._source.key, self._source.event_time, self._source.known_at}
+        may_miss = [n for n in self._source.columns if not self._files or n not in needed]
+        if not self._files:
+            may_miss.extend(sorted(name for name in needed if name))
+        names = [*found, *(n for n in dict.fromkeys(may_miss) if n not in found)]
+        check_names(names, self._source, self._opened)
+        self._check_holdable(names)
+        if not names:
+            return self._leave_nothing(con)
+        absent = len(names) - len(found)
+        columns = type_text(
+            con, self._source, names, self._scan(names, absent, plain=False), number="_source_row"
+        )
+        con.execute(
+            f"create or replace temp view incoming_raw as select _source_row, {as_json(names)}"
+            f" as raw from {self._scan(names, absent, plain=True)}"
+        )
+        return columns
+
+    def _check_holdable(self, names: list[str]) -> None:
+        odd = next((name for name in names if "\0" in name), None)
+        if odd or (not names and self._files):
+            raise BatchRefusedError(
+                f"the name {odd!r} holds a NUL character" if odd else "no record has a named value",
+                where=where(self._source, self._opened),
+                next_step="have it written again; the bytes that came are kept in landing/",
+            )
+
+    def _scan(self, names: list[str], absent: int, *, plain: bool) -> str:
+        """SQL for the records as text; the last `absent` columns are in none of them."""
+        texts = [identifier(f"c{place}") for place in range(len(names) - absent)]
+        if self._source.nulls and not plain:
+            nulls = ", ".join(map(quoted, self._source.nulls))
+            texts = [f"case when {text} not in ({nulls}) then {text} end" for text in texts]
+        texts.extend(["null::varchar"] * absent)
+        listed = ", ".join(f"{t} as {identifier(n)}" for t, n in zip(texts, names, strict=True))
+        if not self._files:
+            empty = ", ".join(f"null::varchar as {identifier(name)}" for name in names)
+            return f"(select {empty}, null::bigint as _source_row where false)"
+        files = ", ".join(map(quoted, self._files))
+        scan = f"read_parquet([{files}], union_by_name = true, hive_partitioning = false)"
+        return f"(select {listed}, _source_row from {scan})"
+
+    def _leave_nothing(self, con: duckdb.DuckDBPyConnection) -> list[Column]:
+        """No records and no columns."""
+        con.execute("create or replace temp table incoming (_source_row bigint, _failed varchar)")
+        con.execute(
+            "create or replace temp view incoming_raw as"
+            " select _source_row, null::varchar as raw from incoming"
+        )
+        return []
+
+    def _leave_rejected(self, con: duckdb.DuckDBPyConnection) -> None:
+        no_rejected(con)
+        if self._torn:
+            self._spill_torn()
+        if self._torn_writer is not None:
+            self._torn_writer.close()
+            con.execute(
+                "insert into rejected select _source_row, 'torn_record', detail, raw"
+                f" from read_parquet({quoted(self._torn_file)})"
+            )

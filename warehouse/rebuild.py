@@ -1,0 +1,341 @@
+"""The lake made again from landing alone, compared with the old one, and put in its place.
+
+Landing has every byte that arrived and every decision about quarantined rows. The old lake, where
+there is one, only tells in which order and when things were done.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import sqlite3
+from contextlib import closing, suppress
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import duckdb
+
+from warehouse.batch import Batch, Withheld
+from warehouse.decisions import Decision, carried_out, decisions
+from warehouse.duck import identifier, quoted
+from warehouse.errors import BatchRefusedError, LakeError
+from warehouse.files import sync
+from warehouse.judging import number
+from warehouse.lake import (
+    earlier_lakes,
+    finish_swap,
+    is_encrypted,
+    made_anew,
+    writing,
+)
+from warehouse.landing import BLOCK_BYTES, Landed, content_path
+from warehouse.loading import load_batch
+from warehouse.quarantine import (
+    carry_out_drop,
+    landed_batches,
+    reading,
+    replay_batch,
+    settle,
+)
+from warehouse.settings import Settings
+from warehouse.sources import Source
+
+META_COMPARED = ("batches", "quarantine", "dropped")
+# By whom and under which definitions a batch was loaded is not what was loaded.
+NOT_COMPARED = ("run_id", "source_fingerprint")
+
+
+@dataclass(frozen=True)
+class Compared:
+    """A table of both lakes: its rows, and how many stand in one of them alone.
+
+    `columns` are those that only one lake has, or has with another type.
+    """
+
+    table: str
+    rows_before: int
+    rows_now: int
+    only_before: int
+    only_now: int
+    columns: tuple[str, ...] = ()
+
+    @property
+    def is_equal(self) -> bool:
+        """Row for row the same."""
+        return not (self.only_before or self.only_now or self.columns)
+
+
+@dataclass(frozen=True)
+class Rebuilt:
+    """What a rebuild made: the comparison (empty without an old lake), and what could not be done.
+
+    `kept` is where the old lake stands now; None when nothing was put in its place.
+    """
+
+    tables: tuple[Compared, ...]
+    problems: tuple[str, ...]
+    batches: int
+    swapped: bool
+    kept: Path | None = None
+
+    @property
+    def is_equal(self) -> bool:
+        """Whether nothing is missing and nothing differs."""
+        return not self.problems and all(table.is_equal for table in self.tables)
+
+
+@dataclass(frozen=True)
+class _Line:
+    """What the old ledger says of a batch."""
+
+    source: str
+    file: str
+    loaded_at: datetime
+    run_id: str
+
+
+@dataclass(frozen=True)
+class _Event:
+    """Something to do again at its time: load a batch, or carry a decision out."""
+
+    at: datetime
+    batch_id: str
+    source: str
+    run_id: str
+    decision: Decision | None = None
+
+
+def rebuild(
+    settings: Settings,
+    sources: list[Source],
+    *,
+    encrypted: bool | None = None,
+    dry_run: bool = False,
+    accept: bool = False,
+) -> Rebuilt:
+    """Make the lake again beside the old one; it takes the old one's place if it is equal.
+
+    With `accept` it does even where rows differ, with `dry_run` never. What the old lake has not
+    loaded yet is left to the next run. `encrypted` is as the old lake is, unless given. The caller
+    holds the writer lock.
+    """
+    finish_swap(settings)
+    has_old = settings.lake_catalog.exists()
+    if has_old:
+        _check_old(settings)
+    if encrypted is None:
+        encrypted = is_encrypted(settings) if has_old else settings.encrypted
+    work = replace(settings, home=settings.home / "rebuilding", encrypted=encrypted)
+    shutil.rmtree(work.home, ignore_errors=True)
+    try:
+        work.home.mkdir()
+        work.landing.symlink_to(f"../{settings.landing.name}")
+        landed = landed_batches(settings)
+        old, decided = _old_lake(settings, dry_run=dry_run) if has_old else (None, None)
+        events, problems = _events(settings, landed, old, decided)
+        with writing(work) as con:
+            problems += _do_again(con, work, sources, landed, events)
+            tables = _compare(con, settings) if has_old else []
+        done = Rebuilt(
+            tables=tuple(tables),
+            problems=tuple(problems),
+            batches=sum(event.decision is None for event in events),
+            swapped=False,
+        )
+        if dry_run or not (done.is_equal or accept):
+            return done
+        return replace(done, swapped=True, kept=_swap(settings, work))
+    finally:
+        shutil.rmtree(work.home, ignore_errors=True)
+
+
+def _check_old(settings: Settings) -> None:
+    """Raise LakeError when the old lake cannot be read."""
+    try:
+        with reading(settings) as con:
+            con.execute("select count(*) from lake.meta.batches")
+    except duckdb.Error as error:
+        raise LakeError(
+            f"the old lake cannot be read: {str(error).splitlines()[0]}",
+            where=str(settings.lake_catalog),
+            next_step=f"move {settings.lake_catalog.parent} away, and rebuild from landing alone",
+        ) from None
+
+
+def _old_lake(settings: Settings, *, dry_run: bool) -> tuple[dict[str, _Line], set[str]]:
+    """The old ledger by batch, and the decisions that the old lake has carried out."""
+    with reading(settings) if dry_run else writing(settings) as con:
+        if not dry_run:
+            settle(con, settings)
+        rows = con.execute(
+            "select batch_id, source, source_file, loaded_at, run_id from lake.meta.batches"
+        ).fetchall()
+        decided: set[str] = set()
+        with suppress(duckdb.CatalogException):  # an older lake has no decisions
+            decided = carried_out(con)
+    return {row[0]: _Line(*row[1:]) for row in rows}, decided
+
+
+def _events(
+    settings: Settings,
+    landed: dict[str, tuple[Landed, str | None]],
+    old: dict[str, _Line] | None,
+    decided: set[str] | None,
+) -> tuple[list[_Event], list[str]]:
+    """What is to be done again, in order, and which batches landing does not have."""
+    problems: list[str] = []
+    if old is None:
+        events = _in_order_of_arrival(landed)
+    else:
+        events = [_Event(line.loaded_at, b, line.source, line.run_id) for b, line in old.items()]
+        problems = [
+            f"{line.source}: {line.file}: the bytes of batch {b[:12]} are not in landing"
+            for b, line in old.items()
+            if b not in landed
+        ]
+    for decision in decisions(settings):
+        if decided is None or decision.id in decided:
+            at = datetime.fromisoformat(decision.decided_at)
+            events.append(_Event(at, decision.batch_id, decision.source, "rebuild", decision))
+    return sorted(events, key=lambda event: event.at), problems
+
+
+def _in_order_of_arrival(landed: dict[str, tuple[Landed, str | None]]) -> list[_Event]:
+    """A load for each batch at the time of its arrival, each later than the one before."""
+    events: list[_Event] = []
+    for batch, (arrival, _) in landed.items():
+        at = datetime.fromisoformat(arrival.arrived_at).astimezone(UTC).replace(tzinfo=None)
+        if events:
+            at = max(at, events[-1].at + timedelta(microseconds=1))
+        events.append(_Event(at, batch, arrival.source, "rebuild"))
+    return events
+
+
+def _do_again(
+    con: duckdb.DuckDBPyConnection,
+    settings: Settings,
+    sources: list[Source],
+    landed: dict[str, tuple[Landed, str | None]],
+    events: list[_Event],
+) -> list[str]:
+    """Do everything in order; returns what could not be done, refusals left out."""
+    declared = {source.name: source for source in sources}
+    problems: list[str] = []
+    last = _last_decisions(events)
+    undeclared = sorted({event.source for event in events} - declared.keys())
+    problems += [
+        f"{name}: not in the sources file, so its batches were left out" for name in undeclared
+    ]
+    sound: dict[str, bool] = {}
+    for event in events:
+        decision = event.decision
+        if event.source not in declared or event.batch_id not in landed:
+            continue
+        arrival, part = landed[event.batch_id]
+        if arrival.sha256 not in sound:
+            sound[arrival.sha256] = _is_sound(settings, arrival)
+        if not sound[arrival.sha256]:
+            if decision is None:
+                problems.append(
+                    f"{event.source}: {arrival.original_name}: the bytes in landing are not those"
+                    f" that arrived: landing/{arrival.sha256[:2]}/{arrival.sha256}"
+                )
+            continue
+        batch = Batch(arrival, declared[event.source], event.run_id, event.at, part)
+        if decision is None:
+            held = tuple(row for _, row in last.get(event.batch_id, {}).values())
+            with suppress(BatchRefusedError):  # the ledger tells
+                load_batch(con, settings, replace(batch, withheld=held))
+        elif decision.kind == "drop":
+            carry_out_drop(con, decision)
+        else:
+            rows = last[event.batch_id]
+            only = {row for row in decision.row_numbers if rows[row][0] is decision}
+            try:
+                replay_batch(
+                    con, settings, replace(batch, whole=False), decided=decision, only=only
+                )
+            except BatchRefusedError as error:
+                problems.append(str(error))
+    return problems
+
+
+def _last_decisions(events: list[_Event]) -> dict[str, dict[int, tuple[Decision, Withheld]]]:
+    """By batch and row: the last decision on it, and why it was in quarantine until then."""
+    last: dict[str, dict[int, tuple[Decision, Withheld]]] = {}
+    for event in events:
+        if event.decision is not None:
+            rows = last.setdefault(event.batch_id, {})
+            rows.update({row.row: (event.decision, row) for row in event.decision.rows})
+    return last
+
+
+def _is_sound(settings: Settings, arrival: Landed) -> bool:
+    """Whether landing still holds the very bytes that arrived."""
+    file = content_path(settings, arrival.sha256)
+    if not file.is_file():
+        return False
+    digest = hashlib.sha256()
+    with file.open("rb", buffering=0) as handle:
+        while block := handle.read(BLOCK_BYTES):
+            digest.update(block)
+    return digest.hexdigest() == arrival.sha256
+
+
+def _compare(con: duckdb.DuckDBPyConnection, settings: Settings) -> list[Compared]:
+    """Both lakes, table by table: the new one is attached as `lake`."""
+    catalog = quoted(f"ducklake:sqlite:{settings.lake_catalog}")
+    data = quoted(f"{settings.lake_data}/")
+    con.execute(f"attach {catalog} as old (data_path {data}, override_data_path true, read_only)")
+    rows = con.execute(
+        "select database_name, schema_name, table_name, column_name, data_type"
+        " from duckdb_columns() where database_name in ('lake', 'old')"
+        " and (schema_name like 'raw!_%' escape '!' or schema_name = 'meta')"
+    ).fetchall()
+    sides: dict[str, dict[tuple[str, str], dict[str, str]]] = {"lake": {}, "old": {}}
+    for database, schema, table, column, type_name in rows:
+        if schema != "meta" or (table in META_COMPARED and column not in NOT_COMPARED):
+            sides[database].setdefault((schema, table), {})[column] = type_name
+    tables = sorted(sides["lake"].keys() | sides["old"].keys())
+    found = [
+        _compare_table(con, table, sides["old"].get(table, {}), sides["lake"].get(table, {}))
+        for table in tables
+    ]
+    con.execute("detach old")
+    return found
+
+
+def _compare_table(
+    con: duckdb.DuckDBPyConnection,
+    table: tuple[str, str],
+    before: dict[str, str],
+    now: dict[str, str],
+) -> Compared:
+    name = ".".join(identifier(part) for part in table)
+    rows_before = number(con, f"select count(*) from old.{name}") if before else 0
+    rows_now = number(con, f"select count(*) from lake.{name}") if now else 0
+    differing = tuple(sorted(c for c in before | now if before.get(c) != now.get(c)))
+    common = ", ".join(identifier(c) for c in sorted(before.keys() & now.keys()))
+    only_before, only_now = rows_before, rows_now
+    if common:
+        one, other = f"select {common} from old.{name}", f"select {common} from lake.{name}"
+        only_before = number(con, f"select count(*) from ({one} except all {other})")
+        # Every row that is not alone has its pair on the other side.
+        only_now = rows_now - (rows_before - only_before)
+    return Compared(".".join(table), rows_before, rows_now, only_before, only_now, differing)
+
+
+def _swap(settings: Settings, work: Settings) -> Path | None:
+    """Put the new lake in place; returns where the old one is kept. One earlier lake is kept."""
+    for earlier in earlier_lakes(settings):
+        shutil.rmtree(earlier)
+    with closing(sqlite3.connect(work.lake_catalog)) as catalog:
+        catalog.execute("pragma wal_checkpoint(truncate)")
+    for file in work.lake_catalog.parent.rglob("*"):
+        sync(file)
+    sync(work.lake_catalog.parent)
+    work.lake_catalog.parent.rename(made_anew(settings))
+    sync(settings.home)
+    finish_swap(settings)
+    return next(iter(earlier_lakes(settings)), None)
