@@ -17,6 +17,7 @@ from warehouse.settings import load_settings
 def main(file: Path, folder: Path, key: str | None) -> None:
     """Everything that ingesting writes but ledger, checks and quarantine."""
     (folder / "data").mkdir(parents=True)
+    (folder / "home").mkdir()
     copy = folder / file.name
     shutil.copyfile(file, copy)
     types = ", ".join(f"{quoted(name)}: {quoted(kind)}" for name, kind in COLUMNS.items())

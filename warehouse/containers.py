@@ -9,6 +9,7 @@ from __future__ import annotations
 import codecs
 import gzip
 import shutil
+import stat
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -33,6 +34,7 @@ BYTE_ORDER_MARKS = {
     codecs.BOM_UTF16_BE: "utf-16",
 }
 LONGEST_MARK = 4
+UNIX_MODE_BITS = 16  # where a zip keeps a file's mode
 DECODED_FORMATS = ("csv", "json", "ndjson")
 
 
@@ -53,13 +55,17 @@ def members(path: Path, name: str) -> list[str | None]:
             names = [info.filename for info in archive.infolist() if _is_data(info)]
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
         return [None]
-    return [*sorted(names)] or [None]
+    return [*sorted(set(names))] or [None]  # a name that stands twice is refused once
 
 
 def _is_data(info: zipfile.ZipInfo) -> bool:
     path = PurePosixPath(info.filename)
     hidden = any(part.startswith("__MACOSX") for part in path.parts) or path.name.startswith(".")
-    return not info.is_dir() and not hidden
+    return not info.is_dir() and (not hidden or _climbs_out(path))
+
+
+def _climbs_out(path: PurePosixPath) -> bool:
+    return path.is_absolute() or ".." in path.parts or "\\" in str(path)
 
 
 @contextmanager
@@ -109,9 +115,12 @@ def unpacked(file: Opened, part: str | None) -> Opened:
         return unpacked(_member(file, part), None)
     if suffix not in GZIP + ZSTD:
         return file
+    packed = file.path.stat().st_size
+    if not packed:
+        raise EOFError("it has no bytes")
     plain = file.work / f"plain{len(list(file.work.iterdir()))}"
     with _decompressor(file.path, suffix) as stream:
-        _copy(stream, plain, file.path.stat().st_size)
+        _copy(stream, plain, packed)
     return Opened(plain, file.name[: -len(suffix)], file.label, file.work)
 
 
@@ -128,9 +137,13 @@ def _member(file: Opened, part: str | None) -> Opened:
         if part is None:
             raise ValueError("the zip holds no file")
         path = PurePosixPath(part)
-        if path.is_absolute() or ".." in path.parts or "\\" in part:
+        if _climbs_out(path):
             raise ValueError(f"the member {part!r} would climb out of its folder")
+        if archive.namelist().count(part) > 1:
+            raise ValueError(f"the member {part!r} stands twice")
         info = archive.getinfo(part)
+        if stat.S_ISLNK(info.external_attr >> UNIX_MODE_BITS):
+            raise ValueError(f"the member {part!r} is a link")
         if info.flag_bits & 1:
             raise ValueError(f"the member {part!r} is encrypted")
         if path.suffix.lower() == ZIP:

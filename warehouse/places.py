@@ -54,13 +54,13 @@ class LocalFile:
 
     @property
     def name(self) -> str:
-        """The file's own name."""
-        return self.file.name
+        """The file's own name; bytes of it that are not Unicode as `\\xe9`."""
+        return _unicode(self.file.name)
 
     @property
     def path(self) -> str:
-        """Where it stands, in full."""
-        return str(self.file)
+        """Where it stands, in full; its bytes as in `name`."""
+        return _unicode(str(self.file))
 
     def state(self) -> State:
         """Its state now; raises BatchRefusedError when it is gone, closed to us or no file."""
@@ -122,6 +122,10 @@ class S3Object:
 
 
 Place = LocalFile | S3Object
+
+
+def _unicode(name: str) -> str:
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
 def where(place: Place) -> str:

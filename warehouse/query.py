@@ -10,7 +10,7 @@ from typing import Any
 import duckdb
 
 from warehouse.duck import attach_lake, connect, quoted
-from warehouse.errors import LakeError, QueryError
+from warehouse.errors import QueryError
 from warehouse.releases import folder
 from warehouse.settings import Settings
 
@@ -74,18 +74,11 @@ def open_lake(settings: Settings, at: str | None = None) -> Iterator[duckdb.Duck
 
 
 def _snapshot(settings: Settings, at: str | None) -> int | None:
-    from warehouse.lake import catalog_snapshot, snapshot_at
+    from warehouse.lake import snapshot_number
 
     if at is None:
         return None
-    if not at.isdecimal():
-        return snapshot_at(settings, at)
-    newest = catalog_snapshot(settings)
-    if int(at) > newest:
-        raise LakeError(
-            f"there is no snapshot {at}", where="--at", next_step=f"the newest is {newest}"
-        )
-    return int(at)
+    return snapshot_number(settings, at)
 
 
 def run_query(

@@ -72,8 +72,8 @@ CASES = [
         "CSV with a delimiter at each row's end",
         {"a.csv": "id,amount\n1,1,\n2,2,\n"},
         ORDERS,
-        refused="2 of 2 rows cannot be loaded",
-        refused_rows=2,
+        loaded=2,
+        rows=[(1, 1.0), (2, 2.0)],
     ),
     Case(
         "CSV with blank lines among torn rows",
@@ -217,8 +217,8 @@ CASES = [
             "5,2026-01-01\n6,2026-01-01 12:00:00\n7,1752-09-05\n8,-0044-03-15\n"
         },
         {"columns": {"id": "bigint", "at": "date"}},
-        loaded=3,
-        held=tuple(Held(n, n + 1, "not_of_type", "at") for n in (1, 2, 4, 6, 8)),
+        loaded=4,
+        held=tuple(Held(n, n + 1, "not_of_type", "at") for n in (1, 2, 4, 6)),
     ),
     Case(
         "CSV with integers past 64 bits",
@@ -273,7 +273,8 @@ CASES = [
         "CSV with a field of 3 MB",
         {"a.csv": "id,name\n1,a\n2," + "x" * 3_000_000 + "\n3,c\n"},
         TEXT,
-        loaded=3,
+        loaded=2,
+        held=(Held(2, 3, "torn_record", "maximum line size"),),
     ),
     Case(
         "CSV files of one name with other content",

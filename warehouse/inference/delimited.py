@@ -13,9 +13,9 @@ from warehouse.duck import identifier, quoted
 from warehouse.errors import ClearwaterError
 from warehouse.inference.dialect import Dialect, detect
 from warehouse.inference.encoding import encoding_of
-from warehouse.inference.files import ROWS, Plain, in_utf8
+from warehouse.inference.files import ROWS, in_utf8, is_tabbed
 from warehouse.inference.result import FILE, Notes
-from warehouse.readers.contract import OWN_NAMES
+from warehouse.readers.contract import OWN_NAMES, Opened
 
 SAMPLE_BYTES = 1 << 20
 LARGE_BYTES = 1 << 30
@@ -37,20 +37,20 @@ class Found:
 class _Text:
     """A delimited text in UTF-8 with its dialect."""
 
-    plain: Plain
+    plain: Opened
     path: Path
     encoding: str
     dialect: Dialect
 
 
 def read(
-    con: duckdb.DuckDBPyConnection, plain: list[Plain], work: Path, table: str, notes: Notes
+    con: duckdb.DuckDBPyConnection, plain: list[Opened], table: str, notes: Notes
 ) -> Found:
     """Make `table` of the files' rows, all of text, with the column FILE if they are several.
 
     Raises ClearwaterError for a file that is no text or that has no usable header.
     """
-    texts = _alike(_opened(plain, work), notes)
+    texts = _alike(_opened(plain), notes)
     encoding = _note_encoding(texts, notes)
     for text in texts:
         _check_names(text)
@@ -58,7 +58,7 @@ def read(
     if unnamed:
         notes.warn(f"columns without a name in the header are called {', '.join(unnamed)}")
     names = _union(texts, notes)
-    rows = _read_all(con, texts, names, table, work, notes)
+    rows = _read_all(con, texts, names, table, notes)
     labels = [text.plain.label for text in texts]
     return Found(names, labels, _options(texts[0], encoding), rows)
 
@@ -69,12 +69,12 @@ def _number(con: duckdb.DuckDBPyConnection, sql: str) -> int:
     return int(row[0] or 0)
 
 
-def _opened(plain: list[Plain], work: Path) -> list[_Text]:
+def _opened(plain: list[Opened]) -> list[_Text]:
     """The texts in UTF-8 with their dialects; evidence is taken of the first of each kind."""
     texts = []
     for file in plain:
         encoding, _ = encoding_of(file.path)
-        path = in_utf8(file.path, encoding, work)
+        path = in_utf8(file, encoding)
         with path.open("rb") as handle:
             head = handle.read(SAMPLE_BYTES)
             complete = not handle.read(1)
@@ -164,7 +164,7 @@ def _union(texts: list[_Text], notes: Notes) -> list[str]:
 def _options(text: _Text, encoding: str) -> dict[str, Any]:
     """The keys of sources.yml that differ from what a reader takes for granted."""
     dialect = text.dialect
-    granted = "\t" if text.plain.is_tabbed else ","
+    granted = "\t" if is_tabbed(text.plain) else ","
     told = {
         "delimiter": dialect.delimiter if dialect.delimiter != granted else None,
         "quote": dialect.quote if dialect.quote != '"' else None,
@@ -181,7 +181,6 @@ def _read_all(
     texts: list[_Text],
     names: list[str],
     table: str,
-    work: Path,
     notes: Notes,
 ) -> int:
     """Read the texts, or the beginnings of large ones, into `table`; returns the files' rows."""
@@ -198,7 +197,7 @@ def _read_all(
         columns = ", ".join(identifier(name) for name in text.dialect.names)
         into, select = (f"{columns}, {FILE}", f"*, {number}") if file else (columns, "*")
         sql = f"insert into {table} ({into}) select {select} from {{scan}}{limit}"
-        torn += _read_one(con, text, sql, work)
+        torn += _read_one(con, text, sql)
         if limit:
             total += _number(con, f"select count(*) from {_scan(text, text.path)}")
     if torn:
@@ -212,7 +211,7 @@ def _read_all(
     return total or looked_at
 
 
-def _read_one(con: duckdb.DuckDBPyConnection, text: _Text, sql: str, work: Path) -> int:
+def _read_one(con: duckdb.DuckDBPyConnection, text: _Text, sql: str) -> int:
     """Run the SQL over the text's `{scan}`; returns the torn records."""
     for table in ("reject_errors", "reject_scans"):
         con.execute(f"drop table if exists {table}")
@@ -222,7 +221,7 @@ def _read_one(con: duckdb.DuckDBPyConnection, text: _Text, sql: str, work: Path)
         except duckdb.InvalidInputException as error:
             if "invalid state" not in str(error):
                 raise
-            con.execute(sql.replace("{scan}", _scan(text, _with_even_lines(text, work))))
+            con.execute(sql.replace("{scan}", _scan(text, _with_even_lines(text))))
         return _number(con, "select count(distinct line) from reject_errors")
     except (duckdb.InvalidInputException, duckdb.IOException) as error:
         raise ClearwaterError(
@@ -238,9 +237,9 @@ def _read_one(con: duckdb.DuckDBPyConnection, text: _Text, sql: str, work: Path)
         ) from None
 
 
-def _with_even_lines(text: _Text, work: Path) -> Path:
+def _with_even_lines(text: _Text) -> Path:
     """The text again with one kind of line end, for DuckDB refuses a mixture."""
-    even = work / f"{text.path.name}.even"
+    even = text.plain.work / "even"
     words = text.dialect.for_csv()
     with (
         text.path.open(encoding="utf-8-sig", errors="replace", newline="") as handle,

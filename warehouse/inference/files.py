@@ -1,46 +1,35 @@
-"""Files as they come: folders of them taken out of gzip, zstd and zip, in UTF-8."""
+"""Files as they come: taken out of gzip, zstd and zip, and in UTF-8."""
 
 from __future__ import annotations
 
-import gzip
+import os
 import shutil
-import zipfile
-import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
-from typing import IO, Any
+from contextlib import contextmanager, suppress
+from pathlib import Path
 
+from warehouse.containers import BLOCK_BYTES, broken_refused, members, unpacked
 from warehouse.errors import ClearwaterError
+from warehouse.readers.contract import Opened
+from warehouse.settings import Settings
 from warehouse.sources import SUFFIXES
 
-BLOCK_BYTES = 1 << 20
 ROWS = 5_000_000  # as many are looked at
-BOMB_BYTES, BOMB_RATIO = 1 << 30, 300
-GZIP, ZSTD, ZIP = (".gz", ".gzip"), (".zst", ".zstd"), ".zip"
+TABBED = (".tsv", ".tab")
 
 
-@dataclass(frozen=True)
-class Plain:
-    """The plain bytes of a file, or of a zip's member, and what people are told it is."""
-
-    path: Path
-    label: str
-
-    @property
-    def format(self) -> str:
-        """The format that the name's suffix tells; csv when it tells none."""
-        return SUFFIXES.get(Path(self.label).suffix.lower(), "csv")
-
-    @property
-    def is_tabbed(self) -> bool:
-        """Whether the name's suffix tells that tabs part the fields."""
-        return Path(self.label).suffix.lower() in (".tsv", ".tab")
+def format_of(file: Opened) -> str:
+    """The format that the name's suffix tells; csv when it tells none."""
+    return SUFFIXES.get(Path(file.name).suffix.lower(), "csv")
 
 
-def plain_files(files: list[Path], work: Path) -> list[Plain]:
-    """The files with their compression undone; what must be unpacked is written to `work`.
+def is_tabbed(file: Opened) -> bool:
+    """Whether the name's suffix tells that tabs part the fields."""
+    return Path(file.name).suffix.lower() in TABBED
+
+
+def plain_files(files: list[Path], work: Path) -> list[Opened]:
+    """The files, and the members of zips, unpacked; each has a folder of its own below `work`.
 
     Raises ClearwaterError when a file is missing, no file, or a broken container.
     """
@@ -48,90 +37,36 @@ def plain_files(files: list[Path], work: Path) -> list[Plain]:
         raise ClearwaterError(
             "there are no files", next_step="name a file, or a folder or pattern that has some"
         )
-    return [plain for number, file in enumerate(files) for plain in _plain(file, work, number)]
+    for file in files:
+        _check_readable(file)
+    parts = [(file, part) for file in files for part in members(file, file.name)]
+    return [_plain(file, part, work / str(n)) for n, (file, part) in enumerate(parts)]
 
 
-def _plain(file: Path, work: Path, number: int) -> list[Plain]:
+def _check_readable(file: Path) -> None:
     if not file.is_file():
         what = "it is a folder" if file.is_dir() else "there is no such file"
         raise ClearwaterError(what, where=str(file), next_step="name a file, or quote a pattern")
-    suffix = file.suffix.lower()
-    try:
-        if suffix == ZIP:
-            return _members(file, work, number)
-        if suffix in GZIP + ZSTD:
-            target = work / f"{number}-{Path(file.name).stem}"
-            with _decompressor(file, suffix) as stream:
-                _copy(stream, target, file.stat().st_size)
-            return [Plain(target, file.name[: -len(suffix)])]
-        with file.open("rb") as handle:
-            handle.read(1)
-    except PermissionError:
+    if not os.access(file, os.R_OK):
         raise ClearwaterError(
             "the file may not be read", where=str(file), next_step="allow reading it"
-        ) from None
-    except (OSError, EOFError, zlib.error, ValueError, RuntimeError, zipfile.BadZipFile) as error:
-        if isinstance(error, OSError) and error.errno is not None:
-            raise  # the machine's fault
-        raise ClearwaterError(
-            f"the file cannot be unpacked: {error}",
-            where=str(file),
-            next_step="have it written again",
-        ) from None
-    return [Plain(file, file.name)]
+        )
 
 
-def _decompressor(file: Path, suffix: str) -> Any:
-    if suffix in GZIP:
-        return gzip.open(file, "rb")
-    import pyarrow as pa
-
-    return pa.input_stream(str(file), compression="zstd")
-
-
-def _members(file: Path, work: Path, number: int) -> list[Plain]:
-    found = []
-    with zipfile.ZipFile(file) as archive:
-        for index, info in enumerate(sorted(archive.infolist(), key=lambda i: i.filename)):
-            path = PurePosixPath(info.filename)
-            if info.is_dir() or path.parts[0].startswith("__MACOSX") or path.name.startswith("."):
-                continue
-            if info.flag_bits & 1:
-                raise ValueError(f"the member {info.filename!r} is encrypted")
-            target = work / f"{number}-{index}{path.suffix.lower()}"  # never the member's own path
-            with archive.open(info) as stream:
-                _copy(stream, target, info.compress_size)
-            found += [
-                Plain(
-                    inner.path,
-                    path.name.removesuffix(path.suffix) if inner.path != target else path.name,
-                )
-                for inner in _plain(target, work, number * 1000 + index)
-            ]
-    if not found:
-        raise ValueError("the zip holds no file")
-    return found
+def _plain(file: Path, part: str | None, work: Path) -> Opened:
+    work.mkdir()
+    label = f"{file.name}/{part}" if part else file.name
+    with broken_refused(str(file)):
+        return unpacked(Opened(file, file.name, label, work), part)
 
 
-def _copy(stream: IO[bytes], target: Path, packed: int) -> None:
-    """Write the stream block by block; raises ValueError when it swells like a bomb."""
-    limit = max(BOMB_BYTES, packed * BOMB_RATIO)
-    written = 0
-    with target.open("wb") as out:
-        while block := stream.read(BLOCK_BYTES):
-            written += len(block)
-            if written > limit:
-                raise ValueError(f"its {packed:,} bytes swell to more than {limit:,}")
-            out.write(block)
-
-
-def in_utf8(file: Path, encoding: str, work: Path) -> Path:
+def in_utf8(file: Opened, encoding: str) -> Path:
     """The text in UTF-8: the file itself where it is; bytes that are none become U+FFFD."""
     if encoding == "utf-8":
-        return file
-    target = work / f"{file.name}.utf8"
+        return file.path
+    target = file.work / "utf8"
     with (
-        file.open(encoding=encoding, errors="replace", newline="") as text,
+        file.path.open(encoding=encoding, errors="replace", newline="") as text,
         target.open("w", encoding="utf-8", newline="") as out,
     ):
         shutil.copyfileobj(text, out, BLOCK_BYTES)
@@ -139,11 +74,24 @@ def in_utf8(file: Path, encoding: str, work: Path) -> Path:
 
 
 @contextmanager
-def workspace(folder: Path) -> Iterator[Path]:
-    """A folder for the block alone."""
+def workspace(settings: Settings, name: str) -> Iterator[Path]:
+    """A folder for this process and the block alone; those of processes that died are removed."""
+    for left in settings.tmp.glob(f"{name}-*"):
+        if not _is_running(left.name.removeprefix(f"{name}-")):
+            shutil.rmtree(left, ignore_errors=True)
+    folder = settings.tmp / f"{name}-{os.getpid()}"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     try:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _is_running(process: str) -> bool:
+    with suppress(PermissionError):  # another user's
+        try:
+            os.kill(int(process), 0)
+        except (ProcessLookupError, ValueError, OverflowError):
+            return False
+    return True

@@ -52,7 +52,8 @@ def _read(
 ) -> list[Column]:
     for table in ("reject_errors", "reject_scans"):
         con.execute(f"drop table if exists {table}")
-    scan = _scan(source, opened, file, names, faults="store_rejects = true, rejects_limit = 0")
+    faults = "store_rejects = true, rejects_limit = 0"
+    scan = _scan(source, opened, file, names, faults=faults, nulls=source.nulls)
     con.execute("set preserve_insertion_order = true")  # row_number() is then the file's order
     is_large = bool(opened.stamp) and file.stat().st_size >= STAGED_BYTES
     columns = type_text(
@@ -102,9 +103,12 @@ def _names(source: Source, opened: Opened) -> list[str]:
         with _handle(source, opened.path) as handle:
             first = next(csv.reader(handle, **_dialect(source, opened)), None)
         "".join(first or []).encode()
+        if any("\0" in name for name in first or []):
+            raise csv.Error("it holds NUL bytes, as UTF-16 does")
     except (UnicodeEncodeError, csv.Error) as error:
+        what = "some bytes are not UTF-8" if isinstance(error, UnicodeError) else error
         raise BatchRefusedError(
-            f"the header cannot be read as UTF-8 CSV: {error}",
+            f"the header cannot be read as UTF-8 CSV: {what}",
             where=at,
             next_step="write it as UTF-8 CSV, or tell `encoding:` or `quote:` in sources.yml",
         ) from None
@@ -126,13 +130,21 @@ def _names(source: Source, opened: Opened) -> list[str]:
     return [name if name.strip() else f"column_{n}" for n, name in enumerate(named, 1)]
 
 
-def _scan(source: Source, opened: Opened, file: Path, names: list[str], *, faults: str) -> str:
+def _scan(
+    source: Source,
+    opened: Opened,
+    file: Path,
+    names: list[str],
+    *,
+    faults: str,
+    nulls: tuple[str, ...] = (),
+) -> str:
     columns = ", ".join(f"{quoted(name)}: 'VARCHAR'" for name in names)
-    nulls = ", ".join(quoted(text) for text in ("", *source.nulls))
+    listed = ", ".join(quoted(text) for text in ("", *nulls))
     return (
         f"read_csv({quoted(file)}, header = {source.header}, skip = {source.skip},"
         f" delim = {quoted(delimiter_of(source, opened))}, quote = {quoted(source.quote)},"
-        f" escape = {quoted(source.escape or source.quote)}, nullstr = [{nulls}],"
+        f" escape = {quoted(source.escape or source.quote)}, nullstr = [{listed}],"
         f" auto_detect = false, columns = {{{columns}}}, {faults})"
     )
 

@@ -83,6 +83,7 @@ class _Target:
         self.parser: Any = None
         self.done: list[tuple[Element, int]] = []
         self.paths: Counter[str] = Counter()
+        self.with_attributes: set[str] = set()
 
     @property
     def reached(self) -> bool:
@@ -96,7 +97,7 @@ class _Target:
         if len(self._path) > DEEPEST:
             raise ValueError(f"elements are nested deeper than {DEEPEST}")
         if self._builder is None:
-            self._outside()
+            self._outside(has_attributes=bool(attributes))
         else:
             self._inside += 1
         if self._builder is not None:
@@ -106,7 +107,7 @@ class _Target:
                 raise ValueError(f"the element {self._path[-1]!r} has one attribute twice")
             self._builder.start(self._path[-1], named)
 
-    def _outside(self) -> None:
+    def _outside(self, *, has_attributes: bool) -> None:
         if self._path == self._wanted:
             self._builder, self._inside, self._size = TreeBuilder(), 0, 0
             self._line = self.parser.CurrentLineNumber
@@ -115,6 +116,8 @@ class _Target:
         path = "/" + "/".join(self._path)
         if path in self.paths or len(self.paths) < MOST_PATHS:
             self.paths[path] += 1
+            if has_attributes:
+                self.with_attributes.add(path)
 
     def data(self, text: str) -> None:
         if self._builder is not None:
@@ -169,16 +172,40 @@ def _refused(source: Source, opened: Opened, target: _Target, what: str) -> Batc
 
 def _no_record(source: Source, opened: Opened, what: str) -> BatchRefusedError:
     """The refusal that proposes the path of the elements that repeat."""
-    target = _Target("")
-    for _ in _elements(source, opened, target):
-        pass
-    # Records repeat; what they hold repeats too, but further down.
-    path = min(target.paths, key=lambda p: (target.paths[p] == 1, p.count("/"), -target.paths[p]))
+    path, _ = record_path(source, opened)
     return BatchRefusedError(
         what,
         where=where(source, opened),
         next_step=f"name their path in sources.yml, such as `record: {path}`",
     )
+
+
+def record_path(source: Source, opened: Opened) -> tuple[str, int]:
+    """The path of the elements that seem to be records, and how many there are.
+
+    They repeat and have children or attributes; what they hold repeats too, but within them.
+    Raises BatchRefusedError when the file is not XML.
+    """
+    target = _Target("")
+    for _ in _elements(source, opened, target):
+        pass
+    paths = target.paths
+    parents = {path.rpartition("/")[0] for path in paths} | target.with_attributes
+    repeated = {path for path in paths if paths[path] > 1}
+    outermost = [path for path in repeated if repeated.isdisjoint(_above(path))]
+    likely = [p for p in outermost if p in parents] or outermost
+    if likely:
+        path = max(sorted(likely), key=lambda p: paths[p])
+    else:
+        single = [path for path in paths if path in parents and path.count("/") > 1]
+        path = min(single or paths, key=lambda p: p.count("/"))
+    return path, paths[path]
+
+
+def _above(path: str) -> Iterator[str]:
+    """The paths of the elements around that at `path`."""
+    while path := path.rpartition("/")[0]:
+        yield path
 
 
 def _local(name: str) -> str:
