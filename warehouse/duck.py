@@ -10,9 +10,12 @@ from typing import Any
 import duckdb
 
 from warehouse.errors import ClearwaterError, LakeError
-from warehouse.settings import Settings
+from warehouse.settings import SIZE, Settings
 
 LAKE_EXTENSIONS = ("ducklake", "sqlite_scanner")
+# Loading streams: more memory would not make it faster, and the process has to stay below 1 GiB.
+LOADING_BYTES = 640 << 20
+UNITS = {"K": 10, "M": 20, "G": 30, "T": 40}
 
 
 def quoted(text: str | Path) -> str:
@@ -39,6 +42,14 @@ def limits(settings: Settings) -> dict[str, Any]:
         "autoinstall_known_extensions": False,
         "autoload_known_extensions": False,
     }
+
+
+def loading_memory(settings: Settings) -> str:
+    """What DuckDB may use while it loads: the settings' limit, but 640 MiB at most."""
+    match = SIZE.fullmatch(settings.memory_limit)
+    assert match is not None, settings.memory_limit
+    size = float(match[1]) * (1 << UNITS[match[2]])
+    return settings.memory_limit if size <= LOADING_BYTES else f"{LOADING_BYTES >> 20}MiB"
 
 
 def connect(

@@ -17,6 +17,7 @@ from warehouse.duck import (
     extension_file,
     identifier,
     load_extensions,
+    loading_memory,
     quoted,
 )
 from warehouse.errors import LakeError
@@ -78,6 +79,8 @@ META_TABLES = {
     },
     "sources": {"source": "varchar", "batch_count": "bigint", "loaded_at": "timestamp"},
 }
+# The second version's encodings make numbers a fifth smaller, and cheaper to compress.
+PARQUET = {"compression": "zstd", "version": "2"}
 PROVENANCE = (
     Column("_batch_id", "VARCHAR"),
     Column("_source_file", "VARCHAR"),
@@ -109,6 +112,7 @@ def writing(settings: Settings) -> Iterator[duckdb.DuckDBPyConnection]:
     try:
         con.execute("set preserve_insertion_order = false")
         con.execute("set TimeZone = 'UTC'")
+        con.execute(f"set memory_limit = {quoted(loading_memory(settings))}")
         if is_encrypted(settings):
             load_cipher(con)
         attach_lake(con, settings, read_only=False)
@@ -143,7 +147,8 @@ def _create(settings: Settings) -> None:
         con.execute("create schema lake.meta")
         _complete_meta(con)
         con.execute("commit")
-        con.execute("call lake.set_option('parquet_compression', 'zstd')")
+        for option, value in PARQUET.items():
+            con.execute(f"call lake.set_option('parquet_{option}', '{value}')")
     with closing(sqlite3.connect(part)) as catalog:
         catalog.execute("pragma wal_checkpoint(truncate)")
     part.rename(settings.lake_catalog)

@@ -54,7 +54,7 @@ class LocalFile:
 
     @property
     def name(self) -> str:
-        """The file's own name; bytes of it that are not Unicode as `\\xe9`."""
+        r"""The file's own name; bytes of it that are not Unicode as `\xe9`."""
         return _unicode(self.file.name)
 
     @property

@@ -11,6 +11,7 @@ from warehouse.errors import ConfigurationError
 
 PROJECT = Path(__file__).resolve().parent.parent
 KEPT_RELEASES = 5
+SIZE = re.compile(r"([1-9][0-9]*(?:\.[0-9]+)?) ?([KMGT])i?B")
 
 
 @dataclass(frozen=True)
@@ -143,7 +144,7 @@ def _switch(name: str) -> bool:
 
 
 def _memory(text: str) -> str:
-    if not re.fullmatch(r"[1-9][0-9]*(\.[0-9]+)? ?[KMGT]i?B", text):
+    if not SIZE.fullmatch(text):
         raise ConfigurationError(
             f"CLEARWATER_MEMORY_LIMIT is {text!r}, not a size",
             where="environment",

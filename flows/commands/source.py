@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shlex
-import shutil
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -122,16 +121,14 @@ def _check_usage(path: list[str], *, is_answered: bool, can_ask: bool) -> None:
 def _look(settings: Settings, path: str, name: str, sources: Path) -> tuple[Draft, Found, Inferred]:
     """All that follows from the data; nothing is written but scratch."""
     from warehouse.inference import infer
+    from warehouse.inference.files import workspace
     from warehouse.onboarding import check_name, draft, find
 
     check_name(name, sources, settings)
-    downloaded = settings.tmp / "downloaded"
-    try:
+    with workspace(settings, "downloaded") as downloaded:
         found = find(path, sources, downloaded)
         inferred = infer(settings, list(found.files), name)
         return draft(name, found, inferred, sources, PROJECT), found, inferred
-    finally:
-        shutil.rmtree(downloaded, ignore_errors=True)
 
 
 def _show(drafted: Draft, found: Found, inferred: Inferred) -> None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import stat
 import warnings
 import zipfile
-from pathlib import Path
 
 from corpus.case import ORDERS, Case, gzipped, zipped, zstd
 
@@ -47,50 +47,109 @@ def encrypted() -> bytes:
     return bytes(content)
 
 
-def swollen(file: Path) -> None:
-    """A gzip of 1 GiB and a little of the same row."""
-    import zlib
-
-    packer = zlib.compressobj(9, zlib.DEFLATED, 31)
-    block = b"1,1\n" * (1 << 18)
-    with file.open("wb") as out:
-        out.write(packer.compress(b"id,amount\n"))
-        for _ in range(1025):
-            out.write(packer.compress(block))
-        out.write(packer.flush())
-
-
 UNPACKED = "cannot be unpacked"
 
 CASES = [
     Case("gzip that is cut", {"a.csv.gz": gzipped(LONG)[:-20]}, ORDERS, refused=UNPACKED),
     Case("gzip of no bytes", {"a.csv.gz": b""}, ORDERS, refused=UNPACKED),
     Case("gzip of an empty file", {"a.csv.gz": gzipped("")}, ORDERS, refused="no header"),
-    Case("gzip that is damaged", {"a.csv.gz": flipped(gzipped(LONG), 9_000)}, ORDERS, refused=UNPACKED),
-    Case("gzip with a wrong checksum", {"a.csv.gz": flipped(gzipped(GOOD), -6)}, ORDERS, refused=UNPACKED),
-    Case("gzip with other bytes behind it", {"a.csv.gz": gzipped(GOOD) + b"other"}, ORDERS, refused=UNPACKED),
+    Case(
+        "gzip that is damaged",
+        {"a.csv.gz": flipped(gzipped(LONG), 9_000)},
+        ORDERS,
+        refused=UNPACKED,
+    ),
+    Case(
+        "gzip with a wrong checksum",
+        {"a.csv.gz": flipped(gzipped(GOOD), -6)},
+        ORDERS,
+        refused=UNPACKED,
+    ),
+    Case(
+        "gzip with other bytes behind it",
+        {"a.csv.gz": gzipped(GOOD) + b"other"},
+        ORDERS,
+        refused=UNPACKED,
+    ),
     Case("gzip with zeros behind it", {"a.csv.gz": gzipped(GOOD) + bytes(512)}, ORDERS, loaded=2),
-    Case("gzip of several members", {"a.csv.gz": gzipped(GOOD) + gzipped("3,3\n")}, ORDERS, loaded=3),
-    Case("gzip in gzip", {"a.csv.gz.gz": __import__("gzip").compress(gzipped(GOOD))}, ORDERS, refused="suffix"),
+    Case(
+        "gzip of several members", {"a.csv.gz": gzipped(GOOD) + gzipped("3,3\n")}, ORDERS, loaded=3
+    ),
+    Case("gzip in gzip", {"a.csv.gz.gz": gzip.compress(gzipped(GOOD))}, ORDERS, refused="suffix"),
     Case("gzip that is plain text", {"a.csv.gz": GOOD}, ORDERS, refused=UNPACKED),
     Case("zstd that is cut", {"a.csv.zst": zstd(LONG.encode())[:-20]}, ORDERS, refused=UNPACKED),
-    Case("zstd with a damaged block", {"a.csv.zst": flipped(zstd(LONG.encode()), 6)}, ORDERS, refused=UNPACKED),
+    Case(
+        "zstd with a damaged block",
+        {"a.csv.zst": flipped(zstd(LONG.encode()), 6)},
+        ORDERS,
+        refused=UNPACKED,
+    ),
     Case("zstd of no bytes", {"a.csv.zst": b""}, ORDERS, refused=UNPACKED),
     Case("zstd that is plain text", {"a.csv.zst": GOOD}, ORDERS, refused=UNPACKED),
-    Case("zstd of several frames", {"a.csv.zst": zstd(GOOD.encode()) + zstd(b"3,3\n")}, ORDERS, loaded=3),
-    Case("zstd with other bytes behind it", {"a.csv.zst": zstd(GOOD.encode()) + b"other"}, ORDERS, refused=UNPACKED),
-    Case("zip with a path that climbs out", {"a.zip": zipped({"../../a.csv": GOOD})}, ORDERS, refused="would climb out"),
-    Case("zip with an absolute path", {"a.zip": zipped({"/etc/a.csv": GOOD})}, ORDERS, refused="would climb out"),
-    Case("zip with a path of backslashes", {"a.zip": zipped({"..\\..\\a.csv": GOOD})}, ORDERS, refused="would climb out"),
-    Case("zip with a symbolic link", {"a.zip": linked("../../../etc/passwd")}, ORDERS, refused="is a link"),
+    Case(
+        "zstd of several frames",
+        {"a.csv.zst": zstd(GOOD.encode()) + zstd(b"3,3\n")},
+        ORDERS,
+        loaded=3,
+    ),
+    Case(
+        "zstd with other bytes behind it",
+        {"a.csv.zst": zstd(GOOD.encode()) + b"other"},
+        ORDERS,
+        refused=UNPACKED,
+    ),
+    Case(
+        "zip with a path that climbs out",
+        {"a.zip": zipped({"../../a.csv": GOOD})},
+        ORDERS,
+        refused="would climb out",
+    ),
+    Case(
+        "zip with an absolute path",
+        {"a.zip": zipped({"/etc/a.csv": GOOD})},
+        ORDERS,
+        refused="would climb out",
+    ),
+    Case(
+        "zip with a path of backslashes",
+        {"a.zip": zipped({"..\\..\\a.csv": GOOD})},
+        ORDERS,
+        refused="would climb out",
+    ),
+    Case(
+        "zip with a symbolic link",
+        {"a.zip": linked("../../../etc/passwd")},
+        ORDERS,
+        refused="is a link",
+    ),
     Case("zip with two members of one name", {"a.zip": doubled()}, ORDERS, refused="stands twice"),
     Case("zip with an encrypted member", {"a.zip": encrypted()}, ORDERS, refused="is encrypted"),
-    Case("zip in zip", {"a.zip": zipped({"b.zip": zipped({"a.csv": GOOD})})}, ORDERS, refused="is a zip itself"),
+    Case(
+        "zip in zip",
+        {"a.zip": zipped({"b.zip": zipped({"a.csv": GOOD})})},
+        ORDERS,
+        refused="is a zip itself",
+    ),
     Case("zip without a member", {"a.zip": zipped({})}, ORDERS, refused="holds no file"),
-    Case("zip of folders alone", {"a.zip": zipped({"x/": b"", "x/y/": b""})}, ORDERS, refused="holds no file"),
+    Case(
+        "zip of folders alone",
+        {"a.zip": zipped({"x/": b"", "x/y/": b""})},
+        ORDERS,
+        refused="holds no file",
+    ),
     Case("zip that is cut", {"a.zip": zipped({"a.csv": LONG})[:-30]}, ORDERS, refused="not a zip"),
-    Case("zip with a damaged member", {"a.zip": flipped(zipped({"a.csv": LONG}), 500)}, ORDERS, refused=UNPACKED),
-    Case("zip with bytes before it", {"a.zip": b"#!/bin/sh\n" + zipped({"a.csv": GOOD})}, ORDERS, loaded=2),
+    Case(
+        "zip with a damaged member",
+        {"a.zip": flipped(zipped({"a.csv": LONG}), 500)},
+        ORDERS,
+        refused=UNPACKED,
+    ),
+    Case(
+        "zip with bytes before it",
+        {"a.zip": b"#!/bin/sh\n" + zipped({"a.csv": GOOD})},
+        ORDERS,
+        loaded=2,
+    ),
     Case(
         "zip of a good member and a read-me",
         {"a.zip": zipped({"a.csv": GOOD, "README.txt": "read me"})},
@@ -105,5 +164,10 @@ CASES = [
         loaded=3,
         refused="a.zip/b/b.csv: the column 'id'",
     ),
-    Case("zip with a member that is a gzip cut", {"a.zip": zipped({"a.csv.gz": gzipped(LONG)[:-9]})}, ORDERS, refused=UNPACKED),
+    Case(
+        "zip with a member that is a gzip cut",
+        {"a.zip": zipped({"a.csv.gz": gzipped(LONG)[:-9]})},
+        ORDERS,
+        refused=UNPACKED,
+    ),
 ]

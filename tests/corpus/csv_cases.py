@@ -89,7 +89,9 @@ CASES = [
         loaded=2,
         held=(Held(2, 3, "torn_record"),),
     ),
-    Case("CSV with a header twice", {"a.csv": "id,amount,id\n1,1,1\n"}, refused="'id' stands twice"),
+    Case(
+        "CSV with a header twice", {"a.csv": "id,amount,id\n1,1,1\n"}, refused="'id' stands twice"
+    ),
     Case(
         "CSV with names that differ in case alone",
         {"a.csv": "id,ID\n1,2\n"},
@@ -222,7 +224,9 @@ CASES = [
     ),
     Case(
         "CSV with integers past 64 bits",
-        {"a.csv": "id,amount\n9223372036854775807,1\n9223372036854775808,2\n-9e99,3\n1.5,4\n7,5\n8,6\n"},
+        {
+            "a.csv": "id,amount\n9223372036854775807,1\n9223372036854775808,2\n-9e99,3\n1.5,4\n7,5\n8,6\n"
+        },
         ORDERS,
         loaded=3,
         held=tuple(Held(n, n + 1, "not_of_type", "id") for n in (2, 3, 4)),
@@ -275,6 +279,13 @@ CASES = [
         TEXT,
         loaded=2,
         held=(Held(2, 3, "torn_record", "maximum line size"),),
+    ),
+    Case(
+        "CSV with a long field before blank lines and torn rows",
+        {"a.csv": "id,name\n1," + "x" * 200_000 + "\n\n2\n\n3,c\n4,d\n"},
+        TEXT,
+        loaded=3,
+        held=(Held(2, 4, "torn_record", "missing columns"),),
     ),
     Case(
         "CSV files of one name with other content",

@@ -48,13 +48,35 @@ LAUGHS = '<!DOCTYPE x [<!ENTITY a "ha"><!ENTITY b "&a;&a;&a;&a;">]>'
 
 CASES = [
     Case("Excel of no bytes", {"a.xlsx": b""}, ORDERS, refused="not a readable workbook"),
-    Case("CSV called Excel", {"a.xlsx": "id,amount\n1,1\n"}, ORDERS, refused="not a readable workbook"),
+    Case(
+        "CSV called Excel",
+        {"a.xlsx": "id,amount\n1,1\n"},
+        ORDERS,
+        refused="not a readable workbook",
+    ),
     Case("Excel that is cut", {"a.xlsx": GOOD[:-300]}, ORDERS, refused="not a readable workbook"),
-    Case("Excel that is another zip", {"a.xlsx": zipped({"a.csv": "id\n1\n"})}, ORDERS, refused="not a readable workbook"),
-    Case("Excel of an empty sheet", {"a.xlsx": workbook()}, ORDERS, refused="the sheet has no header"),
+    Case(
+        "Excel that is another zip",
+        {"a.xlsx": zipped({"a.csv": "id\n1\n"})},
+        ORDERS,
+        refused="not a readable workbook",
+    ),
+    Case(
+        "Excel of an empty sheet", {"a.xlsx": workbook()}, ORDERS, refused="the sheet has no header"
+    ),
     Case("Excel of a header alone", {"a.xlsx": workbook(["id", "amount"])}, ORDERS, rows=[]),
-    Case("Excel without the sheet", {"a.xlsx": GOOD}, {**ORDERS, "sheet": "Other"}, refused="it has: Data"),
-    Case("Excel with a header twice", {"a.xlsx": workbook(["id", "id"], [1, 2])}, KEYED, refused="'id' stands twice"),
+    Case(
+        "Excel without the sheet",
+        {"a.xlsx": GOOD},
+        {**ORDERS, "sheet": "Other"},
+        refused="it has: Data",
+    ),
+    Case(
+        "Excel with a header twice",
+        {"a.xlsx": workbook(["id", "id"], [1, 2])},
+        KEYED,
+        refused="'id' stands twice",
+    ),
     Case(
         "Excel with a value beside the table",
         {"a.xlsx": workbook(["id", "amount"], [1, 1], [2, 2], [3, 3], F3="note")},
@@ -64,10 +86,18 @@ CASES = [
     ),
     Case(
         "Excel with empty rows, and values that are not of the type",
-        {"a.xlsx": workbook(["id", "amount"], [1, 1], [], ["x", 2], [3, "y"], [4, 4], [5, 5], [None, 6])},
+        {
+            "a.xlsx": workbook(
+                ["id", "amount"], [1, 1], [], ["x", 2], [3, "y"], [4, 4], [5, 5], [None, 6]
+            )
+        },
         ORDERS,
         loaded=3,
-        held=(Held(2, 4, "not_of_type", "id"), Held(3, 5, "not_of_type", "amount"), Held(6, 8, "key_missing")),
+        held=(
+            Held(2, 4, "not_of_type", "id"),
+            Held(3, 5, "not_of_type", "amount"),
+            Held(6, 8, "key_missing"),
+        ),
     ),
     Case(
         "Excel with formulas that were never calculated, errors and booleans",
@@ -92,13 +122,27 @@ CASES = [
     ),
     Case(
         "Excel with SQL, quotes, line ends and emojis as names",
-        {"a.xlsx": workbook(["id", 'a"b', "'; drop table x; --", "two\nlines 🙂"], [1, "2", "3", "4"])},
+        {
+            "a.xlsx": workbook(
+                ["id", 'a"b', "'; drop table x; --", "two\nlines 🙂"], [1, "2", "3", "4"]
+            )
+        },
         KEYED,
         loaded=1,
         rows=[(1, "2", "3", "4")],
     ),
-    Case("Excel with an XML bomb", {"a.xlsx": edited(SHEET, "<worksheet", f"{LAUGHS}<worksheet")}, ORDERS, loaded=2),
-    Case("Excel with broken XML", {"a.xlsx": edited(SHEET, "</sheetData>", "</sheet>")}, ORDERS, refused="not a readable workbook"),
+    Case(
+        "Excel with an XML bomb",
+        {"a.xlsx": edited(SHEET, "<worksheet", f"{LAUGHS}<worksheet")},
+        ORDERS,
+        loaded=2,
+    ),
+    Case(
+        "Excel with broken XML",
+        {"a.xlsx": edited(SHEET, "</sheetData>", "</sheet>")},
+        ORDERS,
+        refused="not a readable workbook",
+    ),
     Case(
         "Excel with a cell at the sheet's far end",
         {"a.xlsx": workbook(["id", "amount"], [1, 1], XFD1048576="x")},

@@ -56,8 +56,10 @@ CASES = [
     ),
     Case(
         "JSON with NaN and infinities",
-        {"a.json": '[{"id": 1, "amount": NaN}, {"id": 2, "amount": -Infinity}, {"id": 3},'
-         ' {"id": 4, "amount": 1e999}, {"id": 5, "amount": 1}, {"id": 6}]'},
+        {
+            "a.json": '[{"id": 1, "amount": NaN}, {"id": 2, "amount": -Infinity}, {"id": 3},'
+            ' {"id": 4, "amount": 1e999}, {"id": 5, "amount": 1}, {"id": 6}]'
+        },
         ORDERS,
         loaded=3,
         held=(
@@ -96,7 +98,12 @@ CASES = [
         loaded=1,
         rows=[(1, "ž")],
     ),
-    Case("JSON nested 100,000 deep", {"a.json": f'[{{"id": 1, "n": {DEEP}}}]'}, KEYED, refused="too deep"),
+    Case(
+        "JSON nested 100,000 deep",
+        {"a.json": f'[{{"id": 1, "n": {DEEP}}}]'},
+        KEYED,
+        refused="too deep",
+    ),
     Case(
         "JSON nested 900 deep in one record",
         {"a.json": '[{"id": 1, "n": ' + "[" * 900 + "]" * 900 + '}, {"id": 2, "n": []}]'},
@@ -144,7 +151,9 @@ CASES = [
     ),
     Case(
         "NDJSON with a broken line, an array and two objects in a line",
-        {"a.ndjson": '{"id": 1}\n{"id": \n\n[2]\n{"id": 3}{"id": 4}\n{"id": 5}\n{"id": 6}\n{"id": 7'},
+        {
+            "a.ndjson": '{"id": 1}\n{"id": \n\n[2]\n{"id": 3}{"id": 4}\n{"id": 5}\n{"id": 6}\n{"id": 7'
+        },
         {**KEYED, "tolerance": 0.6},
         loaded=3,
         held=(

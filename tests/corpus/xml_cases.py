@@ -12,14 +12,18 @@ CASES = [
     Case("XML of no bytes", {"a.xml": b""}, ROWS, refused="line 1: not a readable XML file"),
     Case(
         "XML with a billion laughs",
-        {"a.xml": f'<!DOCTYPE x [<!ENTITY l0 "ha">{LAUGHS}]>\n<rows><row><id>&l9;</id></row></rows>'},
+        {
+            "a.xml": f'<!DOCTYPE x [<!ENTITY l0 "ha">{LAUGHS}]>\n<rows><row><id>&l9;</id></row></rows>'
+        },
         ROWS,
         refused="line 1: a document type (x) and its entities are not read",
     ),
     Case(
         "XML with an external entity",
-        {"a.xml": '<!DOCTYPE x [<!ENTITY e SYSTEM "file:///etc/passwd">]>'
-         "<rows><row><id>&e;</id></row></rows>"},
+        {
+            "a.xml": '<!DOCTYPE x [<!ENTITY e SYSTEM "file:///etc/passwd">]>'
+            "<rows><row><id>&e;</id></row></rows>"
+        },
         ROWS,
         refused="a document type (x)",
     ),
@@ -33,13 +37,20 @@ CASES = [
     Case("XML with text behind its end", {"a.xml": GOOD + "\n<x/>"}, ROWS, refused="line 3"),
     Case(
         "XML with namespaces, CDATA, comments and processing instructions",
-        {"a.xml": '<?xml version="1.0"?><?app x?><n:rows xmlns:n="urn:x"><!-- <row/> --><n:row>'
-         "<n:id>1</n:id><n:t><![CDATA[<b>&amp;]]><!-- c --><?p?>!</n:t></n:row></n:rows>"},
+        {
+            "a.xml": '<?xml version="1.0"?><?app x?><n:rows xmlns:n="urn:x"><!-- <row/> --><n:row>'
+            "<n:id>1</n:id><n:t><![CDATA[<b>&amp;]]><!-- c --><?p?>!</n:t></n:row></n:rows>"
+        },
         ROWS,
         loaded=1,
         rows=[(1, "<b>&amp;!")],
     ),
-    Case("XML nested 5,000 deep", {"a.xml": "<a>" * 5_000 + "</a>" * 5_000}, ROWS, refused="nested deeper"),
+    Case(
+        "XML nested 5,000 deep",
+        {"a.xml": "<a>" * 5_000 + "</a>" * 5_000},
+        ROWS,
+        refused="nested deeper",
+    ),
     Case(
         "XML with one attribute twice",
         {"a.xml": '<rows><row id="1" id="2"/></rows>'},
@@ -85,8 +96,10 @@ CASES = [
     ),
     Case(
         "XML with keys that are null or no numbers",
-        {"a.xml": "<rows><row><id>1</id></row>\n<row><id/></row>\n<row><id>x</id></row>"
-         "<row><id>2</id></row></rows>"},
+        {
+            "a.xml": "<rows><row><id>1</id></row>\n<row><id/></row>\n<row><id>x</id></row>"
+            "<row><id>2</id></row></rows>"
+        },
         ROWS,
         loaded=2,
         held=(Held(2, 2, "key_missing"), Held(3, 3, "not_of_type", "id")),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import io
 import json
 import os
@@ -14,6 +15,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import openpyxl
 import pytest
 import yaml
 
@@ -54,6 +56,42 @@ def write_orders(folder: Path) -> Path:
             writer.writerow(header)
             writer.writerows(row for row in rows if f".{month:02}.2024" in str(row[2]))
     return folder
+
+
+def write_products(file: Path) -> None:
+    """What a shop's API gives: 60 products below a path, with nested values and nulls."""
+    products = [
+        {"sku": f"{n:06}", "price": n * 1.1, "stock": n or None, "sizes": {"w": n, "h": [1, 2]}}
+        for n in range(60)
+    ]
+    file.write_text(json.dumps({"page": 1, "data": {"items": products}}))
+
+
+def write_weather(file: Path) -> None:
+    """A workbook of 400 days behind a cover sheet, below two rows of titles."""
+    book = openpyxl.Workbook()
+    book.worksheets[0].append(["Daily weather of Zürich"])
+    sheet = book.create_sheet("Days")
+    sheet.append(["Station", "Zürich"])
+    sheet.append([])
+    sheet.append(["Date", "Temp (°C)", "Rain (mm)", "Remark"])
+    for n in range(400):
+        day = datetime(2023, 1, 1) + timedelta(days=n)
+        sheet.append([day, n / 8, n % 3, "storm" if n % 50 == 0 else None])
+    book.save(file)
+
+
+def write_visits(folder: Path) -> None:
+    """Two months of XML, packed; the second has an element more."""
+    folder.mkdir()
+    for month in (1, 2):
+        more = "<rating>5</rating>" * (month - 1)
+        visits = "".join(
+            f'<visit id="{month}{n:03}"><at>2024-0{month}-01T10:{n:02}:00Z</at>{more}</visit>'
+            for n in range(60)
+        )
+        with gzip.open(folder / f"2024-0{month}.xml.gz", "wt") as handle:
+            handle.write(f"<log><visits>{visits}</visits></log>")
 
 
 @pytest.fixture
@@ -178,6 +216,9 @@ def test_three_commands_lead_from_files_to_an_answer(tmp_path: Path) -> None:
     for file in (*PROJECT.glob("*.yml"), PROJECT / "pyproject.toml"):
         shutil.copy(file, tree)
     write_orders(tree / "data orders")
+    write_products(tree / "products.json")
+    write_weather(tree / "weather.xlsx")
+    write_visits(tree / "visits")
     variables = os.environ | {"CLEARWATER_HOME": str(tmp_path / "home"), "PYTHONPATH": str(tree)}
 
     def clearwater(command: str) -> str:
@@ -195,11 +236,14 @@ def test_three_commands_lead_from_files_to_an_answer(tmp_path: Path) -> None:
         return done.stdout
 
     said = clearwater("clearwater source add 'data orders' --name shop.orders --yes")
+    clearwater("clearwater source add products.json --name shop.products --yes")
+    clearwater("clearwater source add weather.xlsx --name met.weather --yes")
+    clearwater("clearwater source add visits --name clinic.visits --yes")
     run, query = (line for line in said.splitlines() if line.startswith("  clearwater "))
     summary = json.loads(clearwater(f"{run} --json"))
     assert summary["status"] == "done"
     assert summary["sources"]["shop.orders"]["loaded"] == 1000
-    assert summary["sources"]["shop.orders"]["quarantined"] == 0
+    assert [counts["quarantined"] for counts in summary["sources"].values()] == [0] * 4
     rows = json.loads(clearwater(f"{query} --json"))
     assert len(rows) == 10
     assert list(rows[0]) == [
@@ -215,4 +259,23 @@ def test_three_commands_lead_from_files_to_an_answer(tmp_path: Path) -> None:
     assert total["betrag"] == "625625.00"
     assert total["newest"] == "2024-03-24T08:00:00"
     assert total["plz"] == "00007"
+    of_others = (
+        "select (select sum(price) from dim_shop_products) as price,"
+        " (select max(sizes) from dim_shop_products where sku = '000007') as sizes,"
+        " (select count(*) from dim_shop_products where stock is null) as sold_out,"
+        " (select max(date) from fct_met_weather) as day,"
+        " (select sum(temp_c) from fct_met_weather) as temp,"
+        " (select max(at) from fct_clinic_visits) as visit,"
+        " (select sum(rating) from fct_clinic_visits) as rating"
+    )
+    (other,) = json.loads(clearwater(shlex.join(["clearwater", "query", of_others, "--json"])))
+    assert other == {
+        "price": pytest.approx(1947.0),
+        "sizes": '{"w":7,"h":[1,2]}',
+        "sold_out": 1,
+        "day": "2024-02-04",
+        "temp": 9975.0,
+        "visit": "2024-02-01T10:59:00",
+        "rating": 300,
+    }
     assert json.loads(clearwater("clearwater releases --json"))[0]["verdict"] == "pass"

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
+import pyarrow as pa
 import pytest
-from reading import read, refusal
+from hypothesis import example, given
+from hypothesis import settings as search
+from hypothesis import strategies as st
+from reading import Read, read, refusal
 
-from warehouse.readers import json_text, records
+from warehouse.errors import BatchRefusedError
+from warehouse.readers import json_text, ndjson, records
 
 DEEP = "[" * 100_000 + "]" * 100_000
 
@@ -70,8 +76,6 @@ def test_bytes_that_are_not_utf8_tear_their_record(tmp_path: Path) -> None:
 
 
 def test_long_line_is_torn_and_passed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from warehouse.readers import ndjson
-
     monkeypatch.setattr(ndjson, "LONGEST_RECORD", 1000)
     long = json.dumps({"a": "x" * 5000})
     one = read(tmp_path, "a.ndjson", f'{long}\n{{"a": 2}}\n{long}')
@@ -199,3 +203,135 @@ def test_records_of_more_names_than_a_table_holds_are_refused(
     monkeypatch.setattr(records, "MOST_COLUMNS", 3)
     text = "\n".join(f'{{"c{number}": 1}}' for number in range(4))
     assert "more than 3 different names" in refusal(tmp_path, "a.ndjson", text).what
+
+
+NUMBERS = [
+    *(
+        "0",
+        "7",
+        "-0",
+        "-12",
+        "1.10",
+        "1.1",
+        "0.0",
+        "1E5",
+        "1e5",
+        "1e22",
+        "1e+22",
+        "1e400",
+        "-1e400",
+    ),
+    *("0.30000000000000003", "12345678901234567890123", "0.00001", "9007199254740993.0", "1e-400"),
+    *("01", "1.", ".5", "+1", "NaN", "nan", "-Infinity", "inf", "0x1", "true", "false", "null"),
+]
+TEXTS = [
+    *('""', '"x"', '"null"', '"1.10"', '"é"', '"\U0001f600"', r'"\u00e9"', r'"\ud83d\ude00"'),
+    *(r'"\ud800"', r'"\u0000"', r'"\u001F\/"', r'"\""', r'"\\"', r'"\": 1,"', '": 1,"', '", 5}"'),
+    *(
+        '"[1.10, 2]"',
+        '"{"',
+        '"a: b, c"',
+        r'"\", \"b\": \""',
+        '", "',
+        '"\x7f"',
+        '"\x01"',
+        '"\u2028"',
+    ),
+]
+KEYS = [
+    '"a"',
+    '"b"',
+    '"c"',
+    r'"\u0061"',
+    '"a b"',
+    '"a.b"',
+    '"$"',
+    '"it\'s"',
+    r'"q\"q"',
+    '"[0]"',
+    '"/x~1"',
+]
+SPACES = st.sampled_from(["", "", "", " ", " ", "\t", "  ", "\f"])
+SCALARS = st.sampled_from(NUMBERS + TEXTS)
+
+
+@st.composite
+def listed(draw: st.DrawFn, values: st.SearchStrategy[str], marks: str) -> str:
+    """Values between the marks, with commas and spaces that are usual or not."""
+    comma = draw(st.sampled_from([",", ", ", ", ", " , "]))
+    end = draw(st.sampled_from(["", "", "", "", ",", " "]))
+    return marks[0] + comma.join(draw(st.lists(values, max_size=3))) + end + marks[1]
+
+
+@st.composite
+def member(draw: st.DrawFn, values: st.SearchStrategy[str]) -> str:
+    return draw(st.sampled_from(KEYS)) + draw(SPACES) + ":" + draw(SPACES) + draw(values)
+
+
+NESTED = st.recursive(
+    SCALARS, lambda inner: listed(inner, "[]") | listed(member(inner), "{}"), max_leaves=4
+)
+USUAL = st.builds('{{"a": {}, "b": {}, "c": {}}}'.format, SCALARS, SCALARS, NESTED)
+RECORDS = USUAL | listed(member(NESTED), "{}") | listed(member(SCALARS), "{}")
+HOSTILE = st.sampled_from(
+    [
+        *("", " ", "\f", "{}", "[]", "1", "null", '"a"', "{", '{"a": 1} {"a": 2}', "{'a': 1}"),
+        *('{"a": 1}\r', ' {"a": 1} ', '{"a": 1}\v', '{"a": 1}\0', '{"a": 1}//', '\ufeff{"a": 1}'),
+    ]
+)
+LINES = st.lists(
+    (RECORDS | HOSTILE).map(str.encode) | st.just(b'{"a": "caf\xe9"}') | st.binary(max_size=6),
+    max_size=8,
+)
+
+
+def told(one: Read | BatchRefusedError) -> Any:
+    """All of a reading, in whatever order its columns are."""
+    if isinstance(one, BatchRefusedError):
+        return str(one)
+    rows = [dict(zip(one.types, row, strict=True)) for row in one.rows]
+    raw = {number: json.loads(text) for number, text in one.raw.items()}
+    return one.types, rows, one.numbers, one.failed, one.torn, one.torn_raw, raw, one.lines
+
+
+def reading(folder: Path, data: bytes, **entry: Any) -> Any:
+    try:
+        return told(read(folder, "a.ndjson", data, **entry))
+    except BatchRefusedError as error:
+        return told(error)
+
+
+def in_python(_con: Any, _records: Any, lines: pa.Table) -> list[int]:
+    """What stands in for the quick way: every line is left to Python."""
+    return list(lines["_source_row"].to_pylist())
+
+
+@given(lines=LINES, end=st.sampled_from([b"\n", b"\r\n"]), block=st.sampled_from([1, 50, 1 << 20]))
+@example(lines=[b'{"a": 1.10, "b": "x", "c": [1.10, 2]}'] * 3, end=b"\n", block=1 << 20)
+@search(max_examples=max(search().max_examples, 20))
+def test_quick_way_reads_what_python_reads(
+    tmp_path: Path, lines: list[bytes], end: bytes, block: int
+) -> None:
+    data = end.join(lines)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(ndjson, "BLOCK_BYTES", block)
+        quick = reading(tmp_path, data)
+        patched.setattr(ndjson, "_take_quickly", in_python)
+        assert quick == reading(tmp_path, data)
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ['{"a": 1, "b": "x"}'] * 3,
+        ['{"a": 1.10, "b": "x"}', '{"b":"y","a":1E5}', '{"a":null}', '{"b": "\\u00e9 \\"q\\""}'],
+        ['{"a": {"b": [1.1, "x", null]}}', '{"a": [1.5,{"b":"y"}]}'],
+        ['{"it\'s \\"q\\"": 1, "a.b": 2, "$": 3}'],
+    ],
+)
+def test_usual_lines_do_not_need_python(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lines: list[str]
+) -> None:
+    monkeypatch.setattr(ndjson, "_take_line", lambda _, line, *__: pytest.fail(line.decode()))
+    one = read(tmp_path, "a.ndjson", "\n".join(lines))
+    assert (one.numbers, one.torn) == (list(range(1, len(lines) + 1)), {})

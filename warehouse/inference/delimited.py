@@ -14,7 +14,7 @@ from warehouse.errors import ClearwaterError
 from warehouse.inference.dialect import Dialect, detect
 from warehouse.inference.encoding import encoding_of
 from warehouse.inference.files import ROWS, in_utf8, is_tabbed
-from warehouse.inference.result import FILE, Notes
+from warehouse.inference.result import FILE, Notes, counted
 from warehouse.readers.contract import OWN_NAMES, Opened
 
 SAMPLE_BYTES = 1 << 20
@@ -25,12 +25,16 @@ WIDE = 1000
 
 @dataclass(frozen=True)
 class Found:
-    """What reading the files took: columns, labels, keys of sources.yml, and the rows of all."""
+    """What reading the files took: columns, labels, keys of sources.yml, and the rows of all.
+
+    `partial` are the columns that some files lack.
+    """
 
     names: list[str]
     labels: list[str]
     options: dict[str, Any]
     row_count: int
+    partial: frozenset[str]
 
 
 @dataclass(frozen=True)
@@ -43,9 +47,7 @@ class _Text:
     dialect: Dialect
 
 
-def read(
-    con: duckdb.DuckDBPyConnection, plain: list[Opened], table: str, notes: Notes
-) -> Found:
+def read(con: duckdb.DuckDBPyConnection, plain: list[Opened], table: str, notes: Notes) -> Found:
     """Make `table` of the files' rows, all of text, with the column FILE if they are several.
 
     Raises ClearwaterError for a file that is no text or that has no usable header.
@@ -57,10 +59,10 @@ def read(
     unnamed = [f"column_{n}" for n in texts[0].dialect.unnamed]
     if unnamed:
         notes.warn(f"columns without a name in the header are called {', '.join(unnamed)}")
-    names = _union(texts, notes)
+    names, partial = _union(texts)
     rows = _read_all(con, texts, names, table, notes)
     labels = [text.plain.label for text in texts]
-    return Found(names, labels, _options(texts[0], encoding), rows)
+    return Found(names, labels, _options(texts[0], encoding), rows, partial)
 
 
 def _number(con: duckdb.DuckDBPyConnection, sql: str) -> int:
@@ -151,14 +153,10 @@ def _check_names(text: _Text) -> None:
         )
 
 
-def _union(texts: list[_Text], notes: Notes) -> list[str]:
-    """The columns of all files, in the order in which they come up."""
+def _union(texts: list[_Text]) -> tuple[list[str], frozenset[str]]:
+    """The columns of all files, in the order in which they come up, and those that some lack."""
     names = list(dict.fromkeys(name for text in texts for name in text.dialect.names))
-    for text in texts:
-        missing = [name for name in names if name not in text.dialect.names]
-        if missing:
-            notes.warn(f"{text.plain.label} has no column {', '.join(missing[:5])}")
-    return names
+    return names, frozenset(n for n in names if any(n not in t.dialect.names for t in texts))
 
 
 def _options(text: _Text, encoding: str) -> dict[str, Any]:
@@ -202,8 +200,8 @@ def _read_all(
             total += _number(con, f"select count(*) from {_scan(text, text.path)}")
     if torn:
         notes.warn(
-            f"{torn:,} records have too many or too few fields, or are not of the encoding:"
-            " they will go to the quarantine"
+            f"{counted(torn, 'record')} with too many or too few fields, or not of the encoding,"
+            " will go to the quarantine"
         )
     looked_at = _number(con, f"select count(*) from {table}")
     if looked_at < total:

@@ -74,7 +74,7 @@ def detect(text: str, *, complete: bool, notes: Notes) -> Dialect:
     records = _after_preamble(best)
     if not records:
         return Dialect(best.delimiter, quote, escape)
-    header, because = _has_header([record for _, record in records])
+    header, because = has_header([record for _, record in records])
     skip = records[0][0]
     _tell(notes, best, quote, escape, skip, header=header, because=because)
     first = records[0][1]
@@ -163,17 +163,15 @@ def _split(text: str, delimiter: str, quote: str, escape: str | None, *, complet
 
 
 def _after_preamble(split: _Split) -> list[tuple[int, list[str]]]:
-    """The records from the header on: as wide as most, and not a title beside empty cells."""
-    for index, (_, record) in enumerate(split.records):
-        filled = sum(bool(cell.strip()) for cell in record)
-        is_title = filled <= 1 and split.width > 2
-        if len(record) == split.width and not is_title:
-            kept = split.records[index:]
-            return [(line, record) for line, record in kept if len(record) == split.width]
-    return []
+    """The records from the header on: as wide as most, and not mostly empty as a title's cells."""
+    wide = [(line, record) for line, record in split.records if len(record) == split.width]
+    filled = [sum(bool(cell.strip()) for cell in record) for _, record in wide]
+    usual = max(Counter(filled).items(), key=lambda item: item[0] * item[1])[0] if wide else 0
+    is_title = [count * 2 < usual or (count <= 1 and split.width > 2) for count in filled]
+    return wide[is_title.index(False) :] if False in is_title else []
 
 
-def _has_header(records: list[list[str]]) -> tuple[bool, str]:
+def has_header(records: list[list[str]]) -> tuple[bool, str]:
     """Whether the first record names the columns, and why."""
     first, data = records[0], records[1:RECORDS]
     names = [cell.strip() for cell in first]

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from warehouse.errors import ClearwaterError
+from warehouse.inference.result import counted
 
 BLOCK_BYTES = 1 << 20
 SAMPLE_BYTES = 1 << 18
@@ -70,8 +71,10 @@ def encoding_of(file: Path) -> tuple[str, str]:
         return "utf-8", "every byte of it is valid UTF-8"
     seen = _look(file)
     if seen.utf8 > CLEARLY_MORE * seen.other:
-        return "utf-8", f"{seen.utf8:,} lines are; {seen.other:,} lines are torn"
-    return _guess(b"".join(seen.sample)), f"{seen.other:,} lines are not UTF-8; the letters fit it"
+        return "utf-8", f"{counted(seen.utf8, 'line')} of it; {counted(seen.other, 'line')} torn"
+    return _guess(
+        b"".join(seen.sample)
+    ), f"{counted(seen.other, 'line')} not in UTF-8; the letters fit it"
 
 
 def _check_text(file: Path, head: bytes) -> None:

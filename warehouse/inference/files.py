@@ -9,16 +9,17 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from warehouse.containers import BLOCK_BYTES, broken_refused, members, unpacked
-from warehouse.errors import ClearwaterError
+from warehouse.errors import BatchRefusedError, ClearwaterError
 from warehouse.readers.contract import Opened
 from warehouse.settings import Settings
-from warehouse.sources import SUFFIXES
+from warehouse.sources import SUFFIXES, FormatName
 
 ROWS = 5_000_000  # as many are looked at
 TABBED = (".tsv", ".tab")
+LANDED = "; the bytes that came"  # and on, in the next step of a refusal
 
 
-def format_of(file: Opened) -> str:
+def format_of(file: Opened) -> FormatName:
     """The format that the name's suffix tells; csv when it tells none."""
     return SUFFIXES.get(Path(file.name).suffix.lower(), "csv")
 
@@ -71,6 +72,17 @@ def in_utf8(file: Opened, encoding: str) -> Path:
     ):
         shutil.copyfileobj(text, out, BLOCK_BYTES)
     return target
+
+
+@contextmanager
+def nothing_landed() -> Iterator[None]:
+    """Say what a batch would be refused for in the words of a look, which keeps no bytes."""
+    try:
+        yield
+    except BatchRefusedError as error:
+        raise ClearwaterError(
+            error.what, where=error.where, next_step=error.next_step.partition(LANDED)[0]
+        ) from None
 
 
 @contextmanager

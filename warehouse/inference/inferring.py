@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,12 +13,14 @@ import duckdb
 from warehouse import duck
 from warehouse.duck import identifier, quoted
 from warehouse.errors import ClearwaterError
-from warehouse.inference import delimited
-from warehouse.inference.files import ROWS, Plain, plain_files, workspace
+from warehouse.inference import delimited, through_readers
+from warehouse.inference.files import ROWS, format_of, nothing_landed, plain_files, workspace
 from warehouse.inference.keys import Table, infer_event_time, infer_key, infer_known_at
 from warehouse.inference.result import FILE, Inferred, InferredColumn, Notes
 from warehouse.inference.types import TEXT, Decision, Typing, cast, infer_types
+from warehouse.readers.contract import Opened
 from warehouse.settings import Settings
+from warehouse.sources import FormatName
 
 EXACT_ROWS = 200_000
 COLUMNS_AT_ONCE = 200
@@ -29,14 +31,14 @@ WORDY = ("STRUCT", "MAP", "UNION", "ENUM")
 
 
 def infer(settings: Settings, files: list[Path], name: str) -> Inferred:
-    """What sources.yml should say of `files`, CSV or Parquet, under the name `source.dataset`.
+    """What sources.yml should say of `files` under the name `source.dataset`.
 
     Writes nothing but scratch below the settings' `tmp`. Raises ClearwaterError when a file is
-    missing, empty, binary or unlike all others.
+    missing, empty, broken or unlike all others.
     """
-    with workspace(settings.tmp / "inference") as work:
+    with workspace(settings, "inference") as work, nothing_landed():
         plain = plain_files(sorted(files), work)
-        formats = Counter(file.format for file in plain)
+        formats = Counter(map(format_of, plain))
         if len(formats) > 1:
             raise ClearwaterError(
                 f"the files are of several formats: {', '.join(sorted(formats))}",
@@ -47,16 +49,12 @@ def infer(settings: Settings, files: list[Path], name: str) -> Inferred:
             con.execute("set timezone = 'UTC'")
             (found,) = formats
             if found == "csv":
-                return _infer_csv(con, plain, name, work)
+                return _infer_csv(con, plain, name)
             if found == "parquet":
                 return _infer_parquet(con, plain, name)
+            return _infer_read(con, plain, name, found)
         finally:
             con.close()
-    raise ClearwaterError(
-        f"files of the format {found} cannot be looked at",
-        where=str(files[0]),
-        next_step="write its entry in sources.yml by hand; docs/sources.md explains it",
-    )
 
 
 def infer_relation(
@@ -70,6 +68,7 @@ def infer_relation(
     options: dict[str, Any] | None = None,
     files: Sequence[str] = (),
     row_count: int | None = None,
+    partial: Collection[str] = (),
     notes: Notes | None = None,
 ) -> Inferred:
     """What sources.yml should say of rows that are read already.
@@ -77,14 +76,15 @@ def infer_relation(
     `relation` is a table or view with the columns `names`, all of text if `types` is None, else
     of these DuckDB types. With more than one of `files` it has the column FILE too, a file's
     place among them. `options` are the keys of sources.yml that reading them took; `row_count`
-    is that of the files, where `relation` holds only the first of their rows.
+    is that of the files, where `relation` holds only the first of their rows. The columns `partial`
+    are missing in some of the files; they stay text, for sources.yml cannot declare them.
     """
     notes = notes or Notes()
     options = dict(options or {})
     con.execute("set preserve_insertion_order = true")  # "the first rows" must mean something
     looked_at = _number(con, f"select count(*) from {relation}")
     if types is None:
-        typing = infer_types(con, relation, list(names), notes)
+        typing = _typing(con, relation, names, partial, notes)
         _write_typed(con, relation, typing, with_file=len(files) > 1)
         options |= {"nulls": list(typing.nulls)} if typing.nulls else {}
         options |= {"decimal": ","} if typing.decimal == "," else {}
@@ -113,17 +113,34 @@ def infer_relation(
     )
 
 
+def _typing(
+    con: duckdb.DuckDBPyConnection,
+    relation: str,
+    names: Sequence[str],
+    partial: Collection[str],
+    notes: Notes,
+) -> Typing:
+    """The types of all columns, in the order of `names`."""
+    typing = infer_types(con, relation, [name for name in names if name not in partial], notes)
+    if not partial:
+        return typing
+    notes.warn(
+        f"not every file has {', '.join(name for name in names if name in partial)}: it stays text"
+        " and undeclared, for a column that sources.yml declares must be in every file"
+    )
+    undeclared = Decision(TEXT, "not every file has it", is_declared=False)
+    return replace(typing, columns={n: typing.columns.get(n, undeclared) for n in names})
+
+
 def _number(con: duckdb.DuckDBPyConnection, sql: str) -> int:
     row = con.execute(sql).fetchone()
     assert row is not None
     return int(row[0] or 0)
 
 
-def _infer_csv(
-    con: duckdb.DuckDBPyConnection, plain: list[Plain], name: str, work: Path
-) -> Inferred:
+def _infer_csv(con: duckdb.DuckDBPyConnection, plain: list[Opened], name: str) -> Inferred:
     notes = Notes()
-    found = delimited.read(con, plain, work, TABLE, notes)
+    found = delimited.read(con, plain, TABLE, notes)
     return infer_relation(
         con,
         TABLE,
@@ -134,11 +151,32 @@ def _infer_csv(
         options=found.options,
         files=found.labels,
         row_count=found.row_count,
+        partial=found.partial,
         notes=notes,
     )
 
 
-def _infer_parquet(con: duckdb.DuckDBPyConnection, plain: list[Plain], name: str) -> Inferred:
+def _infer_read(
+    con: duckdb.DuckDBPyConnection, plain: list[Opened], name: str, format_name: FormatName
+) -> Inferred:
+    notes = Notes()
+    found = through_readers.read(con, plain, name, format_name, TABLE, notes)
+    return infer_relation(
+        con,
+        TABLE,
+        found.names,
+        found.types,
+        name=name,
+        format_name=format_name,
+        options=found.options,
+        files=found.labels,
+        row_count=found.row_count,
+        partial=found.partial,
+        notes=notes,
+    )
+
+
+def _infer_parquet(con: duckdb.DuckDBPyConnection, plain: list[Opened], name: str) -> Inferred:
     notes = Notes()
     paths = ", ".join(quoted(file.path) for file in plain)
     options = "union_by_name = true, hive_partitioning = false"
@@ -265,4 +303,5 @@ def _column(
         values=tuple(values),
         bad_count=decision.bad_count,
         epoch=decision.epoch,
+        is_declared=decision.is_declared,
     )

@@ -10,12 +10,13 @@ import duckdb
 
 from warehouse.duck import identifier
 from warehouse.inference import words
-from warehouse.inference.result import FILE, InferredColumn, Notes
+from warehouse.inference.result import FILE, InferredColumn, Notes, counted
 from warehouse.readers.casting import INTEGERS
 
 SMALL, TINY = 50, 10
 LONGEST_KEY = 100
 NEARLY = 0.99
+ALONE = 0.95  # of the rows: moments that are this different tell rows apart without more
 MOST_NULLS = 0.01
 OPEN = 0.6  # approximate counts are up to a third off
 CHECKS = 40
@@ -24,7 +25,6 @@ COMPARED_KEYS = 5000
 SAME_THING, FULL_DUMP = 0.5, 0.8
 REGULAR = 0.9
 PANEL, PANEL_OF_MOMENTS = 0.5, 0.8
-TIME_TYPES = ("DATE", "TIMESTAMP")
 
 
 @dataclass(frozen=True)
@@ -106,22 +106,18 @@ class _Search:
         fit = [c for c in table.columns if _may_identify(c, table.row_count)]
         ranked = sorted(fit, key=lambda c: -table.identifying(c))  # stable: the leftmost first
         self.fit = fit
-        self.ids = [c for c in ranked if table.identifying(c) and not self._is_time(c)][:6]
+        self.ids = [c for c in ranked if table.identifying(c) and not _is_time(c)][:6]
         self.lines = [
             c for c in fit if words.says(c.name, words.LINES) and c.type.upper() in INTEGERS
         ]
         self.periods = [c for c in fit if self._is_period(c)][:4]
         self._rows: dict[bool, int] = {}
 
-    @staticmethod
-    def _is_time(column: InferredColumn) -> bool:
-        return column.type.upper() in TIME_TYPES
-
     def _is_period(self, column: InferredColumn) -> bool:
         if words.says(column.name, words.CHANGES | words.NEVER):
             return False
         is_part = words.says(column.name, words.PERIODS) and column.type.upper() in INTEGERS
-        return column.null_count == 0 and (self._is_time(column) or is_part)
+        return column.null_count == 0 and (_is_time(column) or is_part)
 
     def rows(self, *, by_file: bool = False) -> int:
         """The number of rows that differ in any column, over all files or within each."""
@@ -178,8 +174,8 @@ class _Search:
     def _warn_of_nulls(self, column: InferredColumn) -> None:
         if column.null_count:
             self.notes.warn(
-                f"{column.null_count:,} rows have no {column.name}, which is the key:"
-                " they will go to the quarantine"
+                f"{counted(column.null_count, 'row')} without {column.name}, which is the key,"
+                " will go to the quarantine"
             )
 
     def nearly_unique(self) -> Key | None:
@@ -196,15 +192,16 @@ class _Search:
             return key
         changes = [c.name for c in table.columns if words.says(c.name, words.CHANGES)]
         more = self.rows() - found - own[0].null_count
+        rows = counted(more, "row")
         if changes:
-            because = f"{more:,} rows have another's key and other values; {changes[0]} tells when"
+            because = f"{rows} with another's key and other values; {changes[0]} tells when"
             self.notes.decide("write", "merge", because)
         else:
             self.notes.warn(
-                f"{more:,} rows have another row's {names[0]} and other values: all but the first"
+                f"{rows} with another row's {names[0]} and other values: all but the first"
                 " of each will go to the quarantine; with `write: merge` the last would win"
             )
-        self.notes.decide("key", names[0], f"an identifier by name, unique but for {more:,} rows")
+        self.notes.decide("key", names[0], f"an identifier by name, unique but for {rows}")
         self._warn_of_nulls(own[0])
         return Key(names, "merge" if changes else "append")
 
@@ -236,13 +233,13 @@ class _Search:
     def _sets(self) -> Iterator[tuple[InferredColumn, ...]]:
         ids, lines, periods = self.ids, self.lines, self.periods
         kinds = self._kinds()
-        days = [c for c in periods if c.type.upper() != "TIMESTAMP"]
+        days = [c for c in periods if not _is_moment(c)]
         sets: list[tuple[InferredColumn, ...]] = [
             *product(ids, lines),
             *combinations(ids, 2),
-            *product(ids, periods),
+            *(pair for pair in product(ids, periods) if self._is_series(*pair)),
             *(pair for pair in product(kinds, periods) if self._is_panel(pair)),
-            *combinations([c for c in periods if not self._is_time(c)], 2),
+            *combinations([c for c in periods if not _is_time(c)], 2),
             *((a, b, c) for (a, b), c in product(combinations(ids, 2), [*lines, *days])),
             *combinations(ids, 3),
             *((a, b, c) for a, (b, c) in product(ids + kinds, combinations(days, 2))),
@@ -259,12 +256,17 @@ class _Search:
                 seen.add(distinct)
                 yield columns
 
+    def _is_series(self, identity: InferredColumn, period: InferredColumn) -> bool:
+        """Whether a row for each of the two is no chance, as it is with moments of any kind."""
+        is_by_chance = _is_moment(period) and period.distinct_count >= ALONE * self.table.row_count
+        return not is_by_chance or words.says(identity.name, words.MEASURING)
+
     def _is_panel(self, columns: tuple[InferredColumn, ...]) -> bool:
         """Whether most combinations are there: a series for each kind, not unique by chance."""
         combined = 1
         for column in columns:
             combined *= column.distinct_count
-        is_of_moments = any(column.type.upper() == "TIMESTAMP" for column in columns)
+        is_of_moments = any(map(_is_moment, columns))
         share = PANEL_OF_MOMENTS if is_of_moments else PANEL
         return combined * share <= self.table.row_count
 
@@ -305,7 +307,7 @@ class _Search:
         table = self.table
         first = table.columns[0]
         is_shared = words.says(first.name, words.SHARED_NAMES)
-        if table.row_count < SMALL or first not in self.fit or self._is_time(first) or is_shared:
+        if table.row_count < SMALL or first not in self.fit or _is_time(first) or is_shared:
             return None
         if not _could_be_unique(first, table.row_count) or first.null_count:
             return None
@@ -323,17 +325,28 @@ class _Search:
         for column in [c for c in self.periods if _could_be_unique(c, table.row_count)][:2]:
             if table.row_count < TINY or not self._is_unique((column.name,)):
                 continue
-            if column.type.upper() == "TIMESTAMP" and not _is_regular(table, column.name):
+            if _is_moment(column) and not _is_regular(table, column.name):
                 continue
             because = "no identifier, but one row for each; as a series of measurements has it"
             return self._chosen((column.name,), because)
         return None
 
 
+def _is_time(column: InferredColumn) -> bool:
+    return column.type.upper() == "DATE" or _is_moment(column)
+
+
+def _is_moment(column: InferredColumn) -> bool:
+    """Whether the column's values are times to the second or finer, of whatever zone."""
+    return column.type.upper().startswith("TIMESTAMP") and not column.type.endswith("]")
+
+
 def _may_identify(column: InferredColumn, row_count: int) -> bool:
     """Whether the column's type and values may be part of a key."""
     kind = column.type.upper()
-    if kind not in INTEGERS | {"VARCHAR", "UUID", *TIME_TYPES} or column.epoch:
+    if kind not in INTEGERS | {"VARCHAR", "UUID"} and not _is_time(column):
+        return False
+    if column.epoch:
         return False
     if column.null_count > MOST_NULLS * row_count or column.bad_count:
         return column.null_count <= MOST_NULLS * row_count and column.bad_count < row_count / TINY
@@ -407,7 +420,7 @@ def _is_regular(table: Table, name: str) -> bool:
 
 def infer_event_time(table: Table, key: Key, notes: Notes) -> str | None:
     """The column that says when the row's event happened; None for a table of things."""
-    times = [c for c in table.columns if c.type.upper() in TIME_TYPES]
+    times = [c for c in table.columns if _is_time(c)]
     for column in table.columns:
         if column.epoch:
             unit = "seconds" if column.epoch == "s" else "milliseconds"
@@ -450,7 +463,7 @@ def _time_score(column: InferredColumn, table: Table) -> float | None:
     score += 2 if own & parts else 0
     score -= 1 if words.says(column.name, words.KNOWN) else 0
     score -= 4 if words.says(column.name, words.LATER) else 0
-    score += 0.5 if column.type.upper() == "TIMESTAMP" else 0
+    score += 0.5 if _is_moment(column) else 0
     score -= 3 if column.null_count > table.row_count * 0.05 else 0
     return score + 2 if len(parts) == 1 and score > 0 else max(score, 0) if score > -3 else None
 
@@ -460,7 +473,7 @@ def infer_known_at(table: Table, event_time: str | None, notes: Notes) -> str | 
     if event_time is None:
         return None
     for column in table.columns:
-        is_named = words.says(column.name, words.KNOWN) and column.type.upper() == "TIMESTAMP"
+        is_named = words.says(column.name, words.KNOWN) and _is_moment(column)
         if not is_named or column.name == event_time or column.null_count:
             continue
         early = table.number(

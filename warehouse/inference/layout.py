@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from dataclasses import dataclass
 from typing import Any
 
 import duckdb
@@ -19,7 +18,7 @@ from warehouse.readers.xml_text import record_path
 from warehouse.sources import Source
 
 SAMPLE_CHARACTERS = 8 << 20
-TOKEN = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|[{}\[\]:]', re.DOTALL)
+MARK = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|[{}\[\]:]', re.DOTALL)
 IDENTIFIER = 2  # of words.identifying: surely one
 
 
@@ -49,7 +48,7 @@ def options_of(
 
 def _json(file: Opened, encoding: str, notes: Notes, *, is_alone: bool) -> dict[str, Any]:
     with in_utf8(file, encoding).open(encoding="utf-8-sig", errors="replace") as text:
-        found = _Outline.of(text.read(SAMPLE_CHARACTERS))
+        found = _Outline(text.read(SAMPLE_CHARACTERS))
     if found.roots != 1 or not found.arrays:
         return {}
     path, count = found.arrays.most_common(1)[0]
@@ -60,49 +59,52 @@ def _json(file: Opened, encoding: str, notes: Notes, *, is_alone: bool) -> dict[
     return {"record": path}
 
 
-@dataclass
 class _Outline:
     """What a JSON text's first characters hold.
 
-    `roots` are its values that are no arrays, `arrays` the objects in each array that a path of
-    keys leads to, `keys` those of the first object whose values are neither objects nor arrays.
+    `roots` counts the objects that it is made of, `arrays` the objects in each array that a path
+    of keys leads to; `keys` are those of the first object that have neither object nor array.
     """
 
-    roots: int
-    arrays: Counter[str]
-    keys: list[str]
-
-    @classmethod
-    def of(cls, text: str) -> _Outline:
-        found = cls(0, Counter(), [])
-        path: list[str] = []  # the keys down to where we are; the root's is empty
-        inside = 0  # how deep within an array
-        last = key = ""
-        for token in TOKEN.findall(text):
-            if token == ":":
-                key = last[1:-1]
-                if len(path) == 1 and not inside and found.roots == 1:
-                    found.keys.append(key)
-            elif token in ("{", "["):
-                if inside:
-                    found.arrays[".".join([*path[1:], key])] += inside == 1 and token == "{"
-                    inside += 1
-                    continue
-                if not path:
-                    found.roots += 1
-                elif found.keys and found.keys[-1] == key and len(path) == 1:
-                    found.keys.pop()
-                if token == "[":
-                    if not path:
-                        return cls(0, Counter(), [])
-                    inside = 1
-                else:
-                    path.append(key if path else "")
-            elif token in ("}", "]"):
-                if inside:
-                    inside -= 1
-                elif path:
-                    path.pop()
+    def __init__(self, text: str) -> None:
+        self.roots = 0
+        self.arrays: Counter[str] = Counter()
+        self.keys: list[str] = []
+        self._path: list[str] = []  # the keys down to the object that is open; the root has ""
+        self._key = ""
+        self._inside = 0  # how deep within an array
+        last = ""
+        for mark in MARK.findall(text):
+            if mark[0] == '"':
+                last = mark
+            elif self._inside:
+                self._in_array(mark)
+            elif mark == ":":
+                self._key = last[1:-1]
+                if len(self._path) == 1 and self.roots == 1:
+                    self.keys.append(self._key)
+            elif mark == "}":
+                del self._path[-1:]
             else:
-                last = token
-        return found
+                self._open(mark)
+
+    def _in_array(self, mark: str) -> None:
+        if mark in "{[":
+            names = [*self._path[1:], self._key]
+            can_be_told = self._path and all(name and "." not in name for name in names)
+            if self._inside == 1 and mark == "{" and can_be_told:
+                self.arrays[".".join(names)] += 1
+            self._inside += 1
+        elif mark in "}]":
+            self._inside -= 1
+
+    def _open(self, mark: str) -> None:
+        if self._path:
+            if len(self._path) == 1 and self.roots == 1:
+                self.keys.pop()
+        elif mark == "{":
+            self.roots += 1
+        if mark == "{":
+            self._path.append(self._key if self._path else "")
+        elif mark == "[":
+            self._inside = 1

@@ -8,6 +8,11 @@ from typing import Any, Literal
 FILE = "__clearwater_file"  # the number of a row's file, beside the columns of a relation
 
 
+def counted(count: int, noun: str) -> str:
+    """The number with its noun, such as `1 row` and `2,000 rows`."""
+    return f"{count:,} {noun}{'s' * (count != 1)}"
+
+
 @dataclass(frozen=True)
 class Evidence:
     """Why one thing was decided as it was, for a person to judge.
@@ -26,8 +31,9 @@ class InferredColumn:
 
     `format` is the strptime format of a time that is not written as ISO 8601 has it. `minimum`,
     `maximum` and `examples` are text. `values` are all values of a column of a few texts, else
-    empty. `epoch` says that an integer counts seconds or milliseconds since 1970. Counts are of
-    the rows looked at; `distinct_count` is approximate above 200,000 rows.
+    empty. `epoch` says that an integer counts seconds or milliseconds since 1970; `is_declared`
+    that the entry may name the column, for every file has it. Counts are of the rows looked at;
+    `distinct_count` is approximate above 200,000 rows.
     """
 
     name: str
@@ -41,6 +47,7 @@ class InferredColumn:
     values: tuple[str, ...] = ()
     bad_count: int = 0
     epoch: Literal["s", "ms"] | None = None
+    is_declared: bool = True
 
 
 @dataclass(frozen=True)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 
-# Texts that stand for a missing value wherever numbers or times are expected.
+# Texts that stand for a missing value wherever numbers or times are expected; JSON has empty ones.
 MISSING = frozenset(
     {
+        "",
         *("NA", "N/A", "n/a", "na", "#N/A", "<NA>", "NaN", "nan", "NAN", "NULL", "null", "Null"),
         *("(null)", "\\N", "-", "--", "---", "?", ".", "..", "*", "None", "none", "NONE"),
         *("unknown", "Unknown", "UNKNOWN", "missing", "Missing", "nil", "n.a.", "k.A.", "#NV"),

@@ -14,7 +14,7 @@ import duckdb
 
 from warehouse.duck import identifier, quoted
 from warehouse.inference import words
-from warehouse.inference.result import Notes
+from warehouse.inference.result import Notes, counted
 from warehouse.inference.shapes import (
     ALWAYS_NULL,
     BOOLEAN_WORDS,
@@ -28,6 +28,7 @@ from warehouse.sources import ColumnType, Source
 
 HEAD_ROWS, HEAD_CELLS, HEAD_VALUES = 5000, 500_000, 2000
 FEW_VALUES = 20
+MOST_TYPED = 2000
 COLUMNS_AT_ONCE = 200
 MOSTLY = 0.9
 FORGIVEN_SHARE, FORGIVEN_ROWS = 0.01, 100
@@ -85,6 +86,7 @@ class Decision:
     missing: dict[str, int] = field(default_factory=dict)
     bad_count: int = 0
     epoch: Literal["s", "ms"] | None = None
+    is_declared: bool = True
 
 
 @dataclass(frozen=True)
@@ -113,6 +115,11 @@ def infer_types(
 
     `relation` is SQL that may stand after `from`; nulls in it are nulls already.
     """
+    if len(names) > MOST_TYPED:
+        notes.warn(
+            f"{len(names):,} columns are too many to tell their types: all of them stay text"
+        )
+        return Typing(dict.fromkeys(names, Decision(TEXT, "one of too many columns")), (), ".")
     heads = dict(_heads(con, relation, names))
     decimal = _decimal(heads, notes)
     chains = {name: _candidates(name, values, decimal, notes) for name, values in heads.items()}
@@ -185,7 +192,8 @@ def _decimal(heads: dict[str, list[str]], notes: Notes) -> Decimal:
         return "."
     if points:
         notes.warn(f"decimal points in {', '.join(points)}, but commas elsewhere: they stay text")
-    notes.decide("decimal", "comma", f"{', '.join(commas)} are written like 1,5")
+    verb = "is" if len(commas) == 1 else "are"
+    notes.decide("decimal", "comma", f"{', '.join(commas)} {verb} written like 1,5")
     return ","
 
 
@@ -367,7 +375,7 @@ def _why_text(name: str, head: list[str], trials: list[Trial], notes: Notes) -> 
         trial = trials[-1]
         value, _ = trial.bad_values[0]
         return (
-            f"{trial.really_bad:,} of {trial.filled:,} values are no"
+            f"{trial.really_bad:,} of {counted(trial.filled, 'value')} cannot be"
             f" {trial.candidate.type.lower()}, such as {value!r}"
         )
     if _share(head, "zeros"):
@@ -433,8 +441,9 @@ def _decimal_or_double(name: str, trial: Trial, because: str) -> tuple[Candidate
         because = f"{because}; {nans:,} are NaN"
     if exact and words.is_money(name) and large < 10 ** (DECIMAL_DIGITS - max(most, 2)):
         digits = max(most, 2)
+        count = f"{most}" if fewest == most else f"{fewest} to {most}"
         return Candidate(f"DECIMAL({DECIMAL_DIGITS},{digits})"), (
-            f"{because}; the name is that of money, with {fewest} to {most} decimals"
+            f"{because}; the name is that of money, with {count} decimal{'s' * (most != 1)}"
         )
     return Candidate("DOUBLE"), because
 
@@ -579,6 +588,6 @@ def _tell(name: str, decision: Decision, notes: Notes) -> None:
     notes.decide(f"column {name}", shown, decision.because)
     if decision.bad_count:
         notes.warn(
-            f"column {name}: {decision.bad_count:,} values are no {candidate.type.lower()};"
-            " their rows will go to the quarantine"
+            f"column {name}: {counted(decision.bad_count, 'value')} cannot be"
+            f" {candidate.type.lower()} and will go to the quarantine with the whole row"
         )

@@ -84,6 +84,14 @@ HAPPENED = frozenset(
         *("rental", "reported", "recorded", "payment", "transacted", "datetime", "submitted"),
     }
 )
+# What is measured again and again, each time at a moment of its own.
+MEASURING = frozenset(
+    {
+        *("device", "sensor", "station", "meter", "machine", "node", "probe", "channel", "turbine"),
+        *("symbol", "ticker", "asset", "series", "metric", "host", "vessel", "pump", "logger"),
+        *("gateway", "inverter", "plant", "unit", "deviceid", "sensorid", "mmsi", "imei", "mac"),
+    }
+)
 KNOWN = frozenset({"recorded", "known", "received", "reported"})
 # A person's or a thing's own words, which are unique only by chance.
 SHARED_NAMES = frozenset(

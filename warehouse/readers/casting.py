@@ -26,6 +26,7 @@ FRACTION_DIGITS = {
 }
 EXACT_IN_DOUBLE = 1 << 53
 DIGITS_EXACT_IN_DOUBLE = 15
+VALUE = "{value}"
 # Times without an offset, which a cast to TIMESTAMP would drop.
 PLAIN_TIMES = tuple(f"____-__-_____:__:__{fraction}" for fraction in ("", ".___", ".______"))
 
@@ -34,7 +35,8 @@ PLAIN_TIMES = tuple(f"____-__-_____:__:__{fraction}" for fraction in ("", ".___"
 class Cast:
     """SQL that types a text: `quick` for values that the test `doubt` lets pass, `strict` for all.
 
-    `strict` is null where the value is not of the type; `doubt` is empty for text.
+    `strict` is null where the value is not of the type; `doubt` is empty for text, and has {value}
+    where the quick value stands.
     """
 
     text: str
@@ -52,7 +54,7 @@ def declared_cast(source: Source, name: str) -> Cast:
     if declared.format:
         # A format with an offset gives a TIMESTAMPTZ, which is UTC as a TIMESTAMP.
         cast = f"try_strptime({text}, {quoted(declared.format)})::{declared.type}"
-        return Cast(text, cast, cast, f"{text} is not null and {cast} is null")
+        return Cast(text, cast, cast, f"{text} is not null and {VALUE} is null")
     if source.decimal == "," and is_number(declared.type):
         # A point would part thousands there: what it means cannot be told, so the cast fails.
         text = f"replace(replace({text}, '.', '?'), ',', '.')"
@@ -64,33 +66,37 @@ def text_cast(text: str, to: str) -> Cast:
     if to == "VARCHAR":
         return Cast(text, text, text, "")
     strict, quick = strict_cast(text, to), f"try_cast({text} as {to})"
-    doubts = [f"{quick} is null"]
+    doubts = [f"{VALUE} is null"]
     if to in INTEGERS:
         # A value that is rounded is written with more characters than what comes of it.
-        doubts.append(f"strlen({quick}::varchar) <> strlen({text})")
+        doubts.append(f"strlen({VALUE}::varchar) <> strlen({text})")
     elif to.startswith("DECIMAL"):
         doubts.append(f"strlen({text}) > {DIGITS_EXACT_IN_DOUBLE}")
-        doubts.append(f"try_cast({text} as double) <> {quick}::double")
+        doubts.append(f"try_cast({text} as double) <> {VALUE}::double")
     elif to in ("DOUBLE", "FLOAT"):
-        doubts.append(f"isinf({quick})")
+        doubts.append(f"isinf({VALUE})")
     elif to == "DATE":
         doubts.append(f"strlen({text}) > {len('2026-01-31')}")
     elif to == "TIMESTAMP":
         plain = " or ".join(f"{text} like {quoted(shape)}" for shape in PLAIN_TIMES)
         quick = f"case when {plain} then {quick} else {strict} end"
-        doubts = [f"{quick} is null"]
-    elif strict != quick:
+    else:
         quick = strict
-        doubts = [f"{strict} is null"]
     return Cast(text, quick, strict, f"{text} is not null and ({' or '.join(doubts)})")
 
 
 def failed(casts: dict[str, Cast]) -> str:
-    """SQL that names the columns whose text is not of their type; null when there are none."""
+    """SQL that names the columns whose text is not of their type; null when there are none.
+
+    Beside the texts stand their quick values, `_clearwater_value0` and so on, in the same order.
+    """
+    values = {name: f"_clearwater_value{n}" for n, name in enumerate(casts)}
     doubted = {name: cast for name, cast in casts.items() if cast.doubt}
     if not doubted:
         return "null::varchar"
-    doubt = " or ".join(f"({cast.doubt})" for cast in doubted.values())
+    doubt = " or ".join(
+        f"({cast.doubt.replace(VALUE, values[name])})" for name, cast in doubted.items()
+    )
     listed = ", ".join(
         f"case when {cast.text} is not null and {cast.strict} is null then {quoted(name)} end"
         for name, cast in doubted.items()

@@ -21,6 +21,7 @@ from 1, on which the given of the file's `rows_in` records begin.
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -80,6 +81,14 @@ class Reader:
 # In an error about the machine or the lake, not about a file that arrived.
 MACHINE_WORDS = ("No space left", "/lake/data/", "duckdb_temp", "Out of Memory")
 
+# How DuckDB calls a file of ours, of which the user knows only the original name.
+OWN_PATH = re.compile(
+    r"""(?:Parquet )?(?:[Ff]ile:? )?(?:'[^']*|"[^"]*|/\S*)"""
+    r"""/(?:landing/[0-9a-f]{2}/[0-9a-f]{64}|tmp/batch/[\w.]+)['"]?"""
+)
+MOST_COLUMNS = 1_990  # SQLite, which holds the lake's catalog, has 2,000 with its own
+ERROR_KIND = re.compile(r"^[A-Z][A-Za-z ]* Error: ")
+
 FILE_FAULTS = (
     duckdb.BinderException,
     duckdb.ConversionException,
@@ -97,12 +106,14 @@ def unreadable_refused(what: str, where: str) -> Iterator[None]:
     """
     try:
         yield
-    except FILE_FAULTS as error:
-        text = str(error).splitlines()[0]
-        if any(words in text for words in MACHINE_WORDS):
+    except duckdb.Error as error:
+        text = ERROR_KIND.sub("", str(error).splitlines()[0])
+        # What a library under DuckDB says of a broken file comes as a plain Error.
+        is_files = isinstance(error, FILE_FAULTS) or type(error) is duckdb.Error
+        if not is_files or any(words in text for words in MACHINE_WORDS):
             raise
         raise BatchRefusedError(
-            f"{what}: {text}",
+            f"{what}: {OWN_PATH.sub('the file', text)}",
             where=where,
             next_step="have it written again; the bytes that came are kept in landing/",
         ) from None
@@ -142,6 +153,12 @@ def where(source: Source, opened: Opened) -> str:
 
 def check_names(names: list[str], source: Source, opened: Opened) -> None:
     """Refuse names that the lake cannot hold, and names in sources.yml that are not there."""
+    if len(names) > MOST_COLUMNS:
+        raise BatchRefusedError(
+            f"it has {len(names):,} columns; a table has {MOST_COLUMNS:,} at most",
+            where=where(source, opened),
+            next_step="have it written with a row for each of the values, or in several files",
+        )
     seen: set[str] = set()
     for number, name in enumerate(names, 1):
         problem = _name_problem(name, number, seen)
@@ -187,15 +204,20 @@ def type_text(
     The typed rows go to a temporary table, or to the file `staged.staged` if that is given.
     """
     casts = {name: declared_cast(source, name) for name in names}
-    values = ", ".join(f"{cast.quick} as {identifier(name)}" for name, cast in casts.items())
-    select = f"select {values}, {number} as _source_row, {failed(casts)} as _failed"
+    # Values are cast in an inner select, so that the doubts of the outer one need not cast again.
+    values = [f"{cast.quick} as _clearwater_value{n}" for n, cast in enumerate(casts.values())]
+    typed = [f"_clearwater_value{n} as {identifier(name)}" for n, name in enumerate(names)]
+    select = (
+        f"select {', '.join(typed)}, _source_row, {failed(casts)} as _failed"
+        f" from (select *, {', '.join(values)}, {number} as _source_row from {text})"
+    )
     drop(con, "typed")
     if staged is None:
-        con.execute(f"create temp table typed as {select} from {text}")
+        con.execute(f"create temp table typed as {select}")
     else:
         con.execute(
-            f"copy ({select}, {staged.stamp} from {text}) to {quoted(staged.staged)}"
-            " (format parquet, compression zstd)"
+            f"copy (select *, {staged.stamp} from ({select})) to {quoted(staged.staged)}"
+            " (format parquet, compression zstd, parquet_version v2)"
         )
         con.execute(
             f"create temp view typed as select {listed(names)}, _source_row, _failed"

@@ -28,12 +28,16 @@ from warehouse.sources import Source
 STAGED_BYTES = 16 << 20
 OTHER_DELIMITERS = ";\t|,"
 LONGEST_FIELD = 1 << 30
+LONGEST_LINE = 8 << 20  # DuckDB loses some from 16 MB on
 BLOCK_BYTES = 1 << 20
+LINE_ENDS = (b"\n", b"\r")
+csv.field_size_limit(LONGEST_FIELD)
 BLANK_LINES = (b"\n\n", b"\r\n\r\n", b"\r\r", b"\n\r\n")
 
 
 def read(con: duckdb.DuckDBPyConnection, source: Source, opened: Opened) -> list[Column]:
     """Leave `incoming` as a table of the typed records, `rejected` with the torn ones."""
+    _check_lines(source, opened)
     names = _names(source, opened)
     check_names(names, source, opened)
     with unreadable_refused("not a readable CSV file", where(source, opened)):
@@ -67,6 +71,25 @@ def _read(
     con.execute("set preserve_insertion_order = false")
     _number_records(con, source, opened, file, names)
     return columns
+
+
+def _check_lines(source: Source, opened: Opened) -> None:
+    """Refuse a line so long that DuckDB may pass over it without a word."""
+    if opened.path.stat().st_size <= LONGEST_LINE:
+        return
+    with _mapped(opened.path) as text:
+        # A line that is too long has one of these windows to itself.
+        for start in range(0, len(text), LONGEST_LINE // 2):
+            if any(text.find(end, start, start + LONGEST_LINE // 2) >= 0 for end in LINE_ENDS):
+                continue
+            begin, end = text.rfind(b"\n", 0, start) + 1, text.find(b"\n", start)
+            if (len(text) if end < 0 else end) - begin > LONGEST_LINE:
+                line = _line_count(opened.path, begin) + 1
+                raise BatchRefusedError(
+                    f"line {line:,} is longer than {LONGEST_LINE:,} bytes",
+                    where=where(source, opened),
+                    next_step="have it written again; the bytes that came are kept in landing/",
+                )
 
 
 def delimiter_of(source: Source, opened: Opened) -> str:
@@ -195,8 +218,13 @@ def _leave_blanks_out(
 
 
 def _has_blank_lines(file: Path) -> bool:
-    with file.open("rb") as handle, mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ) as text:
+    with _mapped(file) as text:
         return any(text.find(mark) >= 0 for mark in BLANK_LINES)
+
+
+def _mapped(file: Path) -> mmap.mmap:
+    with file.open("rb") as handle:
+        return mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ)
 
 
 def _shifted(select: str) -> str:
@@ -211,7 +239,6 @@ def _with_even_lines(source: Source, opened: Opened) -> Path:
     """The file again with one kind of line end, for DuckDB refuses a mixture."""
     even = opened.work / "even.csv"
     dialect = _dialect(source, opened)
-    csv.field_size_limit(LONGEST_FIELD)
     try:
         with (
             _handle(source, opened.path) as handle,
@@ -232,7 +259,8 @@ def _with_even_lines(source: Source, opened: Opened) -> Path:
 def lines(source: Source, opened: Opened, rows: list[int], rows_in: int) -> dict[int, int]:
     """The physical lines on which the records `rows` begin; both count from 1."""
     before = source.skip + source.header
-    if _line_count(opened.path) == before + rows_in:  # one line a record: no need to look
+    size = opened.path.stat().st_size
+    if _line_count(opened.path, size) == before + rows_in:  # one line a record: no need to look
         return {row: row + before for row in rows}
     wanted = set(rows)
     found: dict[int, int] = {}
@@ -245,10 +273,12 @@ def lines(source: Source, opened: Opened, rows: list[int], rows_in: int) -> dict
     return found
 
 
-def _line_count(file: Path) -> int:
-    count, last = 0, b""
+def _line_count(file: Path, size: int) -> int:
+    """The number of lines, be the last one ended or not, in the file's first `size` bytes."""
+    count, last = 0, b"\n"
     with file.open("rb", buffering=0) as handle:
-        while block := handle.read(BLOCK_BYTES):
+        while block := handle.read(min(BLOCK_BYTES, size)):
+            size -= len(block)
             count += block.count(b"\n")
             last = block[-1:]
     return count + (last != b"\n")

@@ -69,7 +69,7 @@ def main(file: str, name: str, memory: str) -> None:
         show({"error": "the workbook is protected by a password", "sheets": sheets})
         return
     except CalamineError as error:
-        show({"error": f"not a readable workbook: {error}", "sheets": sheets})
+        show({"error": f"not a readable workbook: {error}", "sheets": []})
         return
     left = sheet.start[1] if sheet.start else 0
     show({"width": left + sheet.width})

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
+
 import duckdb
 
 from warehouse.duck import identifier, quoted
+from warehouse.errors import BatchRefusedError
 from warehouse.readers.contract import (
     Column,
     Opened,
@@ -16,9 +19,20 @@ from warehouse.readers.contract import (
 )
 from warehouse.sources import Source
 
+ROW_NUMBER = "file_row_number"
+LONGEST_DECIMAL = 38
+BATCH_ROWS = 65_536
+# Instants and times of day, as DuckDB shows what a column's metadata says.
+NANOSECONDS = re.compile(r"(TimestampType\(isAdjustedToUTC=1|TimeType\().*NanoSeconds.*")
+
 
 def read(con: duckdb.DuckDBPyConnection, source: Source, opened: Opened) -> list[Column]:
-    """Leave `incoming` as a view on the file itself: nothing is copied, nothing fails to parse."""
+    """Leave `incoming` as a view on the file itself: nothing is copied, nothing fails to parse.
+
+    Raises BatchRefusedError when it is broken, or has names or types that DuckDB would change.
+    """
+    with unreadable_refused("not a readable Parquet file", where(source, opened)):
+        _check_schema(con, source, opened)
     scan = f"read_parquet({quoted(opened.path)}, file_row_number = true, hive_partitioning = false)"
     with unreadable_refused("not a readable Parquet file", where(source, opened)):
         described = con.execute(f"describe select * from {scan}").fetchall()
@@ -36,6 +50,57 @@ def read(con: duckdb.DuckDBPyConnection, source: Source, opened: Opened) -> list
     )
     no_rejected(con)
     return columns
+
+
+def _check_schema(con: duckdb.DuckDBPyConnection, source: Source, opened: Opened) -> None:
+    """Refuse names that DuckDB would change, and values that it would round."""
+    nodes = con.execute(
+        "select name, num_children, precision, logical_type"
+        f" from parquet_schema({quoted(opened.path)})"
+    ).fetchall()
+    names: list[str] = []
+    nested = 0  # how many of the next nodes stand within a column
+    for name, children, precision, logical in nodes[1:]:
+        if not nested:
+            names.append(name)
+        nested = max(nested - 1, 0) + (children or 0)
+        if (precision or 0) > LONGEST_DECIMAL:
+            raise _not_kept(
+                f"the column {names[-1]!r} has decimals of {precision} digits; the lake's have"
+                f" {LONGEST_DECIMAL}",
+                source,
+                opened,
+            )
+        if name == names[-1] and logical and NANOSECONDS.fullmatch(logical):
+            _check_microseconds(source, opened, name)
+    check_names(names, source, opened)
+    if ROW_NUMBER in (name.lower() for name in names):
+        raise _not_kept(f"the column name {ROW_NUMBER!r} is DuckDB's own", source, opened)
+
+
+def _check_microseconds(source: Source, opened: Opened, name: str) -> None:
+    """Refuse times that DuckDB, which has times of day and of a zone in microseconds, would cut."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    with pq.ParquetFile(opened.path) as file:
+        of = file.schema_arrow.field(name).type
+        to = pa.time64("us") if pa.types.is_time(of) else pa.timestamp("us", tz=of.tz)
+        for batch in file.iter_batches(BATCH_ROWS, columns=[name], use_threads=False):
+            try:
+                batch.column(0).cast(to)
+            except pa.ArrowInvalid:
+                raise _not_kept(
+                    f"the column {name!r} has times in nanoseconds that microseconds do not hold",
+                    source,
+                    opened,
+                ) from None
+
+
+def _not_kept(what: str, source: Source, opened: Opened) -> BatchRefusedError:
+    return BatchRefusedError(
+        what, where=where(source, opened), next_step="write it as another type or name, or as text"
+    )
 
 
 def _kept(type_name: str) -> str:

@@ -7,17 +7,19 @@ size needs the memory of one buffer, and a name that comes in the last record is
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import chain
 from pathlib import Path
 
 import duckdb
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from warehouse.duck import identifier, quoted
 from warehouse.errors import BatchRefusedError
 from warehouse.readers.contract import (
+    MOST_COLUMNS,
     Column,
     Opened,
     as_json,
@@ -30,8 +32,10 @@ from warehouse.sources import Source
 
 BUFFER_BYTES = 16 << 20
 BUFFER_ROWS = 20_000
+CELL_BYTES = 64  # what a value takes besides its text
 BUFFER_CELLS = 8_000_000
-MOST_COLUMNS = 20_000
+# Of a file from this size on the typed rows are written once, to the file that the lake takes.
+STAGED_BYTES = 16 << 20
 LONGEST_RAW = 64 << 10
 LONGEST_RECORD = 8 << 20
 TORN = pa.schema([("_source_row", pa.int64()), ("detail", pa.string()), ("raw", pa.string())])
@@ -67,19 +71,40 @@ class Records:
         self._torn_file = opened.work / "torn.parquet"
         self.count = 0
 
-    def add(self, record: Record) -> None:
-        """Take the next record: text or null by column name."""
-        self.count += 1
-        self._numbers.append(self.count)
+    @property
+    def names(self) -> list[str]:
+        """The columns that are known so far."""
+        return list(self._places)
+
+    def add(self, record: Record, number: int | None = None) -> None:
+        """Take a record, the next one unless its number is told: text or null by column name."""
+        self._numbers.append(self._counted(number))
         self._rows.append(record)
-        self._bytes += sum(map(len, filter(None, record.values())))
+        self._bytes += CELL_BYTES * len(record) + sum(map(len, filter(None, record.values())))
         if len(self._rows) >= BUFFER_ROWS or self._bytes > BUFFER_BYTES:
             self._spill()
 
-    def tear(self, detail: str, raw: str) -> None:
-        """Count the next record as one that cannot be split into fields."""
-        self.count += 1
-        self._tear(self.count, detail, raw)
+    def add_table(self, names: list[str], table: pa.Table) -> None:
+        """Take records by columns: `_source_row`, then a column of text for each of `names`."""
+        if not len(table):
+            return
+        self._make_places(names)
+        texts = dict(zip(names, table.columns[1:], strict=True))
+        columns = {"_source_row": table["_source_row"]}
+        for name, place in self._places.items():
+            columns[f"c{place}"] = texts.get(name, pa.nulls(len(table), pa.string()))
+        self._write_table(pa.table(columns))
+        self._counted(pc.max(table["_source_row"]).as_py())
+
+    def tear(self, detail: str, raw: str, number: int | None = None) -> None:
+        """Count a record, the next one unless its number is told, as one without fields."""
+        self._tear(self._counted(number), detail, raw)
+
+    def _counted(self, number: int | None) -> int:
+        """The number given, or the next one."""
+        number = number or self.count + 1
+        self.count = max(self.count, number)
+        return number
 
     def _tear(self, number: int, detail: str, raw: str) -> None:
         text = shown(raw)
@@ -117,7 +142,15 @@ class Records:
     def _write(self, rows: list[Record], numbers: list[int]) -> None:
         if not rows:
             return
-        found = [n for n in dict.fromkeys(chain.from_iterable(rows)) if n not in self._places]
+        self._make_places(chain.from_iterable(rows))
+        step = max(1, BUFFER_CELLS // (len(self._places) + 1))
+        for start in range(0, len(rows), step):
+            table = self._table(rows[start : start + step], numbers[start : start + step])
+            self._write_table(table)
+
+    def _make_places(self, names: Iterable[str]) -> None:
+        """Give those of the names a column that have none."""
+        found = [name for name in dict.fromkeys(names) if name not in self._places]
         "".join(found).encode()
         if found and self._writer is not None:
             self._writer.close()
@@ -129,14 +162,10 @@ class Records:
                 where=where(self._source, self._opened),
                 next_step="names seem to be values; have them written as values of one name",
             )
-        step = max(1, BUFFER_CELLS // (len(self._places) + 1))
-        tables = [
-            self._table(rows[start : start + step], numbers[start : start + step])
-            for start in range(0, len(rows), step)
-        ]
-        for table in tables:
-            self._writer = self._writer or self._next_writer(table.schema)
-            self._writer.write_table(table)
+
+    def _write_table(self, table: pa.Table) -> None:
+        self._writer = self._writer or self._next_writer(table.schema)
+        self._writer.write_table(table)
 
     def _table(self, rows: list[Record], numbers: list[int]) -> pa.Table:
         columns = {"_source_row": pa.array(numbers, pa.int64())}
@@ -175,8 +204,17 @@ class Records:
         if not names:
             return self._leave_nothing(con)
         absent = len(names) - len(found)
+        is_large = (
+            bool(self._files and self._opened.stamp)
+            and self._opened.path.stat().st_size >= STAGED_BYTES
+        )
         columns = type_text(
-            con, self._source, names, self._scan(names, absent, plain=False), number="_source_row"
+            con,
+            self._source,
+            names,
+            self._scan(names, absent, plain=False),
+            number="_source_row",
+            staged=self._opened if is_large else None,
         )
         con.execute(
             f"create or replace temp view incoming_raw as select _source_row, {as_json(names)}"
