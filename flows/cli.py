@@ -425,6 +425,10 @@ def _print_run(run: Run) -> None:
     for name, count in held.items():
         say(f"{count:,} rows of {name} are in quarantine. Why, and where they came from:")
         say(f"  clearwater quarantine show {name}")
+    if run.gate is not None:
+        for result in run.gate.results:
+            if result.status == "warn":
+                say(f"warning: {result.rule_id}: {result.detail.partition(', e.g.')[0]}")
     if run.failure is not None:
         print(f"error: {run.failure}", file=sys.stderr)
     say(f"run {run.run_id}: {run.status}" + (f", release {run.release.id}" if run.release else ""))

@@ -8,6 +8,7 @@ import zipfile
 from typing import Any
 
 import openpyxl
+
 from corpus.case import ORDERS, Case, Held, zipped
 
 KEYED = {"columns": {"id": "bigint"}, "key": ["id"]}

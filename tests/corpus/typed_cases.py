@@ -12,8 +12,9 @@ from typing import Any
 import fastavro
 import pyarrow as pa
 import pyarrow.parquet as pq
-from corpus.case import Case, Held
 from pyarrow import orc
+
+from corpus.case import Case, Held
 
 KEY = {"key": ["id"]}
 BIG = 2**63 - 1

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -31,19 +32,32 @@ GOOD = [
     {"name": "good.items", "path": "good/items.parquet", "write": "snapshot"},
 ]
 LEDGER = (
-    "select rows_in, loaded, quarantined, already_known, refused, dropped, status"
-    " from lake.meta.batches where source = '{source}'"
+    "select source, rows_in, loaded, quarantined, already_known, refused, dropped, status"
+    " from lake.meta.batches"
 )
 HELD = (
-    "select _source_row, line, reason, detail from lake.meta.quarantine where source = '{source}'"
+    "select source, _source_row, line, reason, detail from lake.meta.quarantine"
     " order by source_file, _source_row"
+)
+TABLES = (
+    "select table_name from duckdb_tables() where database_name = 'lake'"
+    " and schema_name = 'raw_corpus'"
 )
 OWN = "_batch_id, _source_file, _source_row, _loaded_at"
 MOST_GIB = 1.0
 
 
+@dataclass
+class Found:
+    """What the lake has of all cases, by their sources: lines, rows held back, rows loaded."""
+
+    ledger: dict[str, list[tuple[Any, ...]]]
+    held: dict[str, list[tuple[Any, ...]]]
+    tables: dict[str, list[tuple[Any, ...]]]
+
+
 class Corpus(Shop):
-    """A lake with three good sources, into which the cases are loaded one by one."""
+    """A lake with three good sources, into which the cases are loaded among them."""
 
     def __init__(self, settings: Settings, folder: Path) -> None:
         super().__init__(settings, folder)
@@ -57,12 +71,12 @@ class Corpus(Shop):
     def folder_of(self, case: Case) -> Path:
         return self.folder / case.slug
 
-    def put_case(self, case: Case) -> None:
-        self.folder_of(case).mkdir()
-        case.put(self.folder_of(case))
-
-    def load_case(self, case: Case) -> SourceSummary:
-        return self.load_all(*GOOD, case.declared(self.folder_of(case)))[case.source]
+    def put_cases(self, cases: list[Case]) -> list[dict[str, Any]]:
+        """Write the files of the cases; returns their entries in sources.yml."""
+        for case in cases:
+            self.folder_of(case).mkdir()
+            case.put(self.folder_of(case))
+        return [case.declared(self.folder_of(case)) for case in cases]
 
     def good(self) -> Any:
         """All that the good sources have in the lake."""
@@ -73,35 +87,36 @@ class Corpus(Shop):
         ]
         return self.ask(*tables, *meta)
 
-    def table(self, case: Case) -> list[tuple[Any, ...]]:
-        """The case's rows in the order of its files; none when it has no table."""
-        sql = "select count(*) from duckdb_tables() where database_name = 'lake' and table_name"
-        ((count,),) = self.ask(f"{sql} = '{case.slug}'")[0]
-        if not count:
-            return []
-        rows = f"select * exclude ({OWN}) from lake.raw_corpus.{case.slug}"
-        return self.ask(f"{rows} order by _source_file, _source_row")[0]
+    def found(self) -> Found:
+        """What came of the cases, their rows in the order of their files."""
+        ledger, held, names = self.ask(LEDGER, HELD, TABLES)
+        rows = [
+            f'select * exclude ({OWN}) from lake.raw_corpus."{name}"'
+            " order by _source_file, _source_row"
+            for (name,) in names
+        ]
+        tables = {f"corpus.{name}": t for (name,), t in zip(names, self.ask(*rows), strict=True)}
+        return Found(by_source(ledger), by_source(held), tables)
 
-    def check(self, case: Case, problems: tuple[str, ...]) -> None:
+    def check(self, case: Case, problems: tuple[str, ...], found: Found) -> None:
         """The verdict, to the row, and no more in the home than there should be."""
         self._check_told(case, problems)
-        ledger, held = self.ask(LEDGER.format(source=case.source), HELD.format(source=case.source))
+        ledger = found.ledger.get(case.source, [])
         for line in ledger:
             assert line[0] == sum(line[1:6]), f"rows in = loaded + … does not hold: {line}"
         totals = [sum(line[n] for line in ledger) for n in range(5)]
         rows_in = case.loaded + len(case.held) + case.known + case.refused_rows
-        expected = [rows_in, case.loaded, len(case.held), case.known, case.refused_rows]
-        assert totals == expected
-        assert ("refused" in {line[6] for line in ledger}) == self._is_in_ledger(case)
+        assert totals == [rows_in, case.loaded, len(case.held), case.known, case.refused_rows]
+        is_refused = bool(case.refused) and case.while_read is None
+        assert ("refused" in {line[6] for line in ledger}) == is_refused
+        held = found.held.get(case.source, [])
         assert [row[:3] for row in held] == [(h.row, h.line, h.reason) for h in case.held]
         for row, wanted in zip(held, case.held, strict=True):
             assert wanted.words.lower() in row[3].lower()
-        table = self.table(case)
+        table = found.tables.get(case.source, [])
         assert len(table) == case.loaded
         assert case.rows is None or table == case.rows
         self._check_landed(case)
-        assert not (self.settings.tmp / "batch").exists()
-        assert not list(self.settings.landing.rglob(".*.tmp"))
 
     def _check_told(self, case: Case, problems: tuple[str, ...]) -> None:
         assert len(problems) == bool(case.refused)
@@ -111,17 +126,25 @@ class Corpus(Shop):
             assert "\n  next: " in problem
             assert str(self.settings.home) not in problem
 
-    def _is_in_ledger(self, case: Case) -> bool:
-        return bool(case.refused) and case.while_read is None
-
     def _check_landed(self, case: Case) -> None:
-        landed = [a for a in arrivals(self.settings) if a.source == case.source]
-        for arrival in landed:
-            content = content_path(self.settings, arrival.sha256)
-            assert hash_of(content) == arrival.sha256
+        landed = {a.sha256 for a in arrivals(self.settings) if a.source == case.source}
         files = [file for file in self.folder_of(case).rglob("*") if file.is_file()]
-        brought = set() if case.while_read else {hash_of(file) for file in files}
-        assert {arrival.sha256 for arrival in landed} == brought
+        assert landed == (set() if case.while_read else {hash_of(file) for file in files})
+
+    def check_home(self) -> None:
+        """What landed is what arrived, nothing half done is left, the good data are as before."""
+        for arrival in arrivals(self.settings):
+            assert hash_of(content_path(self.settings, arrival.sha256)) == arrival.sha256
+        assert not (self.settings.tmp / "batch").exists()
+        assert not list(self.settings.landing.rglob(".*.tmp"))
+        assert self.good() == self.good_at_first
+
+
+def by_source(rows: list[tuple[Any, ...]]) -> dict[str, list[tuple[Any, ...]]]:
+    found: dict[str, list[tuple[Any, ...]]] = {}
+    for source, *rest in rows:
+        found.setdefault(source, []).append(tuple(rest))
+    return found
 
 
 def hash_of(file: Path) -> str:
@@ -139,43 +162,57 @@ def corpus(tmp_path_factory: pytest.TempPathFactory, empty_lake: Path) -> Iterat
         yield Corpus(settings, folder / "shop")
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.slug)
-def test_input_gets_its_verdict(
-    corpus: Corpus, case: Case, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    corpus.put_case(case)
-    if case.while_read:
-        disturb(case, monkeypatch)
-    problems = corpus.load_case(case).problems
-    corpus.check(case, problems)
-    assert corpus.good() == corpus.good_at_first
-    if case.while_read:
-        return
-    snapshot = lake.catalog_snapshot(corpus.settings)
-    again = corpus.load_case(case)
-    assert again.problems == problems
-    assert again.counts.rows_in == again.counts.refused == case.refused_rows
-    assert lake.catalog_snapshot(corpus.settings) == snapshot
+@pytest.fixture(scope="module")
+def told(corpus: Corpus) -> dict[str, SourceSummary]:
+    """What one run said of all the cases, some of whose files somebody wrote to meanwhile."""
+    entries = corpus.put_cases(CASES)
+    with pytest.MonkeyPatch.context() as patch:
+        disturb(patch)
+        return corpus.load_all(*GOOD, *entries)
 
 
-def disturb(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Do to the case's file what it says, as soon as it is open for reading."""
+@pytest.fixture(scope="module")
+def found(corpus: Corpus, told: dict[str, SourceSummary]) -> Found:
+    return corpus.found()
+
+
+def disturb(patch: pytest.MonkeyPatch) -> None:
+    """Do to the files of the cases what these say, as soon as they are open for reading."""
     really = LocalFile.open
+    moving = {case.source: case.while_read for case in CASES if case.while_read}
 
     def opened(place: LocalFile) -> BinaryIO:
         handle = really(place)
-        if place.source == case.source:
-            assert case.while_read is not None
-            case.while_read(place.file)
+        if place.source in moving:
+            moving[place.source](place.file)
         return handle
 
-    monkeypatch.setattr(LocalFile, "open", opened)
+    patch.setattr(LocalFile, "open", opened)
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.slug)
+def test_input_gets_its_verdict(
+    corpus: Corpus, told: dict[str, SourceSummary], found: Found, case: Case
+) -> None:
+    corpus.check(case, told[case.source].problems, found)
+
+
+def test_nothing_else_is_affected_and_a_second_run_changes_nothing(
+    corpus: Corpus, told: dict[str, SourceSummary]
+) -> None:
+    corpus.check_home()
+    still = [case for case in CASES if not case.while_read]
+    snapshot = lake.catalog_snapshot(corpus.settings)
+    again = corpus.load_all(*GOOD, *(case.declared(corpus.folder_of(case)) for case in still))
+    assert lake.catalog_snapshot(corpus.settings) == snapshot
+    for case in still:
+        assert again[case.source].problems == told[case.source].problems
+        assert again[case.source].counts.rows_in == case.refused_rows
+    corpus.check_home()
 
 
 def test_heavy_inputs_get_their_verdicts_in_little_memory(corpus: Corpus, tmp_path: Path) -> None:
-    for case in HEAVY:
-        corpus.put_case(case)
-    entries = [case.declared(corpus.folder_of(case)) for case in HEAVY]
+    entries = corpus.put_cases(HEAVY)
     sources = sources_file(corpus.folder, *GOOD, *entries)
     used = tmp_path / "used.json"
     command = clearwater("ingest", "--sources", sources, "--json")
@@ -191,10 +228,13 @@ def test_heavy_inputs_get_their_verdicts_in_little_memory(corpus: Corpus, tmp_pa
     assert exit_code == 1, done.stderr
     assert "Traceback" not in done.stderr
     assert peak_gib < MOST_GIB
-    told = json.loads(done.stdout)["sources"]
+    run = json.loads(done.stdout)
+    assert run["error"] is None
+    told = run["sources"]
+    found = corpus.found()
     for case in HEAVY:
-        corpus.check(case, tuple(told[case.source]["problems"]))
-    assert corpus.good() == corpus.good_at_first
+        corpus.check(case, tuple(told[case.source]["problems"]), found)
+    corpus.check_home()
 
 
 def test_cases_have_names_of_their_own() -> None:

@@ -23,6 +23,8 @@ from pyarrow import orc
 from reading import read
 from shop import Shop
 
+from warehouse.readers import contract
+
 EXAMPLES = max(search().max_examples // 2, 5)
 COLUMNS = {
     "text": "varchar",
@@ -227,3 +229,13 @@ def test_any_text_comes_back_from_json(tmp_path: Path, name: str, text: str) -> 
     one = read(tmp_path, name, json.dumps({"a": text, "b": [text]}, ensure_ascii=False))
     assert one.rows[0][0] == text
     assert json.loads(one.rows[0][1]) == [text]
+
+
+def test_typed_file_of_records_is_taken_as_it_is(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(contract, "STAGED_BYTES", 1)
+    (shop.folder / "a.ndjson").write_text('{"id": 1, "price": 1.10}\n{"id": 2, "price": 2}\n')
+    shop.load(path="a.ndjson", columns={"id": "bigint"}, key=["id"])
+    assert [row[:2] for row in shop.orders()] == [(1, "1.10"), (2, "2")]
+    assert len(list(shop.settings.lake_data.rglob("*.parquet"))) == 1

@@ -662,6 +662,32 @@ def test_a_measure_that_is_unique_by_chance_is_no_key(look: Look) -> None:
     assert look(lines("city,visitors", rows)).key == ()
 
 
+def test_moments_of_their_own_make_no_series(look: Look) -> None:
+    moments = random.Random(7).sample(range(10**6), 300)
+    rows = [f"{n % 9},{moment(second, 1)},{n % 40}" for n, second in enumerate(moments)]
+    assert look(lines("vendor_id,at,page", rows), name="web.views").key == ()
+    assert look(lines("device_id,at,page", rows), name="iot.views").key == ("device_id", "at")
+
+
+def test_a_full_panel_of_kinds_and_codes(look: Look) -> None:
+    rows = [f"{place},S{n:03},{n % 7}" for place in ("north", "south", "west") for n in range(60)]
+    assert look(lines("warehouse,sku,stock", rows), name="wms.stock").key == ("warehouse", "sku")
+
+
+def test_titles_beside_empty_fields_stand_before_the_header(look: Look) -> None:
+    rows = [f"{day(n):%d.%m.%Y};DE0{n % 7};{n},50;x" for n in range(60)]
+    found = look("Konto;DE02;;\nStand;01.02.2024;;\n" + lines("Buchungstag;IBAN;Betrag;Text", rows))
+    assert found.options["skip"] == 2
+    assert list(types(found)) == ["Buchungstag", "IBAN", "Betrag", "Text"]
+
+
+def test_times_of_mail_and_feeds(look: Look) -> None:
+    rows = [f"{n},{moment(n):%a} {moment(n):%d %b %Y %H:%M:%S} GMT" for n in range(60)]
+    texts = [row.replace(" ", "; ", 1) for row in rows]
+    found = look(lines("id;sent", [t.replace(",", ";", 1).replace("; ", ", ", 1) for t in texts]))
+    assert types(found)["sent"] == "timestamp %a, %d %b %Y %H:%M:%S GMT"
+
+
 def test_a_yearly_series(look: Look) -> None:
     found = look(lines("year,passengers", [f"{1950 + i},{R.randrange(9999)}" for i in range(60)]))
     assert (found.key, found.event_time) == (("year",), None)

@@ -206,6 +206,23 @@ def test_files_that_are_laid_out_otherwise_are_left_out(look: Look, tmp_path: Pa
     assert "1 of 3 files are laid out in another way and were left out: c.xlsx" in found.warnings[0]
 
 
+def test_a_later_workbook_with_a_column_more(look: Look, tmp_path: Path) -> None:
+    titled = [["Title"], NAMES, *READINGS]
+    more = [
+        ["Title"],
+        [*NAMES, "wind"],
+        *([n + 60, *row, 5] for n, (_, *row) in enumerate(READINGS)),
+    ]
+    found = look(
+        "met.readings",
+        a_xlsx=workbook(tmp_path, {"A": titled}),
+        b_xlsx=workbook(tmp_path, {"A": more}),
+    )
+    assert (found.file_count, found.row_count, found.options) == (2, 120, {"range": "A2:E"})
+    assert [c.name for c in found.columns if not c.is_declared] == ["wind"]
+    assert (found.key, found.write) == (("reading_id",), "append")
+
+
 def test_avro_and_orc_keep_their_types(settings: Settings, tmp_path: Path) -> None:
     fields = [
         {"name": "trip_id", "type": "long"},

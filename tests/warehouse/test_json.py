@@ -308,6 +308,8 @@ def in_python(_con: Any, _records: Any, lines: pa.Table) -> list[int]:
 
 @given(lines=LINES, end=st.sampled_from([b"\n", b"\r\n"]), block=st.sampled_from([1, 50, 1 << 20]))
 @example(lines=[b'{"a": 1.10, "b": "x", "c": [1.10, 2]}'] * 3, end=b"\n", block=1 << 20)
+@example(lines=[b'{"a": -0, "b" : 9007199254740993.0, "c": 1e22}'], end=b"\n", block=1 << 20)
+@example(lines=[b'{"a": 1e22, "b": ["]"], "c": 0.00001}'], end=b"\n", block=1 << 20)
 @search(max_examples=max(search().max_examples, 20))
 def test_quick_way_reads_what_python_reads(
     tmp_path: Path, lines: list[bytes], end: bytes, block: int

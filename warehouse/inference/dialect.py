@@ -167,7 +167,7 @@ def _after_preamble(split: _Split) -> list[tuple[int, list[str]]]:
     wide = [(line, record) for line, record in split.records if len(record) == split.width]
     filled = [sum(bool(cell.strip()) for cell in record) for _, record in wide]
     usual = max(Counter(filled).items(), key=lambda item: item[0] * item[1])[0] if wide else 0
-    is_title = [count * 2 < usual or (count <= 1 and split.width > 2) for count in filled]
+    is_title = [split.width > 2 and (n <= 1 or n * 2 <= usual) for n in filled]
     return wide[is_title.index(False) :] if False in is_title else []
 
 

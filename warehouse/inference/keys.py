@@ -239,6 +239,8 @@ class _Search:
             *combinations(ids, 2),
             *(pair for pair in product(ids, periods) if self._is_series(*pair)),
             *(pair for pair in product(kinds, periods) if self._is_panel(pair)),
+            *(pair for pair in product(kinds, ids) if self._is_panel(pair)),
+            *(pair for pair in combinations(kinds, 2) if self._is_panel(pair)),
             *combinations([c for c in periods if not _is_time(c)], 2),
             *((a, b, c) for (a, b), c in product(combinations(ids, 2), [*lines, *days])),
             *combinations(ids, 3),

@@ -49,7 +49,11 @@ def options_of(
 def _json(file: Opened, encoding: str, notes: Notes, *, is_alone: bool) -> dict[str, Any]:
     with in_utf8(file, encoding).open(encoding="utf-8-sig", errors="replace") as text:
         found = _Outline(text.read(SAMPLE_CHARACTERS))
-    if found.roots != 1 or not found.arrays:
+    if found.roots != 1:
+        return {}
+    if not found.arrays:
+        if is_alone:
+            notes.warn("the file is one object, which is taken as one record")
         return {}
     path, count = found.arrays.most_common(1)[0]
     ids = [key for key in found.keys if words.identifying(key, "") >= IDENTIFIER]

@@ -95,6 +95,8 @@ _FORMATS = tuple(
         (rf"{YEAR}-\d\d-\d\dT\d\d:\d\dZ", "%Y-%m-%dT%H:%MZ"),
         (rf"{YEAR}\d{{4}}T\d{{6}}Z?", "%Y%m%dT%H%M%SZ"),
         (rf"{YEAR}\d{{10}}", "%Y%m%d%H%M%S"),
+        (rf"[a-z]{{3}}, {DAY} {MONTH} {YEAR} {CLOCK}:\d\d GMT", "%a, %d %b %Y %H:%M:%S GMT"),
+        (rf"[a-z]{{3}}, {DAY} {MONTH} {YEAR} {CLOCK}:\d\d [-+]\d{{4}}", "%a, %d %b %Y %H:%M:%S %z"),
         (rf"[a-z]{{3}} {MONTH} {DAY} {CLOCK}:\d\d {YEAR}", "%a %b %d %H:%M:%S %Y"),
     )
 )

@@ -15,7 +15,7 @@ import duckdb
 
 from warehouse.duck import identifier
 from warehouse.inference.dialect import has_header
-from warehouse.inference.result import Notes
+from warehouse.inference.result import Notes, counted
 from warehouse.readers import excel as reader
 from warehouse.readers.contract import Opened
 from warehouse.sources import Source
@@ -80,10 +80,8 @@ def excel(
     notes.decide("header", "yes" if table.header else "none", table.because)
     if table.before or table.is_cut:
         options["range"] = _range(source, file, table)
-        rows = f"{table.before} row{'s' * (table.before != 1)}"
-        because = (
-            f"{rows} stand above the table" if table.before else "it leaves out what is beside"
-        )
+        above = f"the table is below {counted(table.before, 'filled row')}"
+        because = above if table.before else "it leaves out what is beside"
         notes.decide("range", options["range"], because)
     return options | ({} if table.header else {"header": False})
 

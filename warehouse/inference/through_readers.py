@@ -71,7 +71,7 @@ def _alike(
         options_of(con, source, file, own, is_alone=len(files) == 1)
         for file, own in zip(files, noted, strict=True)
     ]
-    told = [json.dumps(options, sort_keys=True) for options in found]
+    told = [json.dumps(_without_end(options), sort_keys=True) for options in found]
     (most, _), *_ = Counter(told).most_common()
     first = told.index(most)
     notes.evidence += noted[first].evidence
@@ -84,7 +84,14 @@ def _alike(
             f" {', '.join(others[:5])}; add them as a source of their own"
         )
     alike = [file for file, text in zip(files, told, strict=True) if text == most]
-    return alike, found[first]
+    options = [options for options, text in zip(found, told, strict=True) if text == most]
+    return alike, max(options, key=lambda o: (len(o.get("range", "")), o.get("range", "")))
+
+
+def _without_end(options: dict[str, Any]) -> dict[str, Any]:
+    """The options with only the beginning of a range: a later file may have a column more."""
+    begin = {"range": options["range"].partition(":")[0]} if "range" in options else {}
+    return options | begin
 
 
 def _read_all(

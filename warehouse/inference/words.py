@@ -90,6 +90,7 @@ MEASURING = frozenset(
         *("device", "sensor", "station", "meter", "machine", "node", "probe", "channel", "turbine"),
         *("symbol", "ticker", "asset", "series", "metric", "host", "vessel", "pump", "logger"),
         *("gateway", "inverter", "plant", "unit", "deviceid", "sensorid", "mmsi", "imei", "mac"),
+        *("vehicle", "tracker", "truck", "bus", "car", "bike", "ship", "aircraft", "robot"),
     }
 )
 KNOWN = frozenset({"recorded", "known", "received", "reported"})

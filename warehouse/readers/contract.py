@@ -64,6 +64,8 @@ class Opened:
         return self.work / "incoming.parquet"
 
 
+STAGED_BYTES = 16 << 20
+MOST_STAGED_COLUMNS = 300  # DuckDB buffers a row group of each while it writes a file
 OWN_NAMES = ("_batch_id", "_source_file", "_source_row", "_loaded_at", "_failed", "_rank")
 
 Read = Callable[[duckdb.DuckDBPyConnection, Source, Opened], list[Column]]
@@ -186,6 +188,15 @@ def _name_problem(name: str, number: int, seen: set[str]) -> str | None:
     if name.lower() in OWN_NAMES:
         return f"the column name {name!r} is Clearwater's own"
     return None
+
+
+def to_stage(opened: Opened, size: int, names: list[str]) -> Opened | None:
+    """Where the typed rows of a file of `size` bytes go for the lake to take them as they are.
+
+    None for a small file, for a wide one, and where nothing is to be taken.
+    """
+    is_worth_it = size >= STAGED_BYTES and len(names) <= MOST_STAGED_COLUMNS
+    return opened if opened.stamp and is_worth_it else None
 
 
 def type_text(

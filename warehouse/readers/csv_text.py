@@ -18,14 +18,13 @@ from warehouse.readers.contract import (
     Opened,
     as_json,
     check_names,
+    to_stage,
     type_text,
     unreadable_refused,
     where,
 )
 from warehouse.sources import Source
 
-# From this size on the typed rows are written once, to the file that the lake takes as it is.
-STAGED_BYTES = 16 << 20
 OTHER_DELIMITERS = ";\t|,"
 LONGEST_FIELD = 1 << 30
 LONGEST_LINE = 8 << 20  # DuckDB loses some from 16 MB on
@@ -59,14 +58,13 @@ def _read(
     faults = "store_rejects = true, rejects_limit = 0"
     scan = _scan(source, opened, file, names, faults=faults, nulls=source.nulls)
     con.execute("set preserve_insertion_order = true")  # row_number() is then the file's order
-    is_large = bool(opened.stamp) and file.stat().st_size >= STAGED_BYTES
     columns = type_text(
         con,
         source,
         names,
         scan,
         number="row_number() over ()",
-        staged=opened if is_large else None,
+        staged=to_stage(opened, file.stat().st_size, names),
     )
     con.execute("set preserve_insertion_order = false")
     _number_records(con, source, opened, file, names)

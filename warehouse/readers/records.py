@@ -25,6 +25,7 @@ from warehouse.readers.contract import (
     as_json,
     check_names,
     no_rejected,
+    to_stage,
     type_text,
     where,
 )
@@ -35,7 +36,6 @@ BUFFER_ROWS = 20_000
 CELL_BYTES = 64  # what a value takes besides its text
 BUFFER_CELLS = 8_000_000
 # Of a file from this size on the typed rows are written once, to the file that the lake takes.
-STAGED_BYTES = 16 << 20
 LONGEST_RAW = 64 << 10
 LONGEST_RECORD = 8 << 20
 TORN = pa.schema([("_source_row", pa.int64()), ("detail", pa.string()), ("raw", pa.string())])
@@ -204,17 +204,14 @@ class Records:
         if not names:
             return self._leave_nothing(con)
         absent = len(names) - len(found)
-        is_large = (
-            bool(self._files and self._opened.stamp)
-            and self._opened.path.stat().st_size >= STAGED_BYTES
-        )
+        size = self._opened.path.stat().st_size if self._files else 0
         columns = type_text(
             con,
             self._source,
             names,
             self._scan(names, absent, plain=False),
             number="_source_row",
-            staged=self._opened if is_large else None,
+            staged=to_stage(self._opened, size, names),
         )
         con.execute(
             f"create or replace temp view incoming_raw as select _source_row, {as_json(names)}"
