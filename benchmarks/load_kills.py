@@ -33,7 +33,7 @@ from benchmarks.content import Digests, TornError, differences, digest, hash_of
 from benchmarks.figures import Figure, Options
 from benchmarks.marked_ingest import COMMITTED, LAND, LEDGER, READ, TRANSACTION
 from benchmarks.measure import environment
-from benchmarks.mixed_arrivals import MixedArrivals
+from benchmarks.mixed_arrivals import SOURCES, MixedArrivals
 from warehouse.duck import attach_lake, connect
 from warehouse.landing import arrivals
 from warehouse.maintenance import maintain
@@ -287,9 +287,11 @@ def measure(options: Options) -> tuple[list[Figure], dict[str, Any]]:
 
 def _figures(test: LoadKillTest, wanted: int, faults: list[str], orphans: int) -> list[Figure]:
     hits = test.hits
+    struck = {kill.source for kill in test.kills}
     return [
         *(Figure(f"kills in {phase}", hits[phase], "kills", at_least=wanted) for phase in PHASES),
         Figure("kills that struck elsewhere", len(test.kills) - hits.total(), "kills"),
+        Figure("sources that were struck", len(struck), "sources", at_least=len(SOURCES)),
         Figure("orphaned files removed", orphans, "files"),
         Figure("rows lost or doubled, or left behind", len(faults), "faults", at_most=0),
     ]

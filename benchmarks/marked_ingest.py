@@ -10,13 +10,14 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from types import ModuleType
 from typing import Any
 
 from flows.cli import main
 from warehouse import ingest, loading
-from warehouse.readers import csv_text, records
+from warehouse.readers import contract
 
 LAND, READ, TRANSACTION, LEDGER, COMMITTED = (
     "land",
@@ -41,53 +42,57 @@ class _Marks:
         os.write(self._pipe, line.encode())
 
 
-def _mark_land(marks: _Marks) -> None:
-    land = ingest.land
-
-    def marked(settings: Any, source: Any, *rest: Any) -> Any:
-        marks.say(LAND, source.name)
-        return land(settings, source, *rest)
-
-    ingest.land = marked
+def _replace(module: ModuleType, name: str, made: Callable[[Any], Any]) -> None:
+    """Put what `made` makes of the module's function in its place."""
+    setattr(module, name, made(getattr(module, name)))
 
 
-def _mark_read(marks: _Marks) -> None:
-    """Reading begins where the file is taken out of its container."""
-    opened = loading.opened
+def _mark(marks: _Marks) -> None:
+    """Make the functions that begin a phase say so."""
 
-    @contextmanager
-    def marked(settings: Any, source: Any, *rest: Any) -> Iterator[Any]:
-        marks.say(READ, source.name)
-        with opened(settings, source, *rest) as file:
-            yield file
+    def landing(land: Any) -> Any:
+        def marked(settings: Any, source: Any, *rest: Any) -> Any:
+            marks.say(LAND, source.name)
+            return land(settings, source, *rest)
 
-    loading.opened = marked
+        return marked
 
+    def reading(opened: Any) -> Any:  # which takes the file out of its container first
+        @contextmanager
+        def marked(settings: Any, source: Any, *rest: Any) -> Iterator[Any]:
+            marks.say(READ, source.name)
+            with opened(settings, source, *rest) as file:
+                yield file
 
-def _mark_transaction(marks: _Marks) -> None:
-    transaction, write_ledger = loading.transaction, loading._write_ledger
+        return marked
 
-    @contextmanager
-    def marked(con: Any) -> Iterator[None]:
-        with transaction(con):
-            marks.say(TRANSACTION)
-            yield
-        marks.say(COMMITTED)
+    def committing(transaction: Any) -> Any:
+        @contextmanager
+        def marked(con: Any) -> Iterator[None]:
+            with transaction(con):
+                marks.say(TRANSACTION)
+                yield
+            marks.say(COMMITTED)
 
-    def written(*arguments: Any, **named: Any) -> None:
-        write_ledger(*arguments, **named)
-        marks.say(LEDGER)
+        return marked
 
-    loading.transaction, loading._write_ledger = marked, written
+    def noting(write_ledger: Any) -> Any:
+        def marked(*arguments: Any, **named: Any) -> None:
+            write_ledger(*arguments, **named)
+            marks.say(LEDGER)
+
+        return marked
+
+    _replace(ingest, "land", landing)
+    _replace(loading, "opened", reading)
+    _replace(loading, "transaction", committing)
+    _replace(loading, "_write_ledger", noting)
 
 
 def run(pipe: int, sources: str) -> None:
     """Ingest, with a line into the pipe at each moment."""
-    marks = _Marks(pipe)
-    _mark_land(marks)
-    _mark_read(marks)
-    _mark_transaction(marks)
-    contract.STAGED_BYTES = records.STAGED_BYTES = STAGED_BYTES
+    _mark(_Marks(pipe))
+    contract.STAGED_BYTES = STAGED_BYTES
     sys.argv = ["clearwater", "ingest", "--sources", sources]
     main()
 

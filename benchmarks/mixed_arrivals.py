@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pyarrow import orc
 
-ROWS = 600
+ROWS = 400
 KNOWN, CHANGED, BROKEN = 8, 6, 3
 COLUMNS = {"id": "bigint", "amount": "decimal(10,2)", "name": "varchar"}
 
@@ -98,7 +98,7 @@ def _avro(file: Path, rows: list[Row]) -> None:
 
 
 def _xlsx(file: Path, rows: list[Row]) -> None:
-    import openpyxl
+    import openpyxl  # type: ignore[import-untyped]
 
     book = openpyxl.Workbook(write_only=True)
     sheet = book.create_sheet("Data")
@@ -140,9 +140,11 @@ class MixedArrivals:
             (folder / name).mkdir(parents=True)
 
     def deliver(self) -> None:
-        """A new file for each source, and another order in which the sources are loaded."""
+        """A new file for each source in the place of its last, and another order to load them."""
         self._round += 1
         for name, (suffix, write, _) in SOURCES.items():
+            for last in (self._folder / name).iterdir():
+                last.unlink()
             rows = self._rows(name, is_typed=write in TYPED)
             write(self._folder / name / f"{self._round:04}{suffix}", rows)
         entries = [self._entry(name) for name in SOURCES]

@@ -198,7 +198,7 @@ def _up_to_date(run: Run, base: Release) -> bool:
     return (
         base.lake_snapshot == run.lake_snapshot
         and base.project == project_hash()
-        and base.rules == {r.id: r.hash for r in load_rules() if r.table in base.tables}
+        and base.rules == {rule.id: rule.hash for rule in load_rules()}
     )
 
 
@@ -225,8 +225,7 @@ def audit(run: Run) -> None:
         carried={result.rule_id: result for result in earlier},
         base_rule_hashes=base.rules if base else {},
     )
-    published = {model.relation for model in built.published}
-    run.rules = {rule.id: rule.hash for rule in rules if rule.table in published}
+    run.rules = {rule.id: rule.hash for rule in rules}
     built.write_gate(json.dumps({"gate": asdict(run.gate), "rules": run.rules}))
     _judge(run.gate)
     checked = sum(result.status != "carried" for result in run.gate.results)

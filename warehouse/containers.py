@@ -7,9 +7,12 @@ that ends too early is found before any of its rows is believed.
 from __future__ import annotations
 
 import codecs
+import errno
 import gzip
+import lzma
 import shutil
 import stat
+import uuid
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -35,6 +38,7 @@ BYTE_ORDER_MARKS = {
 }
 LONGEST_MARK = 4
 UNIX_MODE_BITS = 16  # where a zip keeps a file's mode
+BROKEN = (EOFError, ValueError, RuntimeError, zipfile.BadZipFile, zlib.error, lzma.LZMAError)
 DECODED_FORMATS = ("csv", "json", "ndjson")
 
 
@@ -76,8 +80,10 @@ def opened(
 
     Raises BatchRefusedError when a container is broken or hostile.
     """
-    work = settings.tmp / "batch"
-    shutil.rmtree(work, ignore_errors=True)
+    folder = settings.tmp / "batch"
+    shutil.rmtree(folder, ignore_errors=True)
+    # DuckDB's cache may take a file for the one that had its name within the same second.
+    work = folder / uuid.uuid4().hex
     work.mkdir(parents=True)
     label = f"{landed.original_name}/{part}" if part else landed.original_name
     try:
@@ -87,7 +93,7 @@ def opened(
             result = _decoded(source, unpacked(result, part))
         yield result
     finally:
-        shutil.rmtree(work, ignore_errors=True)
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextmanager
@@ -95,8 +101,9 @@ def broken_refused(where: str) -> Iterator[None]:
     """Refuse the file when it cannot be unpacked; what is the machine's fault passes through."""
     try:
         yield
-    except (EOFError, OSError, zlib.error, zipfile.BadZipFile, ValueError, RuntimeError) as error:
-        if isinstance(error, OSError) and error.errno is not None:
+    except (*BROKEN, OSError) as error:
+        # A damaged zip makes its reader seek to places that are none.
+        if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
             raise
         raise BatchRefusedError(
             f"the file cannot be unpacked: {error}",

@@ -41,6 +41,8 @@ def limits(settings: Settings) -> dict[str, Any]:
         "extension_directory": str(settings.tmp / "extensions"),
         "autoinstall_known_extensions": False,
         "autoload_known_extensions": False,
+        # It takes a file that was written again within a second for the one that it was.
+        "enable_external_file_cache": False,
     }
 
 

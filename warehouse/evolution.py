@@ -17,7 +17,7 @@ from warehouse.duck import identifier, quoted
 from warehouse.errors import BatchRefusedError
 from warehouse.lake import PROVENANCE, table_columns, table_name
 from warehouse.readers.casting import INTEGERS, strict_cast
-from warehouse.readers.contract import Column, drop_incoming
+from warehouse.readers.contract import MOST_COLUMNS, Column, drop_incoming
 from warehouse.sources import Source
 
 # What DuckLake can widen in place.
@@ -77,20 +77,36 @@ def evolve(
     """
     table = {column.name.lower(): column for column in table_columns(con, source)}
     wanted = {c.name: _declared(source, c) for c in columns}
+    _check_width(table, [*wanted, *source.columns], where)
+    absent = [Column(n, d.type) for n, d in source.columns.items() if n not in wanted]
     if not table:
-        _create(con, source, [Column(c.name, wanted[c.name]) for c in columns], where)
+        came = [Column(c.name, wanted[c.name]) for c in columns]
+        _create(con, source, [*came, *absent], where)
         _fit(con, columns, wanted)
-        return []
+        return [Change(c.name, "missing", c.type, None) for c in absent]
     if source.schema_policy == "freeze":
         _check_frozen(con, table, columns, wanted, where)
     changes = [
         _take(con, source, column, table.get(column.name.lower()), wanted, where)
         for column in columns
     ]
+    late = [column for column in absent if column.name.lower() not in table]
+    changes += [_take(con, source, c, None, {c.name: c.type}, where) for c in late]
     here = {column.name.lower() for column in columns}
     missing = [Change(c.name, "missing", c.type, None) for n, c in table.items() if n not in here]
     _fit(con, columns, wanted)
     return [change for change in changes if change] + missing
+
+
+def _check_width(table: dict[str, Column], names: list[str], where: str) -> None:
+    """Refuse more columns than the lake's catalog can hold, be they in one file or in several."""
+    count = len(table.keys() | {name.lower() for name in names})
+    if count > MOST_COLUMNS:
+        raise BatchRefusedError(
+            f"the table would have {count:,} columns, more than {MOST_COLUMNS:,}",
+            where=where,
+            next_step="have names that are values written as values of one column",
+        )
 
 
 def _declared(source: Source, column: Column) -> str:

@@ -52,11 +52,10 @@ def judge(con: duckdb.DuckDBPyConnection, batch: Batch, columns: list[Column]) -
     )
     key = batch.source.key
     if key:
-        missing = " or ".join(f"{identifier(name)} is null" for name in key)
         con.execute(
             "insert into judged select _source_row, 'quarantine', 'key_missing',"
-            f" 'a key column is null: {', '.join(key).replace(chr(39), chr(39) * 2)}'"
-            f" from {fresh} where _failed is null and ({missing})"
+            f" 'a key column is null or NaN: {', '.join(key).replace(chr(39), chr(39) * 2)}'"
+            f" from {fresh} where _failed is null and ({_without_key(key, columns)})"
         )
         _judge_keys(con, batch, columns)
     elif batch.source.write == "snapshot" and batch.whole:
@@ -105,6 +104,16 @@ def _counted(columns: list[Column], table: str, batch: str) -> str:
         f"select {batch} as _batch_id, _source_row as _row, struct_pack({fields}) as _content,"
         " row_number() over (partition by struct_pack("
         f"{fields}) order by _source_row) as _nth from {table}"
+    )
+
+
+def _without_key(key: tuple[str, ...], columns: list[Column]) -> str:
+    """SQL that a part of the key is null, or NaN: that is not even equal to itself in a join."""
+    types = {column.name: column.type for column in columns}
+    inexact = [name for name in key if types[name] in ("FLOAT", "DOUBLE")]
+    return " or ".join(
+        [f"{identifier(name)} is null" for name in key]
+        + [f"isnan({identifier(name)})" for name in inexact]
     )
 
 

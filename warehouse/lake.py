@@ -235,10 +235,11 @@ def table_name(source: Source) -> str:
 
 def table_columns(con: duckdb.DuckDBPyConnection, source: Source) -> list[Column]:
     """The columns of the source's table without provenance; empty when there is no table."""
-    try:
-        rows = con.execute(f"describe {table_name(source)}").fetchall()
-    except duckdb.CatalogException:
-        return []
+    rows = con.execute(
+        "select column_name, data_type from duckdb_columns() where database_name = 'lake'"
+        " and schema_name = ? and table_name = ? order by column_index",
+        [source.schema_name, source.table_name],
+    ).fetchall()
     own = {column.name for column in PROVENANCE}
     return [Column(row[0], row[1]) for row in rows if row[0] not in own]
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -15,7 +15,7 @@ import duckdb
 
 from warehouse.batch import Batch, Counts, Loaded
 from warehouse.containers import opened
-from warehouse.duck import quoted
+from warehouse.duck import loading_memory, quoted
 from warehouse.errors import BatchRefusedError
 from warehouse.evolution import Change, evolve
 from warehouse.judging import check_rows, judge, listed, number
@@ -44,13 +44,30 @@ def load_batch(con: duckdb.DuckDBPyConnection, settings: Settings, batch: Batch)
 
     Raises BatchRefusedError, with nothing of the batch in the lake but its line in the ledger.
     """
-    forget_batch(con)
     try:
         with unreadable_refused("the file cannot be read to its end", batch.where):
-            return _load(con, settings, batch)
+            return _load_in_memory(con, settings, batch)
     except BatchRefusedError as error:
         error.rows = _refuse(con, batch, error.what)
         raise
+
+
+def _load_in_memory(con: duckdb.DuckDBPyConnection, settings: Settings, batch: Batch) -> Loaded:
+    """Load with the little memory that is nearly always enough, else with all that is allowed."""
+    limits = dict.fromkeys((loading_memory(settings), settings.memory_limit))
+    try:
+        for limit in limits:
+            forget_batch(con)
+            con.execute(f"set memory_limit = {quoted(limit)}")
+            with suppress(duckdb.OutOfMemoryException):
+                return _load(con, settings, batch)
+    finally:
+        con.execute(f"set memory_limit = {quoted(loading_memory(settings))}")
+    raise BatchRefusedError(
+        f"loading it takes more memory than DuckDB may use, {settings.memory_limit}",
+        where=batch.where,
+        next_step="set CLEARWATER_MEMORY_LIMIT to more, or have it written as several files",
+    )
 
 
 @contextmanager

@@ -21,7 +21,7 @@ ORDERS: Mapping[str, Any] = {"columns": {"id": "bigint", "amount": "double"}, "k
 
 @dataclass(frozen=True)
 class Held:
-    """A row that must be quarantined: its number, its physical line, why, and words of the detail."""
+    """A row that must be quarantined: number, physical line, reason, and words of the detail."""
 
     row: int
     line: int | None

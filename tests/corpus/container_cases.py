@@ -47,6 +47,20 @@ def encrypted() -> bytes:
     return bytes(content)
 
 
+def lzma_zip() -> bytes:
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_LZMA) as archive:
+        archive.writestr("a.csv", LONG)
+    return out.getvalue()
+
+
+def misplaced() -> bytes:
+    """A zip whose directory says that its member begins before the file does."""
+    content = zipped({"a.csv": GOOD})
+    end = content.index(b"PK\x05\x06") + 16  # where the directory begins: further down than it is
+    return content[:end] + b"\xff\x00" + content[end + 2 :]
+
+
 UNPACKED = "cannot be unpacked"
 
 CASES = [
@@ -144,6 +158,13 @@ CASES = [
         ORDERS,
         refused=UNPACKED,
     ),
+    Case(
+        "zip with a damaged member of LZMA",
+        {"a.zip": flipped(lzma_zip(), 600)},
+        ORDERS,
+        refused=UNPACKED,
+    ),
+    Case("zip whose directory is misplaced", {"a.zip": misplaced()}, ORDERS, refused=UNPACKED),
     Case(
         "zip with bytes before it",
         {"a.zip": b"#!/bin/sh\n" + zipped({"a.csv": GOOD})},

@@ -1,4 +1,4 @@
-"""CSV and TSV: encodings, line ends, quotes, headers, and values that are not what they should be."""
+"""CSV and TSV: encodings, line ends, quotes, headers, and values that are not of their type."""
 
 from __future__ import annotations
 
@@ -225,7 +225,8 @@ CASES = [
     Case(
         "CSV with integers past 64 bits",
         {
-            "a.csv": "id,amount\n9223372036854775807,1\n9223372036854775808,2\n-9e99,3\n1.5,4\n7,5\n8,6\n"
+            "a.csv": "id,amount\n9223372036854775807,1\n9223372036854775808,2\n-9e99,3\n"
+            "1.5,4\n7,5\n8,6\n"
         },
         ORDERS,
         loaded=3,

@@ -152,7 +152,8 @@ CASES = [
     Case(
         "NDJSON with a broken line, an array and two objects in a line",
         {
-            "a.ndjson": '{"id": 1}\n{"id": \n\n[2]\n{"id": 3}{"id": 4}\n{"id": 5}\n{"id": 6}\n{"id": 7'
+            "a.ndjson": '{"id": 1}\n{"id": \n\n[2]\n{"id": 3}{"id": 4}\n{"id": 5}\n'
+            '{"id": 6}\n{"id": 7'
         },
         {**KEYED, "tolerance": 0.6},
         loaded=3,

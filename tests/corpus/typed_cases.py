@@ -298,7 +298,11 @@ CASES = [
     ),
     Case(
         "ORC with a time in the year 9999",
-        {"a.orc": bytes_of(orc.write_table, id=[1], at=pa.array([dt.datetime(9999, 1, 1)]))},
+        {
+            "a.orc": bytes_of(
+                orc.write_table, id=[1], at=pa.array([dt.datetime.fromisoformat("9999-01-01")])
+            )
+        },
         KEY,
         refused="ORC file",
     ),

@@ -124,7 +124,7 @@ def test_file_that_goes_back_is_newer(works: Works) -> None:
 
 
 def test_file_refused_at_first_does_not_overwrite_what_arrived_later(works: Works) -> None:
-    narrow = MERGE | {"columns": MERGE["columns"] | {"NOT_THERE": "bigint"}}
+    narrow = MERGE | {"known_at": "NOT_THERE"}
     early = [payment(4, day=4, amount=10)]
     works.put(early, "payments4.csv")
     assert works.run("land", "load", entries=[narrow]).exit_code == 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import json
 import zipfile
 from collections.abc import Callable
 
@@ -113,6 +114,15 @@ def test_byte_that_the_encoding_lacks_tears_its_record_alone(shop: Shop) -> None
     summary = shop.load(encoding="cp1252")
     assert summary.counts == Counts(rows_in=3, loaded=2, quarantined=1)
     assert shop.orders() == [(1, 1.0, "ä"), (3, 3.0, "b")]
+
+
+def test_small_files_in_a_row_are_not_taken_for_each_other(shop: Shop) -> None:
+    for number in range(8):
+        items = [{"id": number * 30 + n, "amount": n / 7, "name": f"n{n}"} for n in range(30)]
+        put(shop, json.dumps({"page": number, "items": items}).encode(), f"{number}.json")
+    columns = {"id": "bigint", "amount": "double"}
+    summary = shop.load(path="*.json", format="json", record="items", columns=columns)
+    assert (summary.problems, summary.counts) == ((), Counts(rows_in=240, loaded=240))
 
 
 def test_bytes_are_landed_and_catalogued_without_a_table(shop: Shop) -> None:

@@ -158,3 +158,18 @@ def test_refused_batch_evolves_nothing(shop: Shop) -> None:
     shop.send("id,amount\n1,2\n")
     assert shop.send("id,amount,note\nx,y,z\n", tolerance=0).problems
     assert types(shop) == {"id": "BIGINT", "amount": "DOUBLE"}
+
+
+def test_declared_column_that_comes_later_is_null_until_then(shop: Shop) -> None:
+    declared = {"columns": {"id": "bigint", "discount": "double"}}
+    (told,) = shop.send("id,amount\n1,2\n", **declared).changes
+    assert told == "orders.csv: column discount (DOUBLE) is not in the file; its rows have null"
+    shop.send("id,amount,discount\n2,3,0.5\n", **declared)
+    (rows,) = shop.ask(f"select id, discount from {TABLE} order by id")
+    assert rows == [(1, None), (2, 0.5)]
+
+
+def test_renamed_column_is_refused(shop: Shop) -> None:
+    shop.send("id,amount\n1,2\n")
+    (problem,) = shop.send("id,amount_eur\n2,3\n").problems
+    assert "did you mean 'amount_eur'?" in problem

@@ -15,7 +15,7 @@ import pytest
 from handmade import write_parquet
 from hypothesis import given
 from hypothesis import strategies as st
-from shop import Connection, Shop
+from shop import ORDERS, Connection, Shop
 
 from warehouse import lake, loading
 from warehouse.batch import Counts
@@ -100,7 +100,7 @@ def test_merge_takes_the_last_row_of_a_file(shop: Shop) -> None:
 
 def test_null_key_is_quarantined(shop: Shop) -> None:
     shop.send("id,amount\n,1\n2,2\n")
-    assert shop.quarantine() == [(1, "key_missing", "a key column is null: id")]
+    assert shop.quarantine() == [(1, "key_missing", "a key column is null or NaN: id")]
 
 
 def test_key_of_two_columns_tells_rows_apart(shop: Shop) -> None:
@@ -316,3 +316,37 @@ INSERTED = (
 def parsed(line: str) -> tuple[int, float | None]:
     ((number, amount),) = csv.reader([line])
     return int(float(number)), float(amount) if amount else None
+
+
+def test_batch_that_needs_too_much_memory_is_refused_alone(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop.put("id,amount\n1,2\n", "orders1.csv")
+    shop.put("id,amount\n2,3\n", "orders2.csv")
+    load = loading._load
+
+    def hungry(con: Any, settings: Settings, batch: Any) -> Any:
+        if batch.file == "orders1.csv":
+            raise duckdb.OutOfMemoryException("Out of Memory Error")
+        return load(con, settings, batch)
+
+    monkeypatch.setattr(loading, "_load", hungry)
+    (problem,) = shop.load().problems
+    assert "more memory than DuckDB may use, 1GiB" in problem
+    assert shop.orders() == [(2, 3.0)]
+
+
+def test_key_that_is_not_a_number_is_missing(shop: Shop) -> None:
+    write_parquet(shop.folder / "orders.parquet", "select 'nan'::double as id, 1 as amount")
+    counts = shop.load(columns={}, tolerance=1).counts
+    assert (counts.loaded, counts.quarantined) == (0, 1)
+
+
+@pytest.mark.parametrize("name", ["json", "csv", "parquet"])
+def test_table_may_be_named_like_a_kind_of_file(shop: Shop, name: str) -> None:
+    shop.put("id,amount\n1,2\n")
+    for _ in range(2):
+        summary = shop.load_all(ORDERS | {"name": f"shop.{name}"})[f"shop.{name}"]
+        assert summary.problems == ()
+        shop.put("id,amount\n2,3\n")
+    assert shop.ask(f'select id from lake.raw_shop."{name}" order by id') == [[(1,), (2,)]]

@@ -65,6 +65,7 @@ class Opened:
 
 
 STAGED_BYTES = 16 << 20
+LIKE = 0.7  # names as similar as amount and amuont
 MOST_STAGED_COLUMNS = 300  # DuckDB buffers a row group of each while it writes a file
 OWN_NAMES = ("_batch_id", "_source_file", "_source_row", "_loaded_at", "_failed", "_rank")
 
@@ -86,7 +87,7 @@ MACHINE_WORDS = ("No space left", "/lake/data/", "duckdb_temp", "Out of Memory")
 # How DuckDB calls a file of ours, of which the user knows only the original name.
 OWN_PATH = re.compile(
     r"""(?:Parquet )?(?:[Ff]ile:? )?(?:'[^']*|"[^"]*|/\S*)"""
-    r"""/(?:landing/[0-9a-f]{2}/[0-9a-f]{64}|tmp/batch/[\w.]+)['"]?"""
+    r"""/(?:landing/[0-9a-f]{2}/[0-9a-f]{64}|tmp/batch/[\w./]+)['"]?"""
 )
 MOST_COLUMNS = 1_990  # SQLite, which holds the lake's catalog, has 2,000 with its own
 ERROR_KIND = re.compile(r"^[A-Z][A-Za-z ]* Error: ")
@@ -154,7 +155,11 @@ def where(source: Source, opened: Opened) -> str:
 
 
 def check_names(names: list[str], source: Source, opened: Opened) -> None:
-    """Refuse names that the lake cannot hold, and names in sources.yml that are not there."""
+    """Refuse names that the lake cannot hold, and a file that lacks what the loader lives by.
+
+    Key, event time and known_at must be there. Another declared column may be missing (its rows
+    have null), unless one of nearly the same name came in its place.
+    """
     if len(names) > MOST_COLUMNS:
         raise BatchRefusedError(
             f"it has {len(names):,} columns; a table has {MOST_COLUMNS:,} at most",
@@ -169,10 +174,11 @@ def check_names(names: list[str], source: Source, opened: Opened) -> None:
                 problem, where=where(source, opened), next_step="rename it in the file"
             )
         seen.add(name.lower())
-    needed = [*source.key, *filter(None, (source.event_time, source.known_at)), *source.columns]
-    for name in needed:
-        if name not in names:
-            near = difflib.get_close_matches(name, names, n=1)
+    needed = {*source.key, *filter(None, (source.event_time, source.known_at))}
+    undeclared = [name for name in names if name not in source.columns]
+    for name in dict.fromkeys([*needed, *source.columns]):
+        near = difflib.get_close_matches(name, undeclared, n=1, cutoff=LIKE)
+        if name not in names and (near or name in needed):
             raise BatchRefusedError(
                 f"the column {name!r} that sources.yml names is not in the file",
                 where=where(source, opened),
