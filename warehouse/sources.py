@@ -17,10 +17,12 @@ import yaml
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     PrivateAttr,
     ValidationError,
+    ValidationInfo,
     field_validator,
     model_validator,
 )
@@ -34,6 +36,10 @@ LAST_ASCII = 127
 TIMES = ("DATE", "TIME", "TIMESTAMP", "TIMESTAMP_S", "TIMESTAMP_MS", "TIMESTAMP WITH TIME ZONE")
 NAME = re.compile(r"[a-z][a-z0-9_]*\.[a-z][a-z0-9_]*")
 VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+Decimal = Literal[".", ","]
+Thousands = Literal[".", ",", " ", "'"]
+# What is written for a mark of thousands: no-break and thin spaces, the curly apostrophe.
+SPELLINGS: dict[Thousands, str] = {" ": " \u00a0\u2009\u202f", "'": "'\u2019"}
 FormatName = Literal["csv", "json", "ndjson", "xml", "excel", "parquet", "avro", "orc", "bytes"]
 SUFFIXES: dict[str, FormatName] = {
     **dict.fromkeys((".csv", ".tsv", ".tab"), "csv"),
@@ -55,6 +61,7 @@ READING_KEYS: dict[str, tuple[FormatName, ...]] = {
     "encoding": ("csv", "json", "ndjson"),
     "nulls": ("csv", "json", "ndjson", "xml", "excel"),
     "decimal": ("csv", "json", "ndjson", "xml", "excel"),
+    "thousands": ("csv", "json", "ndjson", "xml", "excel"),
     "record": ("json", "xml"),
     "sheet": ("excel",),
     "range": ("excel",),
@@ -116,6 +123,12 @@ def known_encoding(name: str) -> str:
         raise ValueError(f"there is no encoding {name!r}; use one such as utf-8, cp1252") from None
 
 
+def thousands_mark(value: Any) -> Any:
+    """The mark of thousands that the value spells, else the value."""
+    spelt = (mark for mark, spellings in SPELLINGS.items() if value in tuple(spellings))
+    return next(spelt, value)
+
+
 def cells(text: str) -> str:
     """A range of cells as a spreadsheet names it, without its `$`s."""
     plain = text.upper().replace("$", "")
@@ -145,7 +158,8 @@ class Source(BaseModel):
     skip: int = Field(default=0, ge=0)
     encoding: Annotated[str, AfterValidator(known_encoding)] | None = None
     nulls: tuple[str, ...] = ()
-    decimal: Literal[".", ","] = "."
+    decimal: Decimal = "."
+    thousands: Annotated[Thousands | None, BeforeValidator(thousands_mark)] = None
     record: str | None = None
     sheet: str | None = None
     range: Annotated[str, AfterValidator(cells)] | None = None
@@ -166,6 +180,15 @@ class Source(BaseModel):
         if len(name) > LONGEST_NAME:
             raise ValueError(f"must not be longer than {LONGEST_NAME} characters")
         return name
+
+    @field_validator("thousands")
+    @classmethod
+    def _thousands_and_decimal_differ(
+        cls, mark: Thousands | None, info: ValidationInfo
+    ) -> Thousands | None:
+        if mark is not None and mark == info.data.get("decimal"):
+            raise ValueError(f"{mark!r} cannot part both decimals and thousands")
+        return mark
 
     @model_validator(mode="after")
     def _merge_has_a_key(self) -> Source:

@@ -33,10 +33,22 @@ class Terminal(io.StringIO):
 
 
 def write_orders(folder: Path) -> Path:
-    """Three months of a German shop's orders: 1,000 rows in cp1252, semicolons and commas."""
+    """Three months of a German shop's orders: 1,000 rows in cp1252, semicolons and commas.
+
+    Amounts are written like 1.250,00; discounts come from February on.
+    """
     folder.mkdir()
     start = datetime(2024, 1, 1, tzinfo=UTC)
-    header = ["Bestell-Nr.", "Kunde", "Bestellt am", "Status", "Größe (cm)", "Betrag", "PLZ"]
+    header = [
+        "Bestell-Nr.",
+        "Kunde",
+        "Bestellt am",
+        "Status",
+        "Größe (cm)",
+        "Betrag",
+        "PLZ",
+        "Rabatt",
+    ]
     rows = [
         [
             n,
@@ -44,8 +56,9 @@ def write_orders(folder: Path) -> Path:
             (start + timedelta(hours=2 * n)).strftime("%d.%m.%Y %H:%M"),
             ("offen", "bezahlt", "storniert")[n % 3],
             f"{n / 8:.1f}".replace(".", ","),
-            f"{n * 1.25:.2f}".replace(".", ","),
+            f"{n * 1.25:,.2f}".translate(str.maketrans(",.", ".,")),
             f"{n * 7 % 99999:05}",
+            f"{n % 4},5",
         ]
         for n in range(1, 1001)
     ]
@@ -53,8 +66,9 @@ def write_orders(folder: Path) -> Path:
         file = folder / f"2024-{month:02}.csv"
         with file.open("w", newline="", encoding="cp1252") as handle:
             writer = csv.writer(handle, delimiter=";")
-            writer.writerow(header)
-            writer.writerows(row for row in rows if f".{month:02}.2024" in str(row[2]))
+            width = len(header) - (month == 1)
+            writer.writerow(header[:width])
+            writer.writerows(row[:width] for row in rows if f".{month:02}.2024" in str(row[2]))
     return folder
 
 
@@ -248,17 +262,20 @@ def test_three_commands_lead_from_files_to_an_answer(tmp_path: Path) -> None:
     assert len(rows) == 10
     assert list(rows[0]) == [
         *("bestell_nr", "kunde", "bestellt_am", "status", "groesse_cm", "betrag", "plz"),
-        "_loaded_at",
+        *("rabatt", "_loaded_at"),
     ]
     totals = (
         "select count(distinct bestell_nr) as orders, sum(betrag) as betrag, "
-        "max(bestellt_am) as newest, min(plz) as plz, sum(groesse_cm) as cm from fct_shop_orders"
+        "max(bestellt_am) as newest, min(plz) as plz, sum(groesse_cm) as cm, "
+        "count(*) filter (rabatt is null) as without, sum(rabatt) as rabatt from fct_shop_orders"
     )
     (total,) = json.loads(clearwater(shlex.join(["clearwater", "query", totals, "--json"])))
     assert total["orders"] == 1000
     assert total["betrag"] == "625625.00"
     assert total["newest"] == "2024-03-24T08:00:00"
     assert total["plz"] == "00007"
+    assert total["without"] == 371  # January's
+    assert total["rabatt"] == 1256.5
     of_others = (
         "select (select sum(price) from dim_shop_products) as price,"
         " (select max(sizes) from dim_shop_products where sku = '000007') as sizes,"

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import settings as search
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from warehouse.errors import BatchRefusedError
 from warehouse.readers import csv_text
@@ -316,6 +319,98 @@ def test_numbers_and_times_are_read_as_they_are_told(tmp_path: Path) -> None:
     rows, _ = told(tmp_path, text, delimiter=";", decimal=",", columns=columns)
     assert [str(value) for value in rows[0]] == ["3.5", "1", "2026-01-31", "2026-01-31 08:15:00"]
     assert rows[1] == (None, 2, None, None)
+
+
+def grouped(folder: Path, text: str, of: str, thousands: str, decimal: str) -> Any:
+    """The text as a value of the type, None if it failed."""
+    rows, _ = told(
+        folder,
+        f"x\n{text}\n",
+        delimiter="|",
+        thousands=thousands,
+        decimal=decimal,
+        columns={"x": of},
+    )
+    return rows[0][0]
+
+
+@pytest.mark.parametrize(
+    ("text", "of", "marks", "value"),
+    [
+        ("1.234.567,5", "double", ".,", 1234567.5),
+        ("-1.234", "bigint", ".,", -1234),
+        ("+12.345", "bigint", ".,", 12345),
+        ("1234,5", "double", ".,", 1234.5),
+        (" 1,234 ", "bigint", ",.", 1234),
+        ("1,234.00", "bigint", ",.", 1234),
+        ("1,234.", "double", ",.", 1234.0),
+        ("1 234\u00a0567\u202f890,25", "decimal(18,2)", " ,", Decimal("1234567890.25")),
+        ("12'345\u2019678.10", "decimal(18,2)", "'.", Decimal("12345678.10")),
+        ("9,223,372,036,854,775,807", "bigint", ",.", 2**63 - 1),
+        ("1e3", "double", ",.", 1000.0),
+        ("1.234", "varchar", ".,", "1.234"),
+    ],
+)
+def test_thousands_lose_their_marks(
+    tmp_path: Path, text: str, of: str, marks: str, value: Any
+) -> None:
+    assert grouped(tmp_path, text, of, *marks) == value
+
+
+@pytest.mark.parametrize(
+    ("text", "of", "marks"),
+    [
+        ("1.5", "double", ".,"),
+        ("1.2345", "double", ".,"),
+        ("12.34.567", "double", ".,"),
+        ("1234.567", "double", ".,"),
+        ("0.123", "double", ".,"),
+        (".123", "double", ".,"),
+        ("1.234.", "double", ".,"),
+        ("1.234e3", "double", ".,"),
+        ("1,234,56", "double", ",."),
+        ("1,23", "bigint", ",."),
+        ("12 34", "bigint", " ,"),
+        ("1'234,5", "double", "'."),
+        ("1,234.5", "bigint", ",."),
+        ("9,223,372,036,854,775,808", "bigint", ",."),
+        ("1,234.567", "decimal(18,2)", ",."),
+    ],
+)
+def test_mark_of_thousands_in_any_other_place_fails(
+    tmp_path: Path, text: str, of: str, marks: str
+) -> None:
+    assert grouped(tmp_path, text, of, *marks) is None
+
+
+@pytest.mark.parametrize(("spelt", "mark"), [("\u00a0", " "), ("\u202f", " "), ("\u2019", "'")])
+def test_mark_of_thousands_has_one_name(spelt: str, mark: str) -> None:
+    source = Source.model_validate({"name": "shop.orders", "path": "a.csv", "thousands": spelt})
+    assert source.thousands == mark
+
+
+@pytest.mark.parametrize(
+    ("entry", "words"),
+    [
+        ({"thousands": "."}, "'.' cannot part both decimals and thousands"),
+        ({"thousands": ",", "decimal": ","}, "',' cannot part both"),
+        ({"thousands": "_"}, "Input should be"),
+        ({"thousands": ",", "format": "orc"}, "`thousands` goes with csv"),
+    ],
+)
+def test_mark_of_thousands_that_means_nothing_is_refused(entry: dict[str, Any], words: str) -> None:
+    with pytest.raises(ValidationError, match=re.escape(words)):
+        Source.model_validate({"name": "shop.orders", "path": "a.csv"} | entry)
+
+
+@given(
+    number=st.decimals(-(10**15), 10**15, places=2),
+    marks=st.sampled_from([",.", ".,", " ,", "'."]),
+)
+@search(max_examples=EXAMPLES)
+def test_every_grouped_number_is_kept(tmp_path: Path, number: Decimal, marks: str) -> None:
+    text = f"{number:,}".translate(str.maketrans(",.", marks))
+    assert grouped(tmp_path, text, "decimal(18,2)", *marks) == number
 
 
 @pytest.mark.parametrize(

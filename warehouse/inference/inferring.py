@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -68,7 +68,7 @@ def infer_relation(
     options: dict[str, Any] | None = None,
     files: Sequence[str] = (),
     row_count: int | None = None,
-    partial: Collection[str] = (),
+    partial: frozenset[str] = frozenset(),
     notes: Notes | None = None,
 ) -> Inferred:
     """What sources.yml should say of rows that are read already.
@@ -77,24 +77,31 @@ def infer_relation(
     of these DuckDB types. With more than one of `files` it has the column FILE too, a file's
     place among them. `options` are the keys of sources.yml that reading them took; `row_count`
     is that of the files, where `relation` holds only the first of their rows. The columns `partial`
-    are missing in some of the files; they stay text, for sources.yml cannot declare them.
+    are missing in some of the files, and so can be no key, event time or known_at.
     """
     notes = notes or Notes()
     options = dict(options or {})
     con.execute("set preserve_insertion_order = true")  # "the first rows" must mean something
     looked_at = _number(con, f"select count(*) from {relation}")
+    if not looked_at:
+        notes.warn("there are no rows: no type is known, and no release until the first one comes")
     if types is None:
-        typing = _typing(con, relation, names, partial, notes)
+        typing = infer_types(con, relation, list(names), notes)
         _write_typed(con, relation, typing, with_file=len(files) > 1)
         options |= {"nulls": list(typing.nulls)} if typing.nulls else {}
-        options |= {"decimal": ","} if typing.decimal == "," else {}
+        options |= {"decimal": ","} if typing.marks.decimal == "," else {}
+        options |= {"thousands": typing.marks.thousands} if typing.marks.thousands else {}
         columns = _described(con, TYPED, typing.columns, looked_at)
         relation = TYPED
     else:
         kept = {n: Decision(_typed(types[n]), "the file carries it") for n in names}
         columns = _described(con, relation, kept, looked_at)
     dataset = name.partition(".")[2] or name
-    table = Table(con, relation, dataset, columns, looked_at, max(1, len(files)), tuple(files))
+    if partial:
+        notes.warn(f"not every file has {', '.join(n for n in names if n in partial)}: null there")
+    table = Table(
+        con, relation, dataset, columns, looked_at, max(1, len(files)), tuple(files), partial
+    )
     key = infer_key(table, notes)
     event_time = infer_event_time(table, key, notes)
     return Inferred(
@@ -111,25 +118,6 @@ def infer_relation(
         evidence=tuple(notes.evidence),
         warnings=tuple(notes.warnings),
     )
-
-
-def _typing(
-    con: duckdb.DuckDBPyConnection,
-    relation: str,
-    names: Sequence[str],
-    partial: Collection[str],
-    notes: Notes,
-) -> Typing:
-    """The types of all columns, in the order of `names`."""
-    typing = infer_types(con, relation, [name for name in names if name not in partial], notes)
-    if not partial:
-        return typing
-    notes.warn(
-        f"not every file has {', '.join(name for name in names if name in partial)}: it stays text"
-        " and undeclared, for a column that sources.yml declares must be in every file"
-    )
-    undeclared = Decision(TEXT, "not every file has it", is_declared=False)
-    return replace(typing, columns={n: typing.columns.get(n, undeclared) for n in names})
 
 
 def _number(con: duckdb.DuckDBPyConnection, sql: str) -> int:
@@ -184,6 +172,7 @@ def _infer_parquet(con: duckdb.DuckDBPyConnection, plain: list[Opened], name: st
     try:
         described = con.execute(f"describe select * from {scan}").fetchall()
         total = _number(con, f"select count(*) from {scan}")
+        everywhere = set.intersection(*(_names(con, file) for file in plain))
     except duckdb.Error as error:
         raise ClearwaterError(
             f"not a readable Parquet file: {str(error).splitlines()[0]}",
@@ -207,8 +196,14 @@ def _infer_parquet(con: duckdb.DuckDBPyConnection, plain: list[Opened], name: st
         format_name="parquet",
         files=[file.label for file in plain],
         row_count=total,
+        partial=frozenset(row[0] for row in described) - everywhere,
         notes=notes,
     )
+
+
+def _names(con: duckdb.DuckDBPyConnection, file: Opened) -> set[str]:
+    scan = f"read_parquet({quoted(file.path)}, hive_partitioning = false)"
+    return {row[0] for row in con.execute(f"describe select * from {scan}").fetchall()}
 
 
 def _typed(type_name: str) -> Any:
@@ -226,7 +221,7 @@ def _write_typed(
         column = identifier(name)
         texts.append(f"if({column} in ({nulls}), null, {column}) as {column}" if nulls else column)
         all_fit = not decision.bad_count
-        sql = cast(name, decision.candidate, typing.decimal, quick=all_fit)
+        sql = cast(name, decision.candidate, typing.marks, quick=all_fit)
         casts.append(f"{sql} as {column}")
     file = f", {FILE}" if with_file else ""
     con.execute(
@@ -303,5 +298,4 @@ def _column(
         values=tuple(values),
         bad_count=decision.bad_count,
         epoch=decision.epoch,
-        is_declared=decision.is_declared,
     )

@@ -40,7 +40,8 @@ class Table:
     """A typed relation of `row_count` rows out of `file_count` files, and its columns.
 
     `relation` may stand after `from`; with more than one file it has the column FILE. `dataset`
-    is the second part of the source's name, such as `orders`.
+    is the second part of the source's name, such as `orders`. Some of the files lack the columns
+    `partial`.
     """
 
     con: duckdb.DuckDBPyConnection
@@ -50,6 +51,12 @@ class Table:
     row_count: int
     file_count: int = 1
     file_names: tuple[str, ...] = ()
+    partial: frozenset[str] = frozenset()
+
+    @property
+    def needed(self) -> list[InferredColumn]:
+        """The columns that may be key or time: the loader refuses a file that lacks one of them."""
+        return [column for column in self.columns if column.name not in self.partial]
 
     def number(self, sql: str) -> float:
         """The one number that the SQL gives; 0 for null."""
@@ -103,7 +110,7 @@ class _Search:
     def __init__(self, table: Table, notes: Notes) -> None:
         self.table = table
         self.notes = notes
-        fit = [c for c in table.columns if _may_identify(c, table.row_count)]
+        fit = [c for c in table.needed if _may_identify(c, table.row_count)]
         ranked = sorted(fit, key=lambda c: -table.identifying(c))  # stable: the leftmost first
         self.fit = fit
         self.ids = [c for c in ranked if table.identifying(c) and not _is_time(c)][:6]
@@ -422,7 +429,7 @@ def _is_regular(table: Table, name: str) -> bool:
 
 def infer_event_time(table: Table, key: Key, notes: Notes) -> str | None:
     """The column that says when the row's event happened; None for a table of things."""
-    times = [c for c in table.columns if _is_time(c)]
+    times = [c for c in table.needed if _is_time(c)]
     for column in table.columns:
         if column.epoch:
             unit = "seconds" if column.epoch == "s" else "milliseconds"
@@ -474,7 +481,7 @@ def infer_known_at(table: Table, event_time: str | None, notes: Notes) -> str | 
     """The column that says when a row became known, where one clearly does."""
     if event_time is None:
         return None
-    for column in table.columns:
+    for column in table.needed:
         is_named = words.says(column.name, words.KNOWN) and _is_moment(column)
         if not is_named or column.name == event_time or column.null_count:
             continue

@@ -31,9 +31,8 @@ class InferredColumn:
 
     `format` is the strptime format of a time that is not written as ISO 8601 has it. `minimum`,
     `maximum` and `examples` are text. `values` are all values of a column of a few texts, else
-    empty. `epoch` says that an integer counts seconds or milliseconds since 1970; `is_declared`
-    that the entry may name the column, for every file has it. Counts are of the rows looked at;
-    `distinct_count` is approximate above 200,000 rows.
+    empty. `epoch` says that an integer counts seconds or milliseconds since 1970. Counts are of
+    the rows looked at; `distinct_count` is approximate above 200,000 rows.
     """
 
     name: str
@@ -47,7 +46,6 @@ class InferredColumn:
     values: tuple[str, ...] = ()
     bad_count: int = 0
     epoch: Literal["s", "ms"] | None = None
-    is_declared: bool = True
 
 
 @dataclass(frozen=True)
@@ -83,3 +81,9 @@ class Notes:
         """Note what a person should look at; the same only once."""
         if text not in self.warnings:
             self.warnings.append(text)
+
+    def add(self, others: Notes) -> None:
+        """Note all that the others hold."""
+        self.evidence += others.evidence
+        for text in others.warnings:
+            self.warn(text)

@@ -21,6 +21,8 @@ PERHAPS_A_VALUE = frozenset(
 ALWAYS_NULL = frozenset({"\\N", "<NA>", "#N/A", "(null)"})
 BOOLEAN_WORDS = frozenset({"true", "false", "t", "f", "yes", "no", "y", "n"})
 
+MOSTLY = 0.9  # the share of a column's values that tells what the column is
+
 MONTH = "(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)"
 LONG_MONTH = (
     "(?:january|february|march|april|may|june|july|august|september|october|november|december)"
@@ -76,7 +78,11 @@ SHAPES: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
         ),
         ("time", rf"{CLOCK}(?::\d\d(?:\.\d+)?)?"),
         ("time am/pm", rf"{CLOCK}(?::\d\d)? ?[ap]m"),
-        ("thousands", r"[-+]?[1-9]\d{0,2}(?:,\d{3})+(?:\.\d+)?|[-+]?[1-9]\d{0,2}(?:\.\d{3})+,\d+"),
+        (
+            "thousands",
+            r"[-+]?[1-9]\d{0,2}(?:(?:,\d{3})+(?:\.\d+)?|(?:\.\d{3})+,\d+|(?:\.\d{3}){2,}"
+            r"|(?:['\u2019 \u00a0\u2009\u202f]\d{3})+(?:[.,]\d+)?)",
+        ),
         ("comma", r" *[-+]?\d*,\d+ *"),
         ("percent", r"[-+]?\d+(?:[.,]\d+)? ?%"),
         ("currency", r"[-+]?[€$£¥] ?[-+]?\d[\d.,]*|[-+]?\d[\d.,]* ?(?:[€$£¥]|EUR|USD|GBP|CHF)"),

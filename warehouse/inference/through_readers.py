@@ -23,7 +23,10 @@ TYPED = ("avro", "orc")
 
 @dataclass(frozen=True)
 class Found:
-    """What reading the files took; `types` is None where all columns are text."""
+    """What reading the files took; `types` is None where all columns are text.
+
+    `partial` are the columns that some files lack.
+    """
 
     names: list[str]
     types: dict[str, str] | None
@@ -58,7 +61,7 @@ def read(
         [file.label for file in files],
         options,
         row_count,
-        frozenset(types.keys() - everywhere) if format_name == "excel" else frozenset(),
+        frozenset(types.keys() - everywhere),
     )
 
 
@@ -74,9 +77,7 @@ def _alike(
     told = [json.dumps(_without_end(options), sort_keys=True) for options in found]
     (most, _), *_ = Counter(told).most_common()
     first = told.index(most)
-    notes.evidence += noted[first].evidence
-    for warning in noted[first].warnings:
-        notes.warn(warning)
+    notes.add(noted[first])
     others = [file.label for file, text in zip(files, told, strict=True) if text != most]
     if others:
         notes.warn(

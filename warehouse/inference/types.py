@@ -14,23 +14,24 @@ import duckdb
 
 from warehouse.duck import identifier, quoted
 from warehouse.inference import words
+from warehouse.inference.marks import Marks, infer_marks, is_marked
 from warehouse.inference.result import Notes, counted
 from warehouse.inference.shapes import (
     ALWAYS_NULL,
     BOOLEAN_WORDS,
     MISSING,
+    MOSTLY,
     PERHAPS_A_VALUE,
     shape,
     time_formats,
 )
-from warehouse.readers.casting import declared_cast
+from warehouse.readers.casting import Cast, declared_cast
 from warehouse.sources import ColumnType, Source
 
 HEAD_ROWS, HEAD_CELLS, HEAD_VALUES = 5000, 500_000, 2000
 FEW_VALUES = 20
 MOST_TYPED = 2000
 COLUMNS_AT_ONCE = 200
-MOSTLY = 0.9
 FORGIVEN_SHARE, FORGIVEN_ROWS = 0.01, 100
 BAD_VALUES = 100
 LONGEST_INTEGER = 18
@@ -39,9 +40,6 @@ EPOCH = (946_684_800, 4_102_444_800)  # the years 2000 to 2100, in seconds since
 ORDERED_ROWS = 20_000
 EXACT_IN_DOUBLE = 1 << 53
 CLEARLY = 3
-NUMBERS = ("integer", "decimal", "comma")
-
-Decimal = Literal[".", ","]
 
 
 @dataclass(frozen=True)
@@ -86,7 +84,6 @@ class Decision:
     missing: dict[str, int] = field(default_factory=dict)
     bad_count: int = 0
     epoch: Literal["s", "ms"] | None = None
-    is_declared: bool = True
 
 
 @dataclass(frozen=True)
@@ -95,7 +92,7 @@ class Typing:
 
     columns: dict[str, Decision]
     nulls: tuple[str, ...]
-    decimal: Decimal
+    marks: Marks
 
 
 TEXT = Candidate("VARCHAR")
@@ -119,11 +116,15 @@ def infer_types(
         notes.warn(
             f"{len(names):,} columns are too many to tell their types: all of them stay text"
         )
-        return Typing(dict.fromkeys(names, Decision(TEXT, "one of too many columns")), (), ".")
+        return Typing(dict.fromkeys(names, Decision(TEXT, "one of too many columns")), (), Marks())
     heads = dict(_heads(con, relation, names))
-    decimal = _decimal(heads, notes)
-    chains = {name: _candidates(name, values, decimal, notes) for name, values in heads.items()}
-    trials = _try_all(con, relation, chains, decimal)
+    noted = Notes()
+    marks, trials = _tried(con, relation, heads, noted)
+    late = _with_late_numbers(heads, trials)
+    if late and infer_marks(heads | late, Notes()) != marks:
+        heads, noted = heads | late, Notes()
+        marks, trials = _tried(con, relation, heads, noted)
+    notes.add(noted)
     decided = {
         name: _decide(con, relation, name, heads[name], trials.get(name, []), notes)
         for name in names
@@ -131,22 +132,50 @@ def infer_types(
     decided, nulls = _settle_nulls(con, relation, decided, notes)
     for name, decision in decided.items():
         _tell(name, decision, notes)
-    return Typing(decided, nulls, decimal)
+    return Typing(decided, nulls, marks)
 
 
-def cast(name: str, candidate: Candidate, decimal: Decimal, *, quick: bool = False) -> str:
+def _tried(
+    con: duckdb.DuckDBPyConnection, relation: str, heads: dict[str, list[str]], notes: Notes
+) -> tuple[Marks, dict[str, list[Trial]]]:
+    """The marks that the heads' numbers have, and how the columns' candidates do under them."""
+    marks = infer_marks(heads, notes)
+    chains = {name: _candidates(name, values, marks, notes) for name, values in heads.items()}
+    return marks, _try_all(con, relation, chains, marks)
+
+
+def _with_late_numbers(
+    heads: dict[str, list[str]], trials: dict[str, list[Trial]]
+) -> dict[str, list[str]]:
+    """The heads with numbers that did not fit, for they may have new marks, as 1,000 after 999."""
+    found = {}
+    for name in [name for name, tried in trials.items() if tried and tried[-1].bad_values]:
+        seen = set(heads[name])
+        late = [v for v, _ in trials[name][-1].bad_values if v not in seen and is_marked(v)]
+        if late:
+            found[name] = [*heads[name], *late]
+    return found
+
+
+def cast(name: str, candidate: Candidate, marks: Marks, *, quick: bool = False) -> str:
     """The SQL by which the loader types the column; `quick` if all values are known to fit."""
-    return _cast(candidate, decimal, quick=quick).replace(identifier(ANY_COLUMN), identifier(name))
+    found = _cast(candidate, marks)
+    # The quick cast of a timestamp drops an offset.
+    sql = found.quick if quick and candidate.type != "TIMESTAMP" else found.strict
+    return f"({_of(name, sql)})::{candidate.type}"
+
+
+def _of(name: str, sql: str) -> str:
+    return sql.replace(identifier(ANY_COLUMN), identifier(name))
 
 
 @cache
-def _cast(candidate: Candidate, decimal: Decimal, *, quick: bool) -> str:
+def _cast(candidate: Candidate, marks: Marks) -> Cast:
     declared = ColumnType.model_construct(type=candidate.type, format=candidate.format)
-    source = Source.model_construct(columns={ANY_COLUMN: declared}, decimal=decimal)
-    found = declared_cast(source, ANY_COLUMN)
-    # The quick cast of a timestamp drops an offset.
-    sql = found.quick if quick and candidate.type != "TIMESTAMP" else found.strict
-    return f"({sql})::{candidate.type}"
+    source = Source.model_construct(
+        columns={ANY_COLUMN: declared}, decimal=marks.decimal, thousands=marks.thousands
+    )
+    return declared_cast(source, ANY_COLUMN)
 
 
 def _heads(
@@ -176,28 +205,7 @@ def _share(values: list[str], *shapes: str) -> float:
     return sum(shape(value) in shapes for value in filled) / len(filled) if filled else 0.0
 
 
-def _decimal(heads: dict[str, list[str]], notes: Notes) -> Decimal:
-    commas, points = [], []
-    for name, values in heads.items():
-        if _share(values, "comma", "thousands", "integer") >= MOSTLY and _share(values, "comma"):
-            commas.append(name)
-        if _share(values, "decimal", "scientific", "integer") >= MOSTLY and _share(
-            values, "decimal"
-        ):
-            points.append(name)
-    if not commas:
-        return "."
-    if len(points) >= len(commas):
-        notes.warn(f"decimal commas in {', '.join(commas)}, but points elsewhere: they stay text")
-        return "."
-    if points:
-        notes.warn(f"decimal points in {', '.join(points)}, but commas elsewhere: they stay text")
-    verb = "is" if len(commas) == 1 else "are"
-    notes.decide("decimal", "comma", f"{', '.join(commas)} {verb} written like 1,5")
-    return ","
-
-
-def _candidates(name: str, values: list[str], decimal: Decimal, notes: Notes) -> list[Candidate]:
+def _candidates(name: str, values: list[str], marks: Marks, notes: Notes) -> list[Candidate]:
     """The types worth trying on all values, the narrower first; empty for text."""
     filled = [value for value in values if value not in MISSING]
     if not filled:
@@ -206,7 +214,7 @@ def _candidates(name: str, values: list[str], decimal: Decimal, notes: Notes) ->
         return [Candidate("BOOLEAN")] if _is_boolean(name, filled) else []
     if times := _time_candidates(name, filled):
         return times
-    return _number_candidates(name, filled, decimal, notes)
+    return _number_candidates(name, filled, marks, notes)
 
 
 def _is_boolean(name: str, filled: list[str]) -> bool:
@@ -233,23 +241,16 @@ def _time_candidates(name: str, filled: list[str]) -> list[Candidate]:
     return []
 
 
-def _number_candidates(
-    name: str, filled: list[str], decimal: Decimal, notes: Notes
-) -> list[Candidate]:
+def _number_candidates(name: str, filled: list[str], marks: Marks, notes: Notes) -> list[Candidate]:
     for oddity in ("percent", "currency"):
         if _share(filled, oddity) >= MOSTLY:
             notes.warn(f"column {name} holds {oddity} signs, such as {filled[0]!r}: it stays text")
             return []
-    parted = [value for value in filled if shape(value) == "thousands"]
-    is_clear = decimal == "," and not any("." in value for value in parted)
-    if parted and not is_clear and _share(filled, "thousands", *NUMBERS) >= MOSTLY:
-        notes.warn(f"column {name} parts thousands, such as {parted[0]!r}: it stays text")
-        return []
+    filled = [marks.plain(value) for value in filled]
     if _share(filled, "zeros") and _share(filled, "zeros", "integer") >= MOSTLY:
         return []
-    fraction = ("comma", "thousands") if decimal == "," else ("decimal",)
     whole = _share(filled, "integer")
-    if _share(filled, "integer", "scientific", *fraction) < MOSTLY:
+    if _share(filled, "integer", "decimal", "scientific") < MOSTLY:
         if whole >= MOSTLY / 2:
             notes.warn(f"column {name}: {whole:.0%} of its first values are integers, not all")
         return []
@@ -266,7 +267,7 @@ def _try_all(
     con: duckdb.DuckDBPyConnection,
     relation: str,
     chains: dict[str, list[Candidate]],
-    decimal: Decimal,
+    marks: Marks,
 ) -> dict[str, list[Trial]]:
     """Try each column's candidates one after another until one fits every value.
 
@@ -281,9 +282,7 @@ def _try_all(
         }
         listed = list(due.items())
         for start in range(0, len(listed), COLUMNS_AT_ONCE):
-            for name, trial in _try(
-                con, relation, listed[start : start + COLUMNS_AT_ONCE], decimal
-            ):
+            for name, trial in _try(con, relation, listed[start : start + COLUMNS_AT_ONCE], marks):
                 trials[name].append(trial)
     return trials
 
@@ -296,13 +295,14 @@ def _try(
     con: duckdb.DuckDBPyConnection,
     relation: str,
     due: list[tuple[str, Candidate]],
-    decimal: Decimal,
+    marks: Marks,
 ) -> Iterator[tuple[str, Trial]]:
-    casts = {name: cast(name, candidate, decimal) for name, candidate in due}
+    casts = {name: cast(name, candidate, marks) for name, candidate in due}
     inner = ", ".join(
-        f"{identifier(name)} as t{i}, {casts[name]} as v{i}" for i, (name, _) in enumerate(due)
+        f"{_of(name, _cast(candidate, marks).text)} as t{i}, {casts[name]} as v{i}"
+        for i, (name, candidate) in enumerate(due)
     )
-    outer = ", ".join(_facts(i, candidate, decimal) for i, (_, candidate) in enumerate(due))
+    outer = ", ".join(_facts(i, candidate) for i, (_, candidate) in enumerate(due))
     row = con.execute(f"select {outer} from (select {inner} from {relation})").fetchone()
     assert row is not None
     width = len(row) // len(due)
@@ -314,8 +314,8 @@ def _try(
         yield name, trial
 
 
-def _facts(i: int, candidate: Candidate, decimal: Decimal) -> str:
-    """SQL for a candidate's counts, bounds and four facts.
+def _facts(i: int, candidate: Candidate) -> str:
+    """SQL for a candidate's counts, bounds and four facts, of its values and texts as cast.
 
     Of integers: values like 007, values like 5.0, longest text. Of other numbers: most and fewest
     digits after the point, values with an exponent, values that are not numbers. Else zeros.
@@ -328,7 +328,7 @@ def _facts(i: int, candidate: Candidate, decimal: Decimal) -> str:
         facts[1] = f"count(*) filter (contains(t{i}, '.') or starts_with(t{i}, '+'))"
         facts[2] = f"max(strlen(t{i})) filter (v{i} is not null)"
     if candidate.type == "DOUBLE":
-        at = f"strpos(t{i}, {quoted(decimal)})"
+        at = f"strpos(t{i}, '.')"
         scale = f"if({at} > 0, strlen(t{i}) - {at}, 0)"
         facts[0], facts[1] = (f"{m}({scale}) filter (v{i} is not null)" for m in ("max", "min"))
         facts[2] = f"count(*) filter (contains(lower(t{i}), 'e'))"

@@ -166,7 +166,6 @@ def _entry(name: str, found: Found, inferred: Inferred) -> dict[str, Any]:
             if column.format
             else column.type.lower()
             for column in inferred.columns
-            if column.is_declared
         }
     if inferred.key:
         entry["key"] = Inline(inferred.key)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from warehouse.duck import identifier, quoted
-from warehouse.sources import Source
+from warehouse.sources import SPELLINGS, Decimal, Source, Thousands
 
 INTEGERS = {
     *("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT"),
@@ -55,10 +55,25 @@ def declared_cast(source: Source, name: str) -> Cast:
         # A format with an offset gives a TIMESTAMPTZ, which is UTC as a TIMESTAMP.
         cast = f"try_strptime({text}, {quoted(declared.format)})::{declared.type}"
         return Cast(text, cast, cast, f"{text} is not null and {VALUE} is null")
+    if source.thousands and is_number(declared.type):
+        grouped = quoted(grouped_number(source.thousands, source.decimal))
+        marks = quoted(spelt(source.thousands))
+        text = f"if(regexp_matches({text}, {grouped}), translate({text}, {marks}, ''), {text})"
     if source.decimal == "," and is_number(declared.type):
-        # A point would part thousands there: what it means cannot be told, so the cast fails.
+        # What a point means that parts no thousands cannot be told, so the cast fails.
         text = f"replace(replace({text}, '.', '?'), ',', '.')"
     return text_cast(text, declared.type)
+
+
+def grouped_number(thousands: Thousands, decimal: Decimal) -> str:
+    """A regular expression for a whole number text whose thousands are parted by the mark."""
+    mark, point = f"[{spelt(thousands)}]", f"[{decimal}]"
+    return rf"^ *[-+]?[1-9][0-9]{{0,2}}(?:{mark}[0-9]{{3}})+(?:{point}[0-9]*)? *$"
+
+
+def spelt(thousands: Thousands) -> str:
+    """The characters that are written for a mark of thousands."""
+    return SPELLINGS.get(thousands, thousands)
 
 
 def text_cast(text: str, to: str) -> Cast:
