@@ -177,6 +177,8 @@ def _print_replay(done: list[Mended], *, dry_run: bool) -> None:
             f" {counts.loaded:,} {would}loaded, {counts.already_known:,} already known,"
             f" {counts.quarantined:,} still in quarantine"
         )
+    if not dry_run and any(mended.counts.loaded for mended in done):
+        say("`clearwater run` takes them on to the next release")
 
 
 @app.command()

@@ -350,3 +350,9 @@ def test_table_may_be_named_like_a_kind_of_file(shop: Shop, name: str) -> None:
         assert summary.problems == ()
         shop.put("id,amount\n2,3\n")
     assert shop.ask(f'select id from lake.raw_shop."{name}" order by id') == [[(1,), (2,)]]
+
+
+def test_torn_record_of_windows_lines_is_its_own_text(shop: Shop) -> None:
+    (shop.folder / "orders.csv").write_bytes(b"id,amount\r\n1,1\r\n2\r\n3,3\r\n")
+    shop.load()
+    assert shop.ask("select raw from lake.meta.quarantine") == [[("2",)]]

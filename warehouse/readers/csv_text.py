@@ -179,7 +179,7 @@ def _number_records(
         f"create or replace temp table rejected as select line::bigint - {before} as _source_row,"
         " 'torn_record' as reason,"
         " any_value(lower(error_type::varchar) || ': ' || error_message) as detail,"
-        " any_value(csv_line) as raw from reject_errors group by line"
+        " trim(any_value(csv_line), chr(10) || chr(13)) as raw from reject_errors group by line"
     )
     if con.execute("select count(*) from rejected").fetchone() != (0,):
         _leave_blanks_out(con, source, opened, file)
