@@ -16,7 +16,7 @@ import duckdb
 from warehouse.duck import identifier, quoted
 from warehouse.errors import BatchRefusedError
 from warehouse.lake import PROVENANCE, table_columns, table_name
-from warehouse.readers.casting import INTEGERS, strict_cast
+from warehouse.readers.casting import EXACT_IN_DOUBLE, INTEGERS, strict_cast
 from warehouse.readers.contract import MOST_COLUMNS, Column, drop_incoming
 from warehouse.sources import Source
 
@@ -78,10 +78,11 @@ def evolve(
     table = {column.name.lower(): column for column in table_columns(con, source)}
     wanted = {c.name: _declared(source, c) for c in columns}
     _check_width(table, [*wanted, *source.columns], where)
-    absent = [Column(n, d.type) for n, d in source.columns.items() if n not in wanted]
+    came = {column.name.lower() for column in columns}
+    absent = [Column(n, d.type) for n, d in source.columns.items() if n.lower() not in came]
     if not table:
-        came = [Column(c.name, wanted[c.name]) for c in columns]
-        _create(con, source, [*came, *absent], where)
+        typed = [Column(c.name, wanted[c.name]) for c in columns]
+        _create(con, source, [*typed, *absent], where)
         _fit(con, columns, wanted)
         return [Change(c.name, "missing", c.type, None) for c in absent]
     if source.schema_policy == "freeze":
@@ -92,8 +93,7 @@ def evolve(
     ]
     late = [column for column in absent if column.name.lower() not in table]
     changes += [_take(con, source, c, None, {c.name: c.type}, where) for c in late]
-    here = {column.name.lower() for column in columns}
-    missing = [Change(c.name, "missing", c.type, None) for n, c in table.items() if n not in here]
+    missing = [Change(c.name, "missing", c.type, None) for n, c in table.items() if n not in came]
     _fit(con, columns, wanted)
     return [change for change in changes if change] + missing
 
@@ -110,7 +110,7 @@ def _check_width(table: dict[str, Column], names: list[str], where: str) -> None
 
 
 def _declared(source: Source, column: Column) -> str:
-    declared = source.columns.get(column.name)
+    declared = source.declared(column.name)
     return declared.type if declared else column.type
 
 
@@ -127,7 +127,7 @@ def _take(
         _alter(con, source, f"add column {identifier(column.name)} {wanted[column.name]}", where)
         return Change(column.name, "added", None, wanted[column.name])
     came = wanted[column.name]
-    is_declared = column.name in source.columns
+    is_declared = source.declared(column.name) is not None
     to = came if is_declared else common_type(old.type, came)
     wanted[column.name] = to
     if to == old.type:
@@ -198,13 +198,25 @@ def fitted(name: str, of: str, to: str) -> tuple[str, str]:
     if of == to:
         return value, "false"
     if to == TEXT:
-        return (f"to_json({value})::varchar" if _is_nested(of) else f"{value}::varchar"), "false"
+        return _as_text(value, of), "false"
     if of == TEXT:
         cast = strict_cast(value, to)
         return cast, f"({value} is not null and {cast} is null)"
     cast = f"try_cast({value} as {to})"
     back = f"try_cast({cast} as {of})"
     return cast, f"({value} is not null and {back} is distinct from {value})"
+
+
+def _as_text(value: str, of: str) -> str:
+    """SQL for the value as text: the same number is the same text, whatever type it had."""
+    if _is_nested(of):
+        return f"to_json({value})::varchar"
+    if of in INEXACT:
+        whole = f"{value} = trunc({value}) and abs({value}) < {EXACT_IN_DOUBLE}"
+        return f"case when {whole} then {value}::bigint::varchar else {value}::varchar end"
+    if DECIMAL.fullmatch(of) and not of.endswith(",0)"):
+        return f"rtrim(rtrim({value}::varchar, '0'), '.')"
+    return f"{value}::varchar"
 
 
 def _is_nested(type_name: str) -> bool:

@@ -74,9 +74,10 @@ def land_sources(settings: Settings, sources: list[Source]) -> Arrivals:
             )
             summaries[source.name] = summaries[source.name].with_problem(absent)
         seen_before = seen_places(settings, source)
+        standing_now = frozenset(place.path for place in places)
         for place in places:
             try:
-                landed, is_new = land(settings, source, place, own, seen_before)
+                landed, is_new = land(settings, source, place, own, seen_before, standing_now)
             except BatchRefusedError as error:
                 summaries[source.name] = summaries[source.name].with_problem(error)
                 continue

@@ -109,8 +109,8 @@ def _counted(columns: list[Column], table: str, batch: str) -> str:
 
 def _without_key(key: tuple[str, ...], columns: list[Column]) -> str:
     """SQL that a part of the key is null, or NaN: that is not even equal to itself in a join."""
-    types = {column.name: column.type for column in columns}
-    inexact = [name for name in key if types[name] in ("FLOAT", "DOUBLE")]
+    types = {column.name.lower(): column.type for column in columns}
+    inexact = [name for name in key if types[name.lower()] in ("FLOAT", "DOUBLE")]
     return " or ".join(
         [f"{identifier(name)} is null" for name in key]
         + [f"isnan({identifier(name)})" for name in inexact]

@@ -110,13 +110,15 @@ def land(
     place: Place,
     before: list[Landed],
     seen_before: dict[str, Seen],
+    standing: frozenset[str] = frozenset(),
 ) -> tuple[Landed, bool]:
     """Keep the bytes that stand at `place` and say whether they are a new arrival.
 
     `before` is what landed for this source so far: a local file of a size among them is hashed
     before it is copied, because it is probably known. `seen_before` (from `seen_places`; it learns
-    what is read) tells which remote files are known without reading them. Raises BatchRefusedError
-    when the bytes cannot be read or change while they are read.
+    what is read) tells which remote files are known without reading them. `standing` are the paths
+    of all files that stand at the source now. Raises BatchRefusedError when the bytes cannot be
+    read or change while they are read.
     """
     now = time.time_ns()
     if isinstance(place, S3Object):
@@ -132,7 +134,7 @@ def land(
             where=where(place),
             next_step="run again when its writer is done",
         )
-    landed, is_new = _record(settings, source, sha256, place, before)
+    landed, is_new = _record(settings, source, sha256, place, before, standing)
     if isinstance(place, S3Object):
         seen = Seen(place.path, place.size, place.modified_ns, start.etag, sha256, now)
         _remember(settings, source, seen, seen_before)
@@ -175,19 +177,42 @@ def _kept(settings: Settings, place: Place, before: list[Landed], size: int) -> 
 
 
 def _record(
-    settings: Settings, source: Source, sha256: str, place: Place, before: list[Landed]
+    settings: Settings,
+    source: Source,
+    sha256: str,
+    place: Place,
+    before: list[Landed],
+    standing: frozenset[str],
 ) -> tuple[Landed, bool]:
     same = [landed for landed in before if landed.sha256 == sha256]
     in_place = [landed for landed in before if landed.original_path == place.path]
-    has_returned = bool(same and in_place) and in_place[-1].sha256 != sha256
-    if same and not (has_returned and source.write != "append"):
-        return same[-1], False
+    if same and not _returns(source, same, in_place, before[-1], standing):
+        return next((landed for landed in reversed(in_place) if landed in same), same[-1]), False
     size = content_path(settings, sha256).stat().st_size
     now = datetime.now(UTC).isoformat()
     landed = Landed(source.name, sha256, place.name, place.path, now, size, len(same))
     sidecar = _sidecar(settings, source.name, sha256, len(same))
     write_atomically(sidecar, json.dumps(asdict(landed), indent=1) + "\n")
     return landed, True
+
+
+def _returns(
+    source: Source,
+    same: list[Landed],
+    in_place: list[Landed],
+    newest: Landed,
+    standing: frozenset[str],
+) -> bool:
+    """Whether bytes that are known are news even so, because other bytes came between.
+
+    Bytes that come back in their place are, but for appends. A snapshot is, too, under a new name:
+    the state is again what it was. But a file that only got another name is not.
+    """
+    sha256 = same[-1].sha256
+    if in_place:
+        return source.write != "append" and in_place[-1].sha256 != sha256
+    is_renamed = same[-1].original_path not in standing
+    return source.write == "snapshot" and newest.sha256 != sha256 and not is_renamed
 
 
 def _blocks(place: Place) -> Iterator[bytes]:

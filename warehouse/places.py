@@ -209,8 +209,13 @@ def _matching(filesystem: Any, bucket: str, key: str) -> list[Any]:
     except FileNotFoundError:
         return []
     skip = len(folder) + 1
+    hidden = pattern[-1].startswith(".")
     return [
-        info for info in found if info.is_file and _matches(info.path[skip:].split("/"), pattern)
+        info
+        for info in found
+        if info.is_file
+        and (hidden or info.base_name[:1] != ".")
+        and _matches(info.path[skip:].split("/"), pattern)
     ]
 
 

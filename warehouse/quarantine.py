@@ -21,7 +21,7 @@ from warehouse.decisions import Decision, carried_out, decisions, forget, keep, 
 from warehouse.duck import attach_lake, connect, quoted
 from warehouse.errors import BatchRefusedError, LakeError
 from warehouse.evolution import evolve
-from warehouse.judging import CANNOT_LOAD, judge, number
+from warehouse.judging import CANNOT_LOAD, judge, listed, number
 from warehouse.lake import describe_commit, writing
 from warehouse.landing import Landed, arrivals, content_path
 from warehouse.loading import (
@@ -244,7 +244,7 @@ def replay_batch(
                 raise BatchRefusedError("its format is `bytes` now", where=batch.where)
             columns = reader_for(batch.source, file).read(con, batch.source, file)
             rows_in, loaded_at = _check_batch(con, batch)
-            _take_held(con, batch, only)
+            batch = replace(batch, withheld=_take_held(con, batch, only))
             with transaction(con):
                 changes = evolve(con, batch.source, columns, batch.where)
                 columns = as_in_table(con, batch.source, columns)
@@ -310,8 +310,13 @@ def _check_newest(con: duckdb.DuckDBPyConnection, batch: Batch) -> None:
         )
 
 
-def _take_held(con: duckdb.DuckDBPyConnection, batch: Batch, only: set[int] | None) -> None:
-    """Leave of `incoming` and `rejected` the rows in quarantine, and make `taken` of the latter."""
+def _take_held(
+    con: duckdb.DuckDBPyConnection, batch: Batch, only: set[int] | None
+) -> tuple[Withheld, ...]:
+    """Leave of `incoming` and `rejected` the rows in quarantine, and make `taken` of the latter.
+
+    Returns those that must stay there, because the same file has a newer row of the key.
+    """
     con.execute(
         "create or replace temp table taken as select _source_row, reason, detail"
         " from lake.meta.quarantine where batch_id = ?",
@@ -321,6 +326,7 @@ def _take_held(con: duckdb.DuckDBPyConnection, batch: Batch, only: set[int] | No
         con.execute(
             "delete from taken where not list_contains(?::bigint[], _source_row)", [sorted(only)]
         )
+    outdone = _outdone(con, batch)
     con.execute(
         "create or replace temp table again as from incoming semi join taken using (_source_row)"
     )
@@ -335,6 +341,28 @@ def _take_held(con: duckdb.DuckDBPyConnection, batch: Batch, only: set[int] | No
             next_step="read it as before (sources.yml), or make the lake again:"
             " `clearwater lake rebuild`",
         )
+    return outdone
+
+
+def _outdone(con: duckdb.DuckDBPyConnection, batch: Batch) -> tuple[Withheld, ...]:
+    """The rows in `taken` of whose key a later row of the file passed when it was loaded."""
+    if batch.source.write == "append" or not batch.source.key:
+        return ()
+    key = listed(batch.source.key)
+    rows = con.execute(
+        "select taken._source_row, taken.reason, taken.detail, latest._row from taken"
+        " join (from incoming where _failed is null) as again using (_source_row)"
+        f" join (select {key}, max(_source_row) as _row from incoming"
+        " anti join taken using (_source_row)"
+        f" where _failed is null group by {key}) as latest using ({key})"
+        " where latest._row > taken._source_row"
+    ).fetchall()
+    return tuple(
+        Withheld(row, reason, detail)
+        if reason == "superseded"
+        else Withheld(row, "superseded", f"row {latest} of the same file is newer")
+        for row, reason, detail, latest in rows
+    )
 
 
 def _differs(con: duckdb.DuckDBPyConnection, counts: Counts) -> bool:

@@ -9,7 +9,7 @@ import hashlib
 import json
 import os
 import re
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -241,9 +241,17 @@ class Source(BaseModel):
         """The declared format, else the one that the suffix tells; None when it tells nothing."""
         return self.format or SUFFIXES.get(Path(original_name).suffix.lower())
 
+    def declared(self, column: str) -> ColumnType | None:
+        """What `columns` says of a file's column; the case of names does not matter."""
+        return self._declared.get(column.lower())
+
+    @cached_property
+    def _declared(self) -> dict[str, ColumnType]:
+        return {name.lower(): declared for name, declared in self.columns.items()}
+
     def type_of(self, column: str) -> str:
         """The declared type of a text format's column; VARCHAR where none is declared."""
-        declared = self.columns.get(column)
+        declared = self.declared(column)
         return declared.type if declared else "VARCHAR"
 
     def fingerprint(self) -> str:

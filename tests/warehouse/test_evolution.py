@@ -173,3 +173,22 @@ def test_renamed_column_is_refused(shop: Shop) -> None:
     shop.send("id,amount\n1,2\n")
     (problem,) = shop.send("id,amount_eur\n2,3\n").problems
     assert "did you mean 'amount_eur'?" in problem
+
+
+def test_declared_type_counts_whatever_the_names_case(shop: Shop) -> None:
+    shop.send("ID,AMOUNT\n1,2\n")
+    counts = shop.send("id,Amount\n2,x\n3,4\n").counts
+    assert (counts.loaded, counts.quarantined) == (1, 1)
+    assert shop.orders() == [(1, 2.0), (3, 4.0)]
+
+
+def test_number_is_the_same_text_whatever_type_it_had(shop: Shop) -> None:
+    keyed = {"key": ["id"]}
+    send(shop, "select 1::bigint as id", "orders1.parquet", **keyed)
+    send(shop, "select 2::double as id", "orders2.parquet", **keyed)
+    send(shop, "select 'A' as id", "orders3.parquet", **keyed)
+    for number, type_name in enumerate(("bigint", "double", "decimal(9, 2)"), 4):
+        sql = f"select unnest([1, 2])::{type_name} as id, {number} as n"
+        counts = send(shop, sql, f"orders{number}.parquet", **keyed | {"write": "merge"}).counts
+        assert counts.rows_in == 2
+    assert [row[0] for row in shop.orders()] == ["1", "2", "A"]

@@ -53,6 +53,22 @@ def test_state_that_comes_back_is_news(shop: Shop) -> None:
     assert shop.orders() == [(1, 1.0)]
 
 
+def test_state_that_comes_back_under_another_name_is_news(shop: Shop) -> None:
+    for day, rows in enumerate(("1,1\n2,1\n", "1,2\n", "1,1\n2,1\n")):
+        shop.send("id,amount\n" + rows, f"orders-{day}.csv", **SNAPSHOT)
+    assert shop.orders() == [(1, 1.0), (2, 1.0)]
+    assert shop.load(**SNAPSHOT).counts == Counts()
+
+
+def test_renamed_snapshot_is_no_news(shop: Shop) -> None:
+    old = shop.put("id,amount\n1,1\n", "orders-1.csv")
+    shop.load(**SNAPSHOT)
+    shop.send("id,amount\n1,2\n", "orders-2.csv", **SNAPSHOT)
+    old.rename(shop.folder / "orders-old.csv")
+    assert shop.load(**SNAPSHOT).counts == Counts()
+    assert shop.orders() == [(1, 2.0)]
+
+
 @pytest.mark.parametrize("entry", [SNAPSHOT, KEYLESS])
 def test_empty_snapshot_deletes_nothing(shop: Shop, entry: dict[str, Any]) -> None:
     shop.send("id,amount\n1,1\n", **entry)

@@ -47,7 +47,7 @@ class Cast:
 
 def declared_cast(source: Source, name: str) -> Cast:
     """How the text column `name` becomes what sources.yml declares."""
-    declared = source.columns.get(name)
+    declared = source.declared(name)
     text = identifier(name)
     if declared is None:
         return text_cast(text, "VARCHAR")

@@ -175,10 +175,10 @@ def check_names(names: list[str], source: Source, opened: Opened) -> None:
             )
         seen.add(name.lower())
     needed = {*source.key, *filter(None, (source.event_time, source.known_at))}
-    undeclared = [name for name in names if name not in source.columns]
-    for name in dict.fromkeys([*needed, *source.columns]):
+    undeclared = [name for name in names if source.declared(name) is None]
+    for name in dict.fromkeys([*sorted(needed), *source.columns]):
         near = difflib.get_close_matches(name, undeclared, n=1, cutoff=LIKE)
-        if name not in names and (near or name in needed):
+        if name.lower() not in seen and (near or name in needed):
             raise BatchRefusedError(
                 f"the column {name!r} that sources.yml names is not in the file",
                 where=where(source, opened),
