@@ -128,6 +128,12 @@ def _look(settings: Settings, path: str, name: str, sources: Path) -> tuple[Draf
     with workspace(settings, "downloaded") as downloaded:
         found = find(path, sources, downloaded)
         inferred = infer(settings, list(found.files), name)
+        if not inferred.row_count:
+            raise ConfigurationError(
+                "there is a header, but no row to learn from",
+                where=path,
+                next_step="add it when it holds rows; a table without any passes no gate",
+            )
         return draft(name, found, inferred, sources, PROJECT), found, inferred
 
 

@@ -275,7 +275,7 @@ def test_three_commands_lead_from_files_to_an_answer(tmp_path: Path) -> None:
     assert total["newest"] == "2024-03-24T08:00:00"
     assert total["plz"] == "00007"
     assert total["without"] == 371  # January's
-    assert total["rabatt"] == 1256.5
+    assert total["rabatt"] == "1256.50"
     of_others = (
         "select (select sum(price) from dim_shop_products) as price,"
         " (select max(sizes) from dim_shop_products where sku = '000007') as sizes,"

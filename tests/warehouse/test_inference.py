@@ -633,6 +633,136 @@ def test_numbers_that_begin_anew_in_each_file_are_no_key(look: Look) -> None:
     assert look(sales(1), sales(2)).key != ("id",)
 
 
+def tickets(file: int, columns: str, *, again: int = 25) -> str:
+    """A hundred new tickets, and some of the day before that were closed since then."""
+    rows = [(f"T-{file}{n:03}", day(file), day(file), "open") for n in range(100)]
+    rows += [(f"T-{file - 1}{n:03}", day(file - 1), day(file), "closed") for n in range(again)]
+    names = ["ticket_id", "created_at", "updated_at", "status"]
+    places = [names.index(name) for name in columns.split(",")]
+    return lines(columns, [",".join(str(row[place]) for place in places) for row in rows])
+
+
+@pytest.mark.parametrize(
+    ("columns", "again"),
+    [
+        ("ticket_id,created_at,updated_at,status", 25),
+        ("ticket_id,created_at,updated_at,status", 90),
+        ("ticket_id,created_at,status", 25),
+        ("ticket_id,updated_at,status", 3),
+    ],
+)
+def test_a_status_that_changes_is_no_part_of_the_key(look: Look, columns: str, again: int) -> None:
+    files = [tickets(file, columns, again=again if file > 1 else 0) for file in (1, 2, 3)]
+    found = look(*files, name="help.tickets")
+    assert (found.key, found.write) == (("ticket_id",), "merge")
+
+
+def test_a_series_in_files_by_period_or_place_keeps_both_in_its_key(look: Look) -> None:
+    years = [
+        lines("year,country_id,name,size", [f"{y},{n},Land {n},{n * 7 + y}" for n in range(60)])
+        for y in (2021, 2022, 2023)
+    ]
+    found = look(*years, name="geo.sizes")
+    assert (set(found.key), found.write) == ({"country_id", "year"}, "append")
+    shops = [
+        lines("shop,product_id,name,stock", [f"{s},{n},Thing {n},{n * 3 % 7}" for n in range(60)])
+        for s in ("north", "south")
+    ]
+    found = look(*shops, name="wms.stock")
+    assert (set(found.key), found.write) == ({"shop", "product_id"}, "append")
+
+
+def test_one_corrected_row_leaves_the_key(look: Look) -> None:
+    def invoices(numbers: list[int], state: str) -> str:
+        rows = [f"00{n};K{n * 7 % 50};{day(n % 28)};{n}.50;{state}" for n in numbers]
+        return lines("Belegnummer;Kunden-Nr.;Buchungsdatum;Nettobetrag;Status", rows)
+
+    found = look(
+        invoices(list(range(1000, 1200)), "offen"),
+        invoices([*range(1200, 1300), 1007], "bezahlt"),
+        name="erp.ausgang",
+    )
+    assert (found.key, found.write) == (("Belegnummer",), "merge")
+    assert types(found)["Nettobetrag"] == "decimal(18,2)"
+
+
+def test_what_is_measured_by_whom_and_when(look: Look) -> None:
+    rng = random.Random(3)
+    tracks = [
+        f"{v},{moment(n * 10 + rng.randrange(9), 1)},{rng.random():.5f}"
+        for v in ("TRK-1", "VAN-2")
+        for n in range(90)
+    ]
+    found = look(lines("vehicle,time,lat", tracks), name="fleet.track")
+    assert (found.key, found.event_time) == (("vehicle", "time"), "time")
+    values = [
+        f"{d},{1785888000000 + n * 20000},{m},{rng.random():.3f}"
+        for n in range(60)
+        for d in ("00A1", "00B2")
+        for m in ("temp", "hum")
+    ]
+    found = look(lines("device_id,ts,metric,value", values), name="iot.sensors")
+    assert (set(found.key), found.event_time) == ({"device_id", "ts", "metric"}, None)
+
+
+def test_files_without_a_key_are_warned_of(look: Look) -> None:
+    rows = [f"{n % 7},{n % 3}" for n in range(80)]
+    found = look(lines("size,weight", rows))
+    assert "a corrected file that comes again is loaded in full" in " ".join(found.warnings)
+    assert "one file cannot tell" in next(e.because for e in found.evidence if e.about == "write")
+
+
+@pytest.mark.parametrize("offset", ["-0400", "+02:00", "+02"])
+@pytest.mark.parametrize("fraction", ["", ".250"])
+def test_a_blank_before_the_offset(look: Look, offset: str, fraction: str) -> None:
+    found = look(lines("id,at", [f"{n},{moment(n)}{fraction} {offset}" for n in range(60)]))
+    form = "%Y-%m-%d %H:%M:%S.%f %z" if fraction else "%Y-%m-%d %H:%M:%S %z"
+    assert types(found)["at"] == f"timestamp {form}"
+    hour = 12 if offset == "-0400" else 6
+    assert str(found.columns[1].minimum).startswith(f"2024-01-01 {hour:02}:00:00{fraction[:3]}")
+
+
+def test_totals_and_notes_below_the_table_do_not_count(look: Look) -> None:
+    rows = [f"{n:03},{day(7)},{n * 3},{'x' if n % 4 else ''}" for n in range(1, 41)]
+    text = lines("Store No.,Week ending,Units,Note", [*rows, "Total,,2460,", "* preliminary,,,"])
+    found = look(text, text.replace(str(day(7)), str(day(14))), name="acme.weekly")
+    assert found.key == ("Store No.", "Week ending")
+    assert (found.event_time, found.row_count, found.rows_looked_at) == ("Week ending", 84, 80)
+    assert "4 rows at the files' ends look like totals or notes" in found.warnings[0]
+    because = {e.about: e.because for e in found.evidence}
+    assert because["column Note"].endswith("; 20 empty")
+
+
+def test_a_last_record_with_gaps_is_no_total(look: Look) -> None:
+    rows = [f"{n},{day(n)},{n * 3}" for n in range(60)]
+    found = look(lines("id,sold,units", [*rows, "60,,5", f"61,{day(1)},"]))
+    assert (found.rows_looked_at, found.key) == (62, ("id",))
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("Nettobetrag (€)", "decimal(18,2)"),
+        ("Einzelpreis", "decimal(18,2)"),
+        ("Shipping", "decimal(18,2)"),
+        ("Revenue EUR", "decimal(18,2)"),
+        ("MwSt. %", "double"),
+        ("Steuersatz", "double"),
+        ("speed", "double"),
+    ],
+)
+def test_names_of_money(look: Look, name: str, kind: str) -> None:
+    assert types(look(lines(f"id,{name}", [f"{n},{n}.5" for n in range(60)])))[name] == kind
+
+
+def test_values_that_are_no_numbers_are_warned_of(look: Look) -> None:
+    rows = [f"{n},{'NaN' if n == 9 else f'{n % 9 + 11}.531'}" for n in range(60)]
+    found = look(lines("id,value", rows))
+    assert types(found)["value"] == "double"
+    assert len(found.warnings) == 1
+    assert "column value: 1 value is NaN" in found.warnings[0]
+
+
 def test_the_same_rows_again_speak_against_no_key(look: Look) -> None:
     found = look(customers(range(60)), customers(range(30, 90)), name="crm.customers")
     assert (found.key, found.write) == (("customer_id",), "append")
@@ -650,6 +780,10 @@ def test_an_identifier_that_a_few_rows_share(look: Look) -> None:
     found = look(lines("order_id,order_date,total", rows))
     assert (found.key, found.write) == (("order_id",), "append")
     assert "1 row with another row's order_id" in " ".join(found.warnings)
+    rows = [f"00{i};{day(i % 9)};{i}.50" for i in range(1, 400)] + [f"007;{day(7)};1.00"]
+    found = look(lines("Belegnr;Datum;Betrag", rows), name="erp.ausgang")
+    assert (found.key, found.write) == (("Belegnr",), "append")
+    assert "1 row with another row's Belegnr" in " ".join(found.warnings)
 
 
 def test_an_identifier_that_is_not_unique_is_no_key(look: Look) -> None:
@@ -667,6 +801,7 @@ def test_moments_of_their_own_make_no_series(look: Look) -> None:
     rows = [f"{n % 9},{moment(second, 1)},{n % 40}" for n, second in enumerate(moments)]
     assert look(lines("vendor_id,at,page", rows), name="web.views").key == ()
     assert look(lines("device_id,at,page", rows), name="iot.views").key == ("device_id", "at")
+    assert look(lines("channel,at,page", rows), name="web.views").key == ()
 
 
 def test_a_full_panel_of_kinds_and_codes(look: Look) -> None:

@@ -320,6 +320,19 @@ def test_rules_say_what_holds_in_the_data(tmp_path: Path) -> None:
     assert rules["columns"]["columns"]["amount"] == "decimal(18,2)"
 
 
+def test_names_labels_and_places_have_no_rules_of_values(tmp_path: Path) -> None:
+    texts = ("Billing Name", "Notes", "phone", "Zip", "E-Mail", "Kundenname")
+    numbers = ("lat", "Longitude", "temperature")
+    columns = [InferredColumn(n, "varchar", None, 0, 2, values=("a", "b")) for n in texts]
+    columns += [InferredColumn("extra", "varchar", None, 0, 2, values=("{}", '{"a": 1}'))]
+    columns += [InferredColumn(n, "double", None, 0, 90, "1.5", "9.5") for n in (*numbers, "size")]
+    columns += [InferredColumn("state", "varchar", None, 0, 2, values=("new", "old"))]
+    drafted(tmp_path, replace(ORDERS, columns=tuple(columns), key=(), event_time=None)).write()
+    rules = read_rules(tmp_path, "dim_shop_orders")
+    kept = [name for name in rules if name.endswith(("_known", "_not_negative"))]
+    assert kept == ["size_not_negative", "state_known"]
+
+
 def test_data_without_event_time_become_a_dimension(tmp_path: Path) -> None:
     made = drafted(tmp_path, COUNTRIES, "geo.countries")
     made.write()

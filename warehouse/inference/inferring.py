@@ -16,7 +16,8 @@ from warehouse.errors import ClearwaterError
 from warehouse.inference import delimited, through_readers
 from warehouse.inference.files import ROWS, format_of, nothing_landed, plain_files, workspace
 from warehouse.inference.keys import Table, infer_event_time, infer_key, infer_known_at
-from warehouse.inference.result import FILE, Inferred, InferredColumn, Notes
+from warehouse.inference.result import FILE, Inferred, InferredColumn, Notes, counted
+from warehouse.inference.tails import take_totals_off
 from warehouse.inference.types import TEXT, Decision, Typing, cast, infer_types
 from warehouse.readers.contract import Opened
 from warehouse.settings import Settings
@@ -27,6 +28,7 @@ COLUMNS_AT_ONCE = 200
 FEW_VALUES = 20
 EXAMPLES, EXAMPLE_ROWS = 5, 100
 TABLE, TYPED = "looked_at", "typed"
+FLOATS = ("FLOAT", "DOUBLE")
 WORDY = ("STRUCT", "MAP", "UNION", "ENUM")
 
 
@@ -93,9 +95,12 @@ def infer_relation(
         options |= {"thousands": typing.marks.thousands} if typing.marks.thousands else {}
         columns = _described(con, TYPED, typing.columns, looked_at)
         relation = TYPED
+        _tell_of_empty(columns, notes)
     else:
         kept = {n: Decision(_typed(types[n]), "the file carries it") for n in names}
         columns = _described(con, relation, kept, looked_at)
+    cure = "; with NaN among the source's `nulls` they are null" if types is None else ""
+    _warn_of_nans(con, relation, columns, cure, notes)
     dataset = name.partition(".")[2] or name
     if partial:
         notes.warn(f"not every file has {', '.join(n for n in names if n in partial)}: null there")
@@ -120,6 +125,35 @@ def infer_relation(
     )
 
 
+def _tell_of_empty(columns: Sequence[InferredColumn], notes: Notes) -> None:
+    """Say in the columns' evidence how many of their values are missing."""
+    empty = {f"column {c.name}": c.null_count for c in columns if c.null_count}
+    notes.evidence = [
+        replace(told, because=f"{told.because}; {empty[told.about]:,} empty")
+        if told.about in empty
+        else told
+        for told in notes.evidence
+    ]
+
+
+def _warn_of_nans(
+    con: duckdb.DuckDBPyConnection,
+    relation: str,
+    columns: Sequence[InferredColumn],
+    cure: str,
+    notes: Notes,
+) -> None:
+    """Warn of NaN among floats, and of the `cure` where there is one."""
+    floats = [c.name for c in columns if c.type.upper() in FLOATS]
+    sql = "count(*) filter (isnan({0}))"
+    for name, count in _aggregated(con, relation, floats, sql).items():
+        if count:
+            notes.warn(
+                f"column {name}: {counted(count, 'value')} {'is' if count == 1 else 'are'} NaN,"
+                f" which makes every sum and average NaN{cure}"
+            )
+
+
 def _number(con: duckdb.DuckDBPyConnection, sql: str) -> int:
     row = con.execute(sql).fetchone()
     assert row is not None
@@ -129,6 +163,7 @@ def _number(con: duckdb.DuckDBPyConnection, sql: str) -> int:
 def _infer_csv(con: duckdb.DuckDBPyConnection, plain: list[Opened], name: str) -> Inferred:
     notes = Notes()
     found = delimited.read(con, plain, TABLE, notes)
+    take_totals_off(con, TABLE, found.names, notes, with_file=len(found.labels) > 1)
     return infer_relation(
         con,
         TABLE,
@@ -149,9 +184,14 @@ def _infer_read(
 ) -> Inferred:
     notes = Notes()
     found = through_readers.read(con, plain, name, format_name, TABLE, notes)
+    relation = TABLE
+    if format_name == "excel":
+        relation = f"{TABLE}_rows"
+        con.execute(f"create or replace table {relation} as select * from {TABLE}")
+        take_totals_off(con, relation, found.names, notes, with_file=len(found.labels) > 1)
     return infer_relation(
         con,
-        TABLE,
+        relation,
         found.names,
         found.types,
         name=name,

@@ -25,6 +25,7 @@ COMPARED_KEYS = 5000
 SAME_THING, FULL_DUMP = 0.5, 0.8
 REGULAR = 0.9
 PANEL, PANEL_OF_MOMENTS = 0.5, 0.8
+UNTOLD = "one file cannot tell; snapshot if each file is complete"
 
 
 @dataclass(frozen=True)
@@ -92,8 +93,10 @@ def infer_key(table: Table, notes: Notes) -> Key:
     for step in (
         search.own_identifier,
         search.nearly_unique,
+        search.changed_alone,
         search.several_columns,
         search.changed_in_later_files,
+        search.nearly_unique_first,
         search.first_column,
         search.moment,
     ):
@@ -101,6 +104,12 @@ def infer_key(table: Table, notes: Notes) -> Key:
         if key is not None:
             return key
     notes.decide("key", "none", "no identifier, alone or with a line number or date, is unique")
+    notes.warn(
+        "there is no key, and files are appended: a corrected file that comes again is loaded in"
+        " full a second time; give a key"
+    )
+    if table.file_count == 1:
+        notes.decide("write", "append", UNTOLD)
     return Key()
 
 
@@ -114,11 +123,20 @@ class _Search:
         ranked = sorted(fit, key=lambda c: -table.identifying(c))  # stable: the leftmost first
         self.fit = fit
         self.ids = [c for c in ranked if table.identifying(c) and not _is_time(c)][:6]
+        self.measured = [c for c in fit if self._is_measured(c)][:4]
         self.lines = [
             c for c in fit if words.says(c.name, words.LINES) and c.type.upper() in INTEGERS
         ]
         self.periods = [c for c in fit if self._is_period(c)][:4]
         self._rows: dict[bool, int] = {}
+
+    def _is_measured(self, column: InferredColumn) -> bool:
+        """Whether the column names what is measured again and again, such as a device."""
+        if _is_time(column) or column.null_count:
+            return False
+        if self.table.identifying(column):
+            return words.says(column.name, words.MEASURING)
+        return words.says(column.name, words.MEASURING - words.MEASURED_IN)
 
     def _is_period(self, column: InferredColumn) -> bool:
         if words.says(column.name, words.CHANGES | words.NEVER):
@@ -154,7 +172,11 @@ class _Search:
 
     def _chosen(self, names: tuple[str, ...], because: str) -> Key:
         table = self.table
-        write = _write(table, names, self.notes) if table.file_count > 1 else "append"
+        write = "append"
+        if table.file_count > 1:
+            write = _write(table, names, self.notes)
+        else:
+            self.notes.decide("write", write, UNTOLD)
         copies = table.row_count - self.rows() if write == "append" else 0
         if copies:
             because = f"{because}; {copies:,} rows are exact copies of others"
@@ -187,18 +209,26 @@ class _Search:
 
     def nearly_unique(self) -> Key | None:
         """The table's own identifier, that a few rows share although they differ."""
+        own = [c for c in self.ids if self.table.identifying(c) == 3]
+        return self._nearly_unique(own[0]) if own else None
+
+    def nearly_unique_first(self) -> Key | None:
+        """The same of the first column, if its name is that of any identifier."""
+        first = self.table.columns[0]
+        return self._nearly_unique(first) if first in self.ids else None
+
+    def _nearly_unique(self, column: InferredColumn) -> Key | None:
         table = self.table
-        own = [c for c in self.ids if table.identifying(c) == 3]
-        if self.lines or not own or table.row_count < 2 * SMALL:
+        if self.lines or table.row_count < 2 * SMALL:
             return None
-        names = (own[0].name,)
+        names = (column.name,)
         found = table.distinct(names)
         if found < NEARLY * self.rows():
             return None
         if table.file_count > 1 and (key := self._changed(names)):
             return key
         changes = [c.name for c in table.columns if words.says(c.name, words.CHANGES)]
-        more = self.rows() - found - own[0].null_count
+        more = self.rows() - found - column.null_count
         rows = counted(more, "row")
         if changes:
             because = f"{rows} with another's key and other values; {changes[0]} tells when"
@@ -208,8 +238,10 @@ class _Search:
                 f"{rows} with another row's {names[0]} and other values: all but the first"
                 " of each will go to the quarantine; with `write: merge` the last would win"
             )
+            if table.file_count == 1:
+                self.notes.decide("write", "append", UNTOLD)
         self.notes.decide("key", names[0], f"an identifier by name, unique but for {rows}")
-        self._warn_of_nulls(own[0])
+        self._warn_of_nulls(column)
         return Key(names, "merge" if changes else "append")
 
     def several_columns(self) -> Key | None:
@@ -241,10 +273,14 @@ class _Search:
         ids, lines, periods = self.ids, self.lines, self.periods
         kinds = self._kinds()
         days = [c for c in periods if not _is_moment(c)]
+        moments = [c for c in periods if _is_moment(c)]
         sets: list[tuple[InferredColumn, ...]] = [
             *product(ids, lines),
             *combinations(ids, 2),
             *(pair for pair in product(ids, periods) if self._is_series(*pair)),
+            *product(self.measured, moments),
+            *((a, b, c) for (a, b), c in product(product(self.measured, kinds), moments)),
+            *((a, b, c) for (a, b), c in product(combinations(self.measured, 2), moments)),
             *(pair for pair in product(kinds, periods) if self._is_panel(pair)),
             *(pair for pair in product(kinds, ids) if self._is_panel(pair)),
             *(pair for pair in combinations(kinds, 2) if self._is_panel(pair)),
@@ -292,6 +328,30 @@ class _Search:
         ]
         return found[:3]
 
+    def changed_alone(self) -> Key | None:
+        """An identifier that comes again in later files, with its row's dates as they were."""
+        first = self.table.columns[0]
+        for column in self.ids:
+            is_likely = self.table.identifying(column) > 1 or column == first
+            if is_likely and (key := self._changed_thing(column)):
+                return key
+        return None
+
+    def _changed_thing(self, column: InferredColumn) -> Key | None:
+        """The column as key of things that change, unless each file is one part of a series.
+
+        A date that moves on with each file, or a shop of its own in each, belongs to the key.
+        """
+        table = self.table
+        if table.file_count == 1:
+            return None
+        comes_again = _again(table, (column.name,)) >= SAME_THING * column.distinct_count
+        if comes_again and any(_parts_files(table, c) for c in self.fit if c != column):
+            return None
+        if any(_moves(table, column.name, c.name) for c in self.periods):
+            return None
+        return self._changed((column.name,))
+
     def changed_in_later_files(self) -> Key | None:
         """An identifier that is unique within each file, but comes again in others."""
         if self.table.file_count == 1:
@@ -307,7 +367,7 @@ class _Search:
         table = self.table
         if table.distinct((*names, FILE)) != self.rows(by_file=True):
             return None
-        if table.distinct(names) == self.rows() or _likeness(table, names) < SAME_THING:
+        if table.distinct(names) == self.rows() or not _are_same_things(table, names):
             return None  # the identifier begins anew in each file
         return self._chosen(names, f"unique within each of {table.file_count} files")
 
@@ -325,7 +385,7 @@ class _Search:
             if steps != table.row_count:
                 return None
         if not self._is_unique((first.name,)):
-            return None
+            return self._changed_thing(first)
         return self._chosen((first.name,), f"the first column, unique of {table.row_count:,} rows")
 
     def moment(self) -> Key | None:
@@ -347,15 +407,14 @@ def _is_time(column: InferredColumn) -> bool:
 
 def _is_moment(column: InferredColumn) -> bool:
     """Whether the column's values are times to the second or finer, of whatever zone."""
-    return column.type.upper().startswith("TIMESTAMP") and not column.type.endswith("]")
+    is_timestamp = column.type.upper().startswith("TIMESTAMP") and not column.type.endswith("]")
+    return is_timestamp or column.epoch is not None
 
 
 def _may_identify(column: InferredColumn, row_count: int) -> bool:
     """Whether the column's type and values may be part of a key."""
     kind = column.type.upper()
     if kind not in INTEGERS | {"VARCHAR", "UUID"} and not _is_time(column):
-        return False
-    if column.epoch:
         return False
     if column.null_count > MOST_NULLS * row_count or column.bad_count:
         return column.null_count <= MOST_NULLS * row_count and column.bad_count < row_count / TINY
@@ -367,9 +426,59 @@ def _could_be_unique(column: InferredColumn, row_count: int) -> bool:
     return column.distinct_count >= row_count * OPEN
 
 
+def _parts_files(table: Table, column: InferredColumn) -> bool:
+    """Whether each file has a single value of the column, and not all have the same."""
+    if words.says(column.name, words.CHANGES) or not 1 < column.distinct_count <= table.file_count:
+        return False
+    most = table.number(
+        f"select max(n) from (select count(distinct {identifier(column.name)}) as n"
+        f" from {table.relation} group by {FILE})"
+    )
+    return most == 1
+
+
+def _moves(table: Table, name: str, period: str) -> bool:
+    """Whether most values of `name` that come in several files have another `period` in each."""
+    key, value = identifier(name), identifier(period)
+    return (
+        table.number(
+            f"select avg((count = files)::int) from (select count(distinct {value}) as count,"
+            f" count(distinct {FILE}) as files from {table.relation} group by {key}"
+            f" having files > 1 limit {COMPARED_KEYS})"
+        )
+        > SAME_THING
+    )
+
+
+def _are_same_things(table: Table, names: tuple[str, ...]) -> bool:
+    """Whether a key that comes again is the same thing: it is like itself, or tells of a change.
+
+    Numbers that begin anew in each file come again nearly all, changes do so for some.
+    """
+    if _likeness(table, names) >= SAME_THING:
+        return True
+    if not any(words.says(column.name, words.CHANGES) for column in table.needed):
+        return False
+    return _again(table, names) < SAME_THING * table.distinct(names)
+
+
+def _again(table: Table, names: tuple[str, ...]) -> int:
+    """How many keys come in several files."""
+    key = ", ".join(map(identifier, names))
+    return int(
+        table.number(
+            f"select count(*) from (select 1 from {table.relation} group by {key}"
+            f" having count(distinct {FILE}) > 1)"
+        )
+    )
+
+
 def _likeness(table: Table, names: tuple[str, ...]) -> float:
-    """How much of a row stays the same, on average, when its key comes again: 0 to 1."""
-    others = [name for name in table.names if name not in names]
+    """How much of a row stays the same, on average, when its key comes again: 0 to 1.
+
+    Columns that only tell of the change, such as updated_at, do not count.
+    """
+    others = [n for n in table.names if n not in names and not words.says(n, words.CHANGES)]
     if not others:
         return 1.0
     key = ", ".join(map(identifier, names))
@@ -385,12 +494,7 @@ def _likeness(table: Table, names: tuple[str, ...]) -> float:
 def _write(table: Table, names: tuple[str, ...], notes: Notes) -> str:
     """How the files go together: snapshots of one whole, corrections, or one after another."""
     key = ", ".join(map(identifier, names))
-    again = int(
-        table.number(
-            f"select count(*) from (select 1 from {table.relation} group by {key}"
-            f" having count(distinct {FILE}) > 1)"
-        )
-    )
+    again = _again(table, names)
     if not again:
         because = f"no key comes in more than one of {table.file_count} files"
         notes.decide("write", "append", because)
@@ -410,9 +514,11 @@ def _write(table: Table, names: tuple[str, ...], notes: Notes) -> str:
         notes.decide("write", "snapshot", because)
         return "snapshot"
     if table.distinct(names) < table.distinct(table.names):
-        notes.decide("write", "merge", f"{again:,} keys come again in later files, with changes")
+        because = f"keys that come again in later files, with changes: {again:,}"
+        notes.decide("write", "merge", because)
         return "merge"
-    notes.decide("write", "append", f"{again:,} keys come again, but their rows are the same")
+    because = f"keys that come again, but in the same rows: {again:,}"
+    notes.decide("write", "append", because)
     return "append"
 
 
@@ -429,7 +535,7 @@ def _is_regular(table: Table, name: str) -> bool:
 
 def infer_event_time(table: Table, key: Key, notes: Notes) -> str | None:
     """The column that says when the row's event happened; None for a table of things."""
-    times = [c for c in table.needed if _is_time(c)]
+    times = [c for c in table.needed if _is_time(c) and not c.epoch]
     for column in table.columns:
         if column.epoch:
             unit = "seconds" if column.epoch == "s" else "milliseconds"
@@ -483,7 +589,7 @@ def infer_known_at(table: Table, event_time: str | None, notes: Notes) -> str | 
         return None
     for column in table.needed:
         is_named = words.says(column.name, words.KNOWN) and _is_moment(column)
-        if not is_named or column.name == event_time or column.null_count:
+        if not is_named or column.epoch or column.name == event_time or column.null_count:
             continue
         early = table.number(
             f"select count(*) from {table.relation}"

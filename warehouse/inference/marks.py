@@ -21,6 +21,8 @@ FEWEST_GROUPED = 3
 NUMBER = re.compile(r" *[-+]?[0-9.,'\u2019 \u00a0\u2009\u202f]*[0-9]\.?(?:[eE][-+]?[0-9]+)? *")
 PLAIN = re.compile(r" *[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)? *")
 MARKED = re.compile(r"[^-+0-9]")
+# Written by programs for floats, which have no groups.
+NOT_A_NUMBER = frozenset({"NaN", "nan", "NAN"})
 BELOW_A_THOUSAND = re.compile(r" *[-+]?[0-9]{1,3} *")
 
 
@@ -102,7 +104,7 @@ def _readings(values: list[str]) -> list[_Reading]:
         if has_decimal or thousands:
             found[_Reading(decimal if has_decimal else None, thousands, grouped)] = len(fit)
     best = [reading for reading, count in found.items() if count == max(found.values())]
-    clear = [reading for reading in best if _leaves_no_doubt(reading, numbers)]
+    clear = [r for r in best if _leaves_no_doubt(r, numbers)] or _of_floats(best, values)
     return clear or best
 
 
@@ -127,6 +129,12 @@ def _leaves_no_doubt(reading: _Reading, numbers: list[str]) -> bool:
         and bool(others)
         and all(map(BELOW_A_THOUSAND.fullmatch, others))
     )
+
+
+def _of_floats(readings: list[_Reading], values: list[str]) -> list[_Reading]:
+    """The reading of points as decimals, if a NaN among the values tells floats of a program."""
+    plain = [r for r in readings if r.decimal == "." and r.thousands is None]
+    return [] if NOT_A_NUMBER.isdisjoint(values) else plain
 
 
 def _decimal(settled: dict[str, _Reading], notes: Notes) -> Decimal | None:

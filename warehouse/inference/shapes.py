@@ -27,6 +27,7 @@ MONTH = "(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)"
 LONG_MONTH = (
     "(?:january|february|march|april|may|june|july|august|september|october|november|december)"
 )
+OFFSET = r"[-+]\d\d(?::?\d\d)?"
 DAY, YEAR, CLOCK = r"\d{1,2}", r"(?:19|20|21)\d\d", r"\d{1,2}:\d\d"
 TIME_ENDS = (
     (r"", ""),
@@ -60,7 +61,7 @@ DATES = (
     (rf"[a-z]{{3}}, {DAY} {MONTH} {YEAR}", ("%a, %d %b %Y",)),
     (rf"{YEAR}(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])", ("%Y%m%d",)),
 )
-_ZONE = r"(?:Z|[-+]\d\d(?::?\d\d)?)"
+_ZONE = rf"(?:Z|{OFFSET})"
 _ISO = rf"{YEAR}[-/]\d{{1,2}}[-/]\d{{1,2}}"
 SHAPES: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
     (name, re.compile(pattern, re.IGNORECASE))
@@ -98,6 +99,8 @@ _FORMATS = tuple(
     for pattern, text in (
         (rf"{DAY}/{MONTH}/{YEAR}:{CLOCK}:\d\d [-+]\d{{4}}", "%d/%b/%Y:%H:%M:%S %z"),
         (rf"\[{DAY}/{MONTH}/{YEAR}:{CLOCK}:\d\d [-+]\d{{4}}\]", "[%d/%b/%Y:%H:%M:%S %z]"),
+        (rf"{YEAR}-\d\d-\d\d {CLOCK}:\d\d {OFFSET}", "%Y-%m-%d %H:%M:%S %z"),
+        (rf"{YEAR}-\d\d-\d\d {CLOCK}:\d\d\.\d+ {OFFSET}", "%Y-%m-%d %H:%M:%S.%f %z"),
         (rf"{YEAR}-\d\d-\d\dT\d\d:\d\dZ", "%Y-%m-%dT%H:%MZ"),
         (rf"{YEAR}\d{{4}}T\d{{6}}Z?", "%Y%m%dT%H%M%SZ"),
         (rf"{YEAR}\d{{10}}", "%Y%m%d%H%M%S"),

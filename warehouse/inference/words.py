@@ -13,8 +13,12 @@ MONEY = frozenset(
         *("msrp", "gross", "net", "freight", "turnover", "spend", "deposit", "premium", "bonus"),
         *("betrag", "preis", "saldo", "umsatz", "summe", "brutto", "netto", "kosten", "gebühr"),
         *("montant", "prix", "importe", "precio", "eur", "usd", "gbp", "chf", "money", "cash"),
+        *("shipping", "steuer", "mwst", "rabatt", "entgelt", "porto"),
     }
 )
+# German writes a thing and its amount as one word, such as Nettobetrag and Einzelpreis.
+MONEY_ENDINGS = ("betrag", "beträge", "preis", "summe", "kosten", "umsatz", "gebühr", "saldo")
+CURRENCY_SIGNS = frozenset("€$£")
 FLAGS = frozenset({"is", "has", "was", "can", "flag", "flags", "ist", "hat", "bool"})
 LABELS = frozenset(
     {
@@ -27,10 +31,12 @@ IDENTIFIERS = frozenset(
         *("id", "ids", "uuid", "guid", "key", "pk", "code", "sku", "isbn", "ean", "upc", "gtin"),
         *("barcode", "ref", "reference", "serial", "iban", "symbol", "ticker", "iso", "iso2"),
         *("iso3", "slug", "vin", "plate", "hash", "kennung", "username", "login", "identifier"),
-        *("alpha2", "alpha3", "icao", "iata", "asin", "imei", "mac"),
+        *("alpha2", "alpha3", "icao", "iata", "asin", "imei", "mac", "beleg"),
     }
 )
 NUMBERED = frozenset({"no", "nr", "num", "number", "nummer", "rowid", "index", "idx"})
+# German writes a thing and its number as one word, such as Belegnummer and Kundennr.
+NUMBER_ENDINGS = ("nummer", "nr", "kennung", "schlüssel")
 NOT_IDS = frozenset(
     {
         *("paid", "void", "valid", "grid", "solid", "android", "covid", "bid", "mid", "kid"),
@@ -93,6 +99,8 @@ MEASURING = frozenset(
         *("vehicle", "tracker", "truck", "bus", "car", "bike", "ship", "aircraft", "robot"),
     }
 )
+# Of these, the ones that without an id may well be a kind of anything, such as a sale's channel.
+MEASURED_IN = frozenset({"unit", "channel", "series", "plant", "host", "ship", "asset", "metric"})
 KNOWN = frozenset({"recorded", "known", "received", "reported"})
 # A person's or a thing's own words, which are unique only by chance.
 SHARED_NAMES = frozenset(
@@ -111,6 +119,26 @@ SUBJECTS = frozenset(
         *("kunde", "kunden", "produkt", "produkte", "artikel", "mitarbeiter", "filiale"),
         *("company", "airport", "airline", "school", "hospital", "brand", "contact", "seller"),
         *("driver", "vehicle", "merchant", "dim", "geography", "territory", "agent", "warehouse"),
+    }
+)
+
+
+# Texts that people make up, or that stand for one person or place: a new one is no news.
+OWN_WORDS = frozenset(
+    {
+        *("name", "names", "title", "note", "notes", "comment", "comments", "description", "text"),
+        *("message", "remark", "remarks", "review", "subject", "bemerkung", "kommentar", "notiz"),
+        *("beschreibung", "verwendungszweck", "email", "mail", "address", "adresse", "street"),
+        *("straße", "strasse", "url", "link", "tags", "vorname", "nachname", "json", "metadata"),
+    }
+)
+# Numbers that are below zero at another place, season or time.
+SIGNED = frozenset(
+    {
+        *("lat", "latitude", "lon", "lng", "long", "longitude", "breitengrad", "laengengrad"),
+        *("temp", "temperature", "temperatur", "tmin", "tmax", "tavg", "dewpoint", "celsius"),
+        *("fahrenheit", "altitude", "elevation", "balance", "saldo", "profit", "margin", "change"),
+        *("delta", "diff", "difference", "offset"),
     }
 )
 
@@ -147,7 +175,7 @@ def identifying(name: str, table: str) -> int:
     if last in ("id", "uuid", "guid", "key", "pk") or parts[0] == "id" or glued:
         stem = [singular(word) for word in rest] or [last.removesuffix("id").rstrip("_")]
         return 3 if stem and own >= set(stem) else 2
-    if last in IDENTIFIERS | NUMBERED:
+    if last in IDENTIFIERS | NUMBERED or last.endswith(NUMBER_ENDINGS):
         return 2 if rest and own >= {singular(word) for word in rest} else 1
     return 0
 
@@ -165,7 +193,16 @@ def says(name: str, vocabulary: frozenset[str]) -> bool:
 def is_money(name: str) -> bool:
     """Whether the name is that of an amount of money, and not of a share of one."""
     share = {"rate", "pct", "percent", "ratio", "share", "count", "qty", "quantity", "id", "index"}
-    return says(name, MONEY) and share.isdisjoint(words(name))
+    share |= {"satz", "prozent", "quote", "anteil", "menge", "anzahl"}
+    parts = words(name)
+    named = not MONEY.isdisjoint(parts) or any(part.endswith(MONEY_ENDINGS) for part in parts)
+    is_share = not share.isdisjoint(parts) or "%" in name
+    return (named or not CURRENCY_SIGNS.isdisjoint(name)) and not is_share
+
+
+def is_own_words(name: str) -> bool:
+    """Whether the name is that of a text which people make up, or of a label such as a phone's."""
+    return says(name, OWN_WORDS | LABELS) or any(part.endswith("name") for part in words(name))
 
 
 def is_subject(table: str) -> bool:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from warehouse.inference import words
 from warehouse.inference.result import InferredColumn
 from warehouse.onboarding.models import Column, Dataset
 from warehouse.onboarding.names import sql_name
@@ -141,7 +142,7 @@ def _of_values(data: Dataset, column: Column) -> Iterator[dict[str, Any]]:
             "warning",
             f"the first {_rows(data)} had no other value; a new one is worth a look",
         )
-    elif _is_number(column) and not LABEL.fullmatch(column.name) and _is_positive(seen):
+    elif _is_amount(column) and _is_positive(seen):
         yield _rule(
             data,
             f"{column.name}_not_negative",
@@ -152,18 +153,27 @@ def _of_values(data: Dataset, column: Column) -> Iterator[dict[str, Any]]:
 
 
 def _known_values(column: Column, rows: int) -> list[str] | list[int]:
-    """All values of a text with few, or of a flag of 0 and 1; none when too few rows were seen."""
+    """All values of a text with few, or of a flag of 0 and 1.
+
+    None when too few rows were seen, or the text is of people's own words.
+    """
     seen = column.seen
     if rows < ENOUGH_ROWS:
         return []
     if column.type == "VARCHAR":
-        return list(seen.values)
+        return [] if words.is_own_words(column.name) or _is_json(seen) else list(seen.values)
     is_flag = (seen.minimum, seen.maximum, seen.distinct_count) == ("0", "1", 2)
     return [0, 1] if is_flag and column.type.endswith("INT") else []
 
 
-def _is_number(column: Column) -> bool:
-    return bool(NUMBER.fullmatch(column.type))
+def _is_amount(column: Column) -> bool:
+    """Whether the column holds numbers that may well never be below 0."""
+    is_number = bool(NUMBER.fullmatch(column.type)) and not LABEL.fullmatch(column.name)
+    return is_number and not words.says(column.name, words.SIGNED)
+
+
+def _is_json(seen: InferredColumn) -> bool:
+    return any(value.lstrip().startswith(("{", "[")) for value in seen.values)
 
 
 def _is_positive(seen: InferredColumn) -> bool:
