@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,9 @@ import duckdb
 from warehouse.errors import ClearwaterError, LakeError
 from warehouse.settings import SIZE, Settings
 
+# How the lake's files are written. The second version's encodings make numbers a fifth smaller,
+# and cheaper to compress.
+PARQUET = {"compression": "zstd", "version": "2"}
 LAKE_EXTENSIONS = ("ducklake", "sqlite_scanner")
 # Loading streams: more memory would not make it faster, and the process has to stay below 1 GiB.
 LOADING_BYTES = 640 << 20
@@ -26,6 +30,18 @@ def quoted(text: str | Path) -> str:
 def identifier(name: str) -> str:
     """A quoted SQL identifier."""
     return '"' + name.replace('"', '""') + '"'
+
+
+def listed(names: Iterable[str]) -> str:
+    """A SQL list of quoted identifiers."""
+    return ", ".join(identifier(name) for name in names)
+
+
+def number(con: duckdb.DuckDBPyConnection, sql: str) -> int:
+    """The one whole number that the query gives; 0 for null."""
+    row = con.execute(sql).fetchone()
+    assert row is not None
+    return int(row[0] or 0)
 
 
 def limits(settings: Settings) -> dict[str, Any]:

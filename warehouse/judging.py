@@ -11,25 +11,12 @@ import json
 import duckdb
 
 from warehouse.batch import Batch, Counts
-from warehouse.duck import identifier, quoted
+from warehouse.duck import identifier, listed, number, quoted
 from warehouse.errors import BatchRefusedError
 from warehouse.lake import table_name
 from warehouse.readers.contract import Column
 
 CANNOT_LOAD = ("not_of_type", "key_missing")
-
-
-def number(con: duckdb.DuckDBPyConnection, sql: str) -> int:
-    """The one whole number that the query gives."""
-    row = con.execute(sql).fetchone()
-    assert row is not None
-    return int(row[0])
-
-
-def listed(columns: list[Column] | tuple[str, ...], prefix: str = "") -> str:
-    """SQL for a list of columns."""
-    names = [column.name if isinstance(column, Column) else column for column in columns]
-    return ", ".join(f"{prefix}{identifier(name)}" for name in names)
 
 
 def judge(con: duckdb.DuckDBPyConnection, batch: Batch, columns: list[Column]) -> Counts:

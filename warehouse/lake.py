@@ -12,6 +12,7 @@ from pathlib import Path
 import duckdb
 
 from warehouse.duck import (
+    PARQUET,
     attach_lake,
     connect,
     extension_file,
@@ -79,8 +80,6 @@ META_TABLES = {
     },
     "sources": {"source": "varchar", "batch_count": "bigint", "loaded_at": "timestamp"},
 }
-# The second version's encodings make numbers a fifth smaller, and cheaper to compress.
-PARQUET = {"compression": "zstd", "version": "2"}
 PROVENANCE = (
     Column("_batch_id", "VARCHAR"),
     Column("_source_file", "VARCHAR"),

@@ -15,10 +15,11 @@ import duckdb
 
 from warehouse.batch import Batch, Counts, Loaded
 from warehouse.containers import opened
-from warehouse.duck import loading_memory, quoted
+from warehouse.duck import listed, loading_memory, number, quoted
 from warehouse.errors import BatchRefusedError
 from warehouse.evolution import Change, evolve
-from warehouse.judging import check_rows, judge, listed, number
+from warehouse.files import sync
+from warehouse.judging import check_rows, judge
 from warehouse.lake import describe_commit, is_encrypted, table_columns, table_name
 from warehouse.readers import reader_for
 from warehouse.readers.contract import Column, Opened, forget_batch, unreadable_refused
@@ -131,9 +132,9 @@ def _take_staged(
     schema, table = batch.source.schema_name, batch.source.table_name
     target = settings.lake_data / schema / table / f"{batch.id}-{batch.loaded_at:%H%M%S%f}.parquet"
     target.parent.mkdir(parents=True, exist_ok=True)
-    with file.staged.open("rb") as handle:
-        os.fsync(handle.fileno())
+    sync(file.staged)
     os.replace(file.staged, target)
+    sync(target.parent)
     con.execute(
         f"call ducklake_add_data_files('lake', {quoted(table)}, {quoted(target)},"
         f" schema => {quoted(schema)}, allow_missing => true, ignore_extra_columns => true)"
@@ -166,7 +167,7 @@ def write_rows(
     if number(con, "select count(*) from judged where verdict <> 'replace'"):
         kept = "incoming anti join (from judged where verdict <> 'replace') using (_source_row)"
     con.execute(
-        f"insert into {table} by name select {listed(columns)},"
+        f"insert into {table} by name select {listed(column.name for column in columns)},"
         " ?::varchar as _batch_id, ?::varchar as _source_file, _source_row,"
         f" ?::timestamp as _loaded_at from {kept}",
         [batch.id, batch.file, batch.loaded_at],
@@ -241,20 +242,24 @@ def write_quarantine(
 
 def write_changes(con: duckdb.DuckDBPyConnection, batch: Batch, changes: list[Change]) -> None:
     """Tell how the table's shape changed."""
-    for change in changes:
-        con.execute(
-            "insert into lake.meta.schema_changes values (?, ?, ?, ?, ?, ?, ?, ?)",
-            [
-                batch.id,
-                batch.source.name,
-                batch.file,
-                change.column,
-                change.change,
-                change.before,
-                change.after,
-                batch.loaded_at,
-            ],
-        )
+    if not changes:
+        return
+    con.execute(
+        "insert into lake.meta.schema_changes by name select ? as batch_id, ? as source,"
+        " ? as source_file, unnest(?::varchar[]) as column_name, unnest(?::varchar[]) as change,"
+        " unnest(?::varchar[]) as type_before, unnest(?::varchar[]) as type_after,"
+        " ?::timestamp as changed_at",
+        [
+            batch.id,
+            batch.source.name,
+            batch.file,
+            [change.column for change in changes],
+            [change.change for change in changes],
+            [change.before for change in changes],
+            [change.after for change in changes],
+            batch.loaded_at,
+        ],
+    )
 
 
 def _write_ledger(

@@ -18,10 +18,10 @@ import duckdb
 from warehouse.batch import Batch, Counts, Withheld, batch_id
 from warehouse.containers import opened, parts
 from warehouse.decisions import Decision, carried_out, decisions, forget, keep, note
-from warehouse.duck import attach_lake, connect, quoted
+from warehouse.duck import attach_lake, connect, listed, number, quoted
 from warehouse.errors import BatchRefusedError, LakeError
 from warehouse.evolution import evolve
-from warehouse.judging import CANNOT_LOAD, judge, listed, number
+from warehouse.judging import CANNOT_LOAD, judge
 from warehouse.lake import describe_commit, writing
 from warehouse.landing import Landed, arrivals, content_path
 from warehouse.loading import (

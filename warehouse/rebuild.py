@@ -18,10 +18,9 @@ import duckdb
 
 from warehouse.batch import Batch, Withheld
 from warehouse.decisions import Decision, carried_out, decisions
-from warehouse.duck import identifier, quoted
+from warehouse.duck import identifier, number, quoted
 from warehouse.errors import BatchRefusedError, LakeError
 from warehouse.files import sync
-from warehouse.judging import number
 from warehouse.lake import (
     earlier_lakes,
     finish_swap,

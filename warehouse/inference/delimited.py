@@ -9,7 +9,7 @@ from typing import Any
 
 import duckdb
 
-from warehouse.duck import identifier, quoted
+from warehouse.duck import identifier, number, quoted
 from warehouse.errors import ClearwaterError
 from warehouse.inference.dialect import Dialect, detect
 from warehouse.inference.encoding import encoding_of
@@ -63,12 +63,6 @@ def read(con: duckdb.DuckDBPyConnection, plain: list[Opened], table: str, notes:
     rows = _read_all(con, texts, names, table, notes)
     labels = [text.plain.label for text in texts]
     return Found(names, labels, _options(texts[0], encoding), rows, partial)
-
-
-def _number(con: duckdb.DuckDBPyConnection, sql: str) -> int:
-    row = con.execute(sql).fetchone()
-    assert row is not None
-    return int(row[0] or 0)
 
 
 def _opened(plain: list[Opened]) -> list[_Text]:
@@ -191,19 +185,19 @@ def _read_all(
     is_large = sum(text.path.stat().st_size for text in texts) > LARGE_BYTES
     limit = f" limit {max(FEWEST_ROWS_A_FILE, ROWS // len(texts))}" if is_large else ""
     total = torn = 0
-    for number, text in enumerate(texts):
+    for place, text in enumerate(texts):
         columns = ", ".join(identifier(name) for name in text.dialect.names)
-        into, select = (f"{columns}, {FILE}", f"*, {number}") if file else (columns, "*")
+        into, select = (f"{columns}, {FILE}", f"*, {place}") if file else (columns, "*")
         sql = f"insert into {table} ({into}) select {select} from {{scan}}{limit}"
         torn += _read_one(con, text, sql)
         if limit:
-            total += _number(con, f"select count(*) from {_scan(text, text.path)}")
+            total += number(con, f"select count(*) from {_scan(text, text.path)}")
     if torn:
         notes.warn(
             f"{counted(torn, 'record')} with too many or too few fields, or not of the encoding,"
             " will go to the quarantine"
         )
-    looked_at = _number(con, f"select count(*) from {table}")
+    looked_at = number(con, f"select count(*) from {table}")
     if looked_at < total:
         notes.warn(f"the first {looked_at:,} of {total:,} rows were looked at")
     return total or looked_at
@@ -220,7 +214,7 @@ def _read_one(con: duckdb.DuckDBPyConnection, text: _Text, sql: str) -> int:
             if "invalid state" not in str(error):
                 raise
             con.execute(sql.replace("{scan}", _scan(text, _with_even_lines(text))))
-        return _number(con, "select count(distinct line) from reject_errors")
+        return number(con, "select count(distinct line) from reject_errors")
     except (duckdb.InvalidInputException, duckdb.IOException) as error:
         raise ClearwaterError(
             f"not a readable CSV file: {str(error).splitlines()[0]}",

@@ -11,7 +11,7 @@ from typing import Any
 import duckdb
 
 from warehouse import duck
-from warehouse.duck import identifier, quoted
+from warehouse.duck import identifier, number, quoted
 from warehouse.errors import ClearwaterError
 from warehouse.inference import delimited, through_readers
 from warehouse.inference.files import ROWS, format_of, nothing_landed, plain_files, workspace
@@ -84,7 +84,7 @@ def infer_relation(
     notes = notes or Notes()
     options = dict(options or {})
     con.execute("set preserve_insertion_order = true")  # "the first rows" must mean something
-    looked_at = _number(con, f"select count(*) from {relation}")
+    looked_at = number(con, f"select count(*) from {relation}")
     if not looked_at:
         notes.warn("there are no rows: no type is known, and no release until the first one comes")
     if types is None:
@@ -154,12 +154,6 @@ def _warn_of_nans(
             )
 
 
-def _number(con: duckdb.DuckDBPyConnection, sql: str) -> int:
-    row = con.execute(sql).fetchone()
-    assert row is not None
-    return int(row[0] or 0)
-
-
 def _infer_csv(con: duckdb.DuckDBPyConnection, plain: list[Opened], name: str) -> Inferred:
     notes = Notes()
     found = delimited.read(con, plain, TABLE, notes)
@@ -211,7 +205,7 @@ def _infer_parquet(con: duckdb.DuckDBPyConnection, plain: list[Opened], name: st
     scan = f"read_parquet([{paths}], {options})"
     try:
         described = con.execute(f"describe select * from {scan}").fetchall()
-        total = _number(con, f"select count(*) from {scan}")
+        total = number(con, f"select count(*) from {scan}")
         everywhere = set.intersection(*(_names(con, file) for file in plain))
     except duckdb.Error as error:
         raise ClearwaterError(
@@ -220,9 +214,9 @@ def _infer_parquet(con: duckdb.DuckDBPyConnection, plain: list[Opened], name: st
             next_step="have it written again",
         ) from None
     parts = " union all by name ".join(
-        f"select *, {number} as {FILE} from read_parquet({quoted(file.path)},"
+        f"select *, {place} as {FILE} from read_parquet({quoted(file.path)},"
         " hive_partitioning = false)"
-        for number, file in enumerate(plain)
+        for place, file in enumerate(plain)
     )
     con.execute(f"create or replace view {TABLE} as select * from ({parts}) limit {ROWS}")
     if total > ROWS:

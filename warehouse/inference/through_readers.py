@@ -9,7 +9,7 @@ from typing import Any
 
 import duckdb
 
-from warehouse.duck import identifier
+from warehouse.duck import identifier, number
 from warehouse.errors import ClearwaterError
 from warehouse.inference.files import ROWS, in_utf8
 from warehouse.inference.layout import options_of
@@ -106,21 +106,21 @@ def _read_all(
     total = looked_at = 0
     names_of: list[set[str]] = []
     parts = []
-    for number, file in enumerate(files):
+    for place, file in enumerate(files):
         plain = replace(file, path=in_utf8(file, source.encoding or "utf-8"))
         columns = reader_for(source, plain).read(con, source, plain)
         names = [column.name for column in columns]
         _check_names(names, file)
         names_of.append(set(names))
         listed = "".join(f"{identifier(name)}, " for name in names)
-        part = f"part_{number}"
+        part = f"part_{place}"
         con.execute(
-            f"create or replace table {part} as select {listed}{number} as {FILE} from incoming"
+            f"create or replace table {part} as select {listed}{place} as {FILE} from incoming"
             f" order by _source_row limit {max(0, ROWS - looked_at)}"
         )
         parts.append(f"select * from {part}")
-        looked_at += _number(con, f"select count(*) from {part}")
-        total += _number(con, "select count(*) from incoming")
+        looked_at += number(con, f"select count(*) from {part}")
+        total += number(con, "select count(*) from incoming")
         _warn_of_torn(con, file, notes)
     if not any(names_of):
         raise ClearwaterError(
@@ -158,9 +158,3 @@ def _warn_of_torn(con: duckdb.DuckDBPyConnection, file: Opened, notes: Notes) ->
             f"{file.label}: {count:,} record{'s' * (count != 1)} cannot be read and will go to the"
             f" quarantine, such as record {first:,}: {detail}"
         )
-
-
-def _number(con: duckdb.DuckDBPyConnection, sql: str) -> int:
-    row = con.execute(sql).fetchone()
-    assert row is not None
-    return int(row[0] or 0)

@@ -29,7 +29,7 @@ from pathlib import Path
 
 import duckdb
 
-from warehouse.duck import identifier, quoted
+from warehouse.duck import PARQUET, identifier, listed, quoted
 from warehouse.errors import BatchRefusedError
 from warehouse.readers.casting import Cast, declared_cast, failed
 from warehouse.sources import Source
@@ -234,7 +234,8 @@ def type_text(
     else:
         con.execute(
             f"copy (select *, {staged.stamp} from ({select})) to {quoted(staged.staged)}"
-            " (format parquet, compression zstd, parquet_version v2)"
+            f" (format parquet, compression {PARQUET['compression']},"
+            f" parquet_version v{PARQUET['version']})"
         )
         con.execute(
             f"create temp view typed as select {listed(names)}, _source_row, _failed"
@@ -256,11 +257,6 @@ def _nulled(con: duckdb.DuckDBPyConnection, casts: dict[str, Cast]) -> str:
         if cast.doubt
     )
     return f"* replace ({nulls})"
-
-
-def listed(names: list[str]) -> str:
-    """SQL for a list of columns."""
-    return ", ".join(identifier(name) for name in names)
 
 
 def as_json(names: list[str]) -> str:
