@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
 
+from warehouse.containers import parts
 from warehouse.evolution import Change
-from warehouse.landing import Landed
+from warehouse.landing import Landed, arrivals
+from warehouse.settings import Settings
 from warehouse.sources import Source
 
 
@@ -85,7 +87,25 @@ def batch_id(landed: Landed, part: str | None) -> str:
 
 @dataclass(frozen=True)
 class Loaded:
-    """What loading a batch did: its rows, and how the table's shape changed."""
+    """What loading a batch did: its rows, and how the table's shape changed.
+
+    Or, in words, why no rows were made of it.
+    """
 
     counts: Counts
-    changes: tuple[Change, ...] = ()
+    changes: tuple[Change | str, ...] = ()
+
+
+Batches = dict[str, tuple[Landed, str | None]]
+
+
+def landed_batches(settings: Settings) -> Batches:
+    """Every batch that landing can give, in the order of arrival, by its id.
+
+    The arrival, and the member of a zip.
+    """
+    return {
+        batch_id(landed, part): (landed, part)
+        for landed in arrivals(settings)
+        for part in parts(settings, landed)
+    }

@@ -15,7 +15,7 @@ from warehouse.dbt_runner import PUBLISHED_SCHEMAS, Model
 from warehouse.duck import connect, identifier
 from warehouse.errors import BuildError
 from warehouse.files import write_atomically
-from warehouse.lake import raw_tables
+from warehouse.lake import raw_tables, retypings
 from warehouse.releases import Release, folder, new_id, releases
 from warehouse.settings import Settings
 
@@ -95,7 +95,7 @@ def build(settings: Settings, base: Release | None, snapshot: int, *, full: bool
     tables = raw_tables(settings, snapshot)
     left_out = dbt_runner.without_sources(project.models, tables)
     models = {name: model for name, model in project.models.items() if name not in left_out}
-    kept = set() if full or base is None else _kept(models, base)
+    kept = set() if full or base is None else _kept(settings, models, base, snapshot)
     build_id = new_id(settings)
     place = settings.builds / build_id
     place.mkdir(parents=True)
@@ -135,12 +135,18 @@ def _check_schemas(models: dict[str, Model]) -> None:
             )
 
 
-def _kept(models: dict[str, Model], base: Release) -> set[str]:
-    """The incremental models whose relation in the base was made by the very same code."""
+def _kept(settings: Settings, models: dict[str, Model], base: Release, snapshot: int) -> set[str]:
+    """The incremental models whose relation in the base was made by the very same code.
+
+    A source that got a column of another type since has no feed of what its rows were before.
+    """
+    retyped = retypings(settings, base.lake_snapshot, snapshot).keys()
     return {
         name
         for name, model in models.items()
-        if model.materialized == "incremental" and base.code.get(name) == model.code
+        if model.materialized == "incremental"
+        and base.code.get(name) == model.code
+        and not model.sources & retyped
     }
 
 

@@ -17,14 +17,16 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
 from warehouse.errors import BatchRefusedError
+from warehouse.files import in_order
 from warehouse.landing import Landed, content_path
 from warehouse.readers.contract import Opened
 from warehouse.settings import Settings
-from warehouse.sources import Source
+from warehouse.sources import SUFFIXES, FormatName, Source
 
 BLOCK_BYTES = 1 << 20
 GZIP, ZSTD, ZIP = (".gz", ".gzip"), (".zst", ".zstd"), ".zip"
@@ -37,35 +39,65 @@ BYTE_ORDER_MARKS = {
     codecs.BOM_UTF16_BE: "utf-16",
 }
 LONGEST_MARK = 4
+ARCHIVERS_OWN = ("thumbs.db", "desktop.ini")  # besides what is hidden or in __MACOSX/
 UNIX_MODE_BITS = 16  # where a zip keeps a file's mode
 BROKEN = (EOFError, ValueError, RuntimeError, zipfile.BadZipFile, zlib.error, lzma.LZMAError)
 DECODED_FORMATS = ("csv", "json", "ndjson")
 
 
 def parts(settings: Settings, landed: Landed) -> list[str | None]:
-    """The members of a landed zip that hold data, a batch each; [None] for every other file.
+    """The members of a landed zip, a batch each; [None] for every other file.
 
-    A zip that cannot be read is one batch, whose loading says why.
+    What archivers leave is none. A zip that cannot be read is one batch, whose loading says why.
     """
-    return members(content_path(settings, landed.sha256), landed.original_name)
+    file = content_path(settings, landed.sha256)
+    return [*_listed(file, landed.original_name)] or [None]
 
 
-def members(path: Path, name: str) -> list[str | None]:
-    """The members that hold data, if the file called `name` is a readable zip; else [None]."""
+def members(path: Path, name: str, declared: FormatName | None = None) -> list[str | None]:
+    """The members that rows are made of, if the file called `name` is a readable zip; else [None].
+
+    They are those whose suffix tells the declared format, or any if none is declared. Where no
+    suffix tells, they are all: the declared format says how to read them.
+    """
+    names = _listed(path, name)
+    return [*(member for member in names if _tells(member, declared))] or [*names] or [None]
+
+
+def _listed(path: Path, name: str) -> list[str]:
+    """The names of the zip's members, each once; none if it is no readable zip."""
     if not name.lower().endswith(ZIP):
-        return [None]
+        return []
     try:
         with zipfile.ZipFile(path) as archive:
-            names = [info.filename for info in archive.infolist() if _is_data(info)]
+            # A name that stands twice is refused once.
+            names = {info.filename for info in archive.infolist() if _is_file(info)}
+            return sorted(names, key=in_order)
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
-        return [None]
-    return [*sorted(set(names))] or [None]  # a name that stands twice is refused once
+        return []
 
 
-def _is_data(info: zipfile.ZipInfo) -> bool:
+def _is_file(info: zipfile.ZipInfo) -> bool:
     path = PurePosixPath(info.filename)
-    hidden = any(part.startswith("__MACOSX") for part in path.parts) or path.name.startswith(".")
-    return not info.is_dir() and (not hidden or _climbs_out(path))
+    is_archivers = (
+        any(part.startswith("__MACOSX") for part in path.parts)
+        or path.name.startswith(".")
+        or path.name.lower() in ARCHIVERS_OWN
+    )
+    return not info.is_dir() and (not is_archivers or _climbs_out(path))
+
+
+def _tells(member: str, declared: FormatName | None) -> bool:
+    """Whether the member's suffix tells the declared format, or any if none is declared."""
+    told = SUFFIXES.get(_plain(member).suffix.lower())
+    return told is not None and declared in (None, told)
+
+
+def _plain(member: str) -> PurePosixPath:
+    """The member's name without the suffix of a compression."""
+    suffix = PurePosixPath(member).suffix
+    packed = suffix.lower() in GZIP + ZSTD
+    return PurePosixPath(member.removesuffix(suffix) if packed else member)
 
 
 def _climbs_out(path: PurePosixPath) -> bool:
@@ -78,7 +110,8 @@ def opened(
 ) -> Iterator[Opened]:
     """The plain bytes of a landed file, or of the member `part` of a zip, for the block.
 
-    Raises BatchRefusedError when a container is broken or hostile.
+    A read-me beside the data is opened, too, so that it is known to be whole. Raises
+    BatchRefusedError when a container is broken or hostile.
     """
     folder = settings.tmp / "batch"
     shutil.rmtree(folder, ignore_errors=True)
@@ -88,12 +121,31 @@ def opened(
     label = f"{landed.original_name}/{part}" if part else landed.original_name
     try:
         file = content_path(settings, landed.sha256)
+        if not file.is_file():
+            raise BatchRefusedError(
+                "its bytes are not in landing any more",
+                where=f"{source.name}: {label}",
+                next_step=f"restore {file} from a copy",
+            )
         result = Opened(file, landed.original_name, label, work)
         with broken_refused(f"{source.name}: {label}"):
-            result = _decoded(source, unpacked(result, part))
+            plain = unpacked(result, part)
+            why = _why_beside(result, part, source.format)
+            result = replace(plain, beside=why) if why else _decoded(source, plain)
         yield result
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _why_beside(file: Opened, part: str | None, declared: FormatName | None) -> str:
+    """Why no rows are made of the member; empty when they are."""
+    # A member that tells its format needs no look at the others.
+    if part is None or _tells(part, declared) or part in members(file.path, file.name, declared):
+        return ""
+    told = f"the format {declared}" if declared else "their format"
+    suffix = _plain(part).suffix
+    own = f"{suffix} does not" if suffix else "it has none"
+    return f"catalogued without rows: other members' suffixes tell {told}, {own}"
 
 
 @contextmanager
@@ -142,7 +194,7 @@ def _decompressor(file: Path, suffix: str) -> Any:
 def _member(file: Opened, part: str | None) -> Opened:
     with zipfile.ZipFile(file.path) as archive:
         if part is None:
-            raise ValueError("the zip holds no file")
+            raise ValueError("the zip holds no file (what is hidden does not count)")
         path = PurePosixPath(part)
         if _climbs_out(path):
             raise ValueError(f"the member {part!r} would climb out of its folder")
@@ -152,9 +204,9 @@ def _member(file: Opened, part: str | None) -> Opened:
         if stat.S_ISLNK(info.external_attr >> UNIX_MODE_BITS):
             raise ValueError(f"the member {part!r} is a link")
         if info.flag_bits & 1:
-            raise ValueError(f"the member {part!r} is encrypted")
+            raise ValueError(f"the member {part!r} is encrypted; send it without a password")
         if path.suffix.lower() == ZIP:
-            raise ValueError(f"the member {part!r} is a zip itself")
+            raise ValueError(f"the member {part!r} is a zip itself; unpack that first")
         plain = file.work / "member"
         with archive.open(info) as stream:
             _copy(stream, plain, info.compress_size)

@@ -28,7 +28,8 @@ class Decision:
     """To judge rows of a batch again (replay), or to give them up (drop).
 
     `rows` are the rows meant, with why they were in quarantine; `decided_at` is ISO 8601 in UTC,
-    without offset, later than every load before it.
+    without offset, later than every load before it. `source_fingerprint` is of the definition
+    under which rows were judged again; empty where that is not known, and for a drop.
     """
 
     kind: Kind
@@ -36,6 +37,7 @@ class Decision:
     batch_id: str
     decided_at: str
     rows: tuple[Withheld, ...]
+    source_fingerprint: str = ""
 
     @property
     def id(self) -> str:

@@ -42,6 +42,8 @@ WIDEST_DECIMAL = 38
 INEXACT = ("FLOAT", "DOUBLE")
 MOMENTS = ("DATE", "TIMESTAMP_S", "TIMESTAMP_MS", "TIMESTAMP", "TIMESTAMP_NS")
 TEXT = "VARCHAR"
+# Columns of the tables in which DuckLake keeps small batches, and one that it adds to every table.
+NAMES_IN_CATALOG = {"row_id", "begin_snapshot", "end_snapshot", "rowid"}
 
 
 @dataclass(frozen=True)
@@ -96,6 +98,21 @@ def evolve(
     missing = [Change(c.name, "missing", c.type, None) for n, c in table.items() if n not in came]
     _fit(con, columns, wanted)
     return [change for change in changes if change] + missing
+
+
+def make_room(con: duckdb.DuckDBPyConnection, source: Source, columns: list[Column]) -> None:
+    """Have a table with columns of DuckLake's own names kept in files alone, outside a transaction.
+
+    Small batches would go to a table of the catalog, which has columns of these names already.
+    """
+    there = {column.name.lower() for column in table_columns(con, source)}
+    came = {column.name.lower() for column in columns} | {name.lower() for name in source.columns}
+    if not (came - there) & NAMES_IN_CATALOG:
+        return
+    schema = source.schema_name
+    con.execute(f"create schema if not exists lake.{identifier(schema)}")
+    con.execute(f"call lake.set_option('data_inlining_row_limit', '0', schema => {quoted(schema)})")
+    con.execute(f"call ducklake_flush_inlined_data('lake', schema_name => {quoted(schema)})")
 
 
 def _check_width(table: dict[str, Column], names: list[str], where: str) -> None:

@@ -3,8 +3,16 @@
 from __future__ import annotations
 
 import os
+import re
 import uuid
 from pathlib import Path
+
+NUMBERS = re.compile("[0-9]+|[^0-9]+")
+
+
+def in_order(name: str) -> list[str]:
+    """A key to sort files' names by: as text, but for numbers, so that 10 is after 9."""
+    return [part.zfill(20) if part.isdecimal() else part for part in NUMBERS.findall(name)]
 
 
 def sync(path: Path) -> None:

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
 import duckdb
 
 from warehouse.batch import Batch, Counts, Loaded, batch_id
 from warehouse.containers import parts
 from warehouse.errors import BatchRefusedError, LakeError
-from warehouse.lake import LedgerLine, latest_snapshot, ledger, writing
-from warehouse.landing import Landed, arrivals, content_path, land, seen_places
+from warehouse.lake import LedgerLine, finish_swap, latest_snapshot, ledger, writing
+from warehouse.landing import Landed, arrivals, land, seen_places
 from warehouse.loading import load_batch, load_times
+from warehouse.loads import definition, note_loads, noted_loads
 from warehouse.places import standing
 from warehouse.settings import Settings
 from warehouse.sources import Source
+from warehouse.wording import counted
 
 
 @dataclass(frozen=True)
@@ -93,13 +95,17 @@ def load_sources(
 ) -> tuple[dict[str, SourceSummary], int]:
     """Load what landed and is not in the lake yet; returns the summaries and the snapshot.
 
-    A refused batch is tried again as long as its file still stands at the source.
+    A refused batch is tried again as long as its file still stands at the source. Raises LakeError
+    when the lake is gone: loading would do other than what was done and decided before.
     """
     summaries = dict(landed.summaries)
     by_name = {source.name: source for source in sources}
+    _check_lake(settings)
     with writing(settings) as con:
         known = ledger(con)
+        used = {line.source: line.source_fingerprint for line in known.values() if line.is_loaded}
         times = load_times(con)
+        in_place: dict[tuple[str, str], Landed] = {}
         for arrival in arrivals(settings):
             source = by_name.get(arrival.source)
             if source is None:
@@ -109,9 +115,27 @@ def load_sources(
                 if not _is_due(arrival, line, landed):
                     continue
                 batch = Batch(arrival, source, run_id, next(times), part, line is not None)
-                summaries[source.name] = _load(con, settings, batch, summaries[source.name])
+                summary = _load(con, settings, batch, summaries[source.name])
+                if summary.batches > summaries[source.name].batches:
+                    before = in_place.get((source.name, arrival.original_path))
+                    notes = _notes(settings, batch, used.get(source.name), before)
+                    summary = replace(summary, changes=(*summary.changes, *notes))
+                    used[source.name] = source.fingerprint()
+                summaries[source.name] = summary
+            in_place[arrival.source, arrival.original_path] = arrival
+        note_loads(settings, con)
         snapshot = latest_snapshot(con)
     return summaries, snapshot
+
+
+def _check_lake(settings: Settings) -> None:
+    finish_swap(settings)
+    if not settings.lake_catalog.exists() and (noted := noted_loads(settings)):
+        raise LakeError(
+            f"the lake is gone, of which landing knows {counted(len(noted), 'load')}",
+            where=str(settings.lake_catalog),
+            next_step="make it again from landing: `clearwater lake rebuild`",
+        )
 
 
 def _load(
@@ -124,30 +148,36 @@ def _load(
         return replace(summary.with_problem(error), counts=summary.counts + refused)
 
 
+def _notes(
+    settings: Settings, batch: Batch, used: str | None, before: Landed | None
+) -> Iterator[str]:
+    """What the batch's loading does that its source's owner may not expect.
+
+    `used` is of the definition under which the source was loaded last, `before` what landed from
+    the same place earlier.
+    """
+    source = batch.source
+    then = definition(settings, used) if used and used != source.fingerprint() else None
+    for name in ("key", "write"):
+        if then is not None and (was := getattr(then, name)) != (now := getattr(source, name)):
+            yield (
+                f"{batch.file}: `{name}` was {_in_words(was)} and is {_in_words(now)}; what was"
+                " loaded before stays as it is until `clearwater lake rebuild --redefine`"
+            )
+    came_again = before is not None and before.sha256 != batch.landed.sha256
+    if came_again and source.write == "append" and not source.key:
+        yield (
+            f"{batch.file}: came again with other content, and all its rows were added;"
+            " with a `key:` or `write: snapshot` those that are known are not"
+        )
+
+
+def _in_words(value: str | tuple[str, ...]) -> str:
+    return value if isinstance(value, str) else ", ".join(value) or "none"
+
+
 def _is_due(arrival: Landed, line: LedgerLine | None, landed: Arrivals) -> bool:
     """Whether the batch is to be loaded: a new one, or one refused whose file still stands."""
     if line is None:
         return True
     return line.status == "refused" and arrival.batch_id in landed.batch_ids
-
-
-def raw_bytes(settings: Settings, wanted: str) -> Path:
-    """The bytes of the batch `wanted` as they came (of a zip's member: the whole zip).
-
-    Raises LakeError when no batch of this id landed, or when its bytes are gone.
-    """
-    for arrival in arrivals(settings):
-        if wanted in (batch_id(arrival, part) for part in (None, *parts(settings, arrival))):
-            file = content_path(settings, arrival.sha256)
-            if file.is_file():
-                return file
-            raise LakeError(
-                "the bytes of this batch are not in landing any more",
-                where=wanted,
-                next_step=f"restore {file} from a backup",
-            )
-    raise LakeError(
-        "no batch with this id landed",
-        where=wanted,
-        next_step="take an id from a table's _batch_id or from meta.batches",
-    )

@@ -13,8 +13,10 @@ import duckdb
 from warehouse.batch import Batch, Counts
 from warehouse.duck import identifier, listed, number, quoted
 from warehouse.errors import BatchRefusedError
-from warehouse.lake import table_name
+from warehouse.lake import table_columns, table_name
 from warehouse.readers.contract import Column
+from warehouse.superseding import is_confirmed, is_newer
+from warehouse.wording import counted
 
 CANNOT_LOAD = ("not_of_type", "key_missing")
 
@@ -74,14 +76,23 @@ def _judge_contents(con: duckdb.DuckDBPyConnection, batch: Batch, columns: list[
     Leaves `same`: which row of the batch is which of the lake's (`_batch_id`, `_row`).
     """
     _fit_rows(con)
+    absent = _absent(con, batch, columns)
+    nulls = "".join(f", null::{c.type} as {identifier(c.name)}" for c in absent)
+    columns = [*columns, *absent]
     con.execute(
         "create or replace temp table same as"
         " select lake._batch_id, lake._row, batch._row as _source_row"
         f" from ({_counted(columns, table_name(batch.source), '_batch_id')}) as lake"
-        f" join ({_counted(columns, 'fit', 'null')}) as batch"
+        f" join ({_counted(columns, f'(select *{nulls} from fit)', 'null')}) as batch"
         " on lake._content is not distinct from batch._content and lake._nth = batch._nth"
     )
     con.execute("insert into judged select _source_row, 'known', null, null from same")
+
+
+def _absent(con: duckdb.DuckDBPyConnection, batch: Batch, columns: list[Column]) -> list[Column]:
+    """The table's columns that the batch has not."""
+    came = {column.name.lower() for column in columns}
+    return [c for c in table_columns(con, batch.source) if c.name.lower() not in came]
 
 
 def _counted(columns: list[Column], table: str, batch: str) -> str:
@@ -118,6 +129,10 @@ def _judge_keys(con: duckdb.DuckDBPyConnection, batch: Batch, columns: list[Colu
         f" row_number() over (partition by {key} order by _source_row {newest_first}) as _rank"
         f" from fit semi join suspects using ({key})"
     )
+    types = {column.name.lower(): column.type for column in columns}
+    confirmed = is_confirmed(con, batch, types)
+    # What an append lacks it leaves as it is; every other way of writing makes it null.
+    absent = [] if batch.source.write == "append" else _absent(con, batch, columns)
     same_key = [
         " and ".join(f"r.{identifier(k)} = {o}.{identifier(k)}" for k in batch.source.key)
         for o in ("l", "f")
@@ -125,7 +140,7 @@ def _judge_keys(con: duckdb.DuckDBPyConnection, batch: Batch, columns: list[Colu
     con.execute(
         f"insert into judged select _source_row, verdict, if(verdict = 'quarantine', reason, null),"
         " if(verdict = 'quarantine', detail, null) from (select r._source_row,"
-        f" {_verdict(batch, columns)} from ranked r"
+        f" {_verdict(batch, columns, absent, confirmed)} from ranked r"
         f" left join (select * from {table} semi join suspects using ({key})) l on {same_key[0]}"
         " left join lake.meta.batches b on b.batch_id = l._batch_id"
         f" join (from ranked where _rank = 1) f on {same_key[1]}) where verdict <> 'load'"
@@ -135,14 +150,15 @@ def _judge_keys(con: duckdb.DuckDBPyConnection, batch: Batch, columns: list[Colu
     )
 
 
-def _verdict(batch: Batch, columns: list[Column]) -> str:
+def _verdict(batch: Batch, columns: list[Column], absent: list[Column], confirmed: str) -> str:
     """SQL for verdict, reason and detail of row `r`.
 
     Beside it stand the lake's row `l` of the same key with its batch `b`, or nulls, and the
-    batch's first row `f` of it: for a merge that is the newest, which wins.
+    batch's first row `f` of it: for a merge that is the newest, which wins. `absent` are columns
+    that the table has and the batch has not; `confirmed` is SQL that a newer file has the key.
     """
-    same_as_lake, lake_detail = _comparison(columns, "r", "l")
-    same_as_first, first_detail = _comparison(columns, "r", "f")
+    same_as_lake, lake_detail = _comparison(columns, absent, "l")
+    same_as_first, first_detail = _comparison(columns, [], "f")
     in_lake = "l._batch_id is not null"
     if batch.source.write == "append":
         return (
@@ -154,11 +170,7 @@ def _verdict(batch: Batch, columns: list[Column]) -> str:
             f" || {first_detail}) as detail"
         )
     # A batch refused at first, and a row out of quarantine, may come after what is newer.
-    arrived = f"{quoted(batch.landed.arrived_at)}::timestamptz::timestamp"
-    late = (
-        "(b.arrived_at, l._source_file, l._source_row)"
-        f" > ({arrived}, {quoted(batch.file)}, r._source_row)"
-    )
+    late = f"({is_newer(batch, 'b.arrived_at', 'l._source_file', 'l._source_row')} or {confirmed})"
     return (
         f"case when r._rank > 1 then if({same_as_first}, 'known', 'quarantine')"
         f" when {in_lake} and {same_as_lake} then 'known'"
@@ -184,12 +196,15 @@ def _suspects(con: duckdb.DuckDBPyConnection, batch: Batch, key: str, table: str
     return f"{twice} union {known}"
 
 
-def _comparison(columns: list[Column], one: str, other: str) -> tuple[str, str]:
-    """SQL that two rows are the same, and SQL that names the columns in which they differ."""
+def _comparison(columns: list[Column], absent: list[Column], other: str) -> tuple[str, str]:
+    """SQL that row `r` is the same as the other, and SQL that names the columns in which not.
+
+    Row `r` has no columns `absent`: it would be loaded with null there.
+    """
     pairs = {
-        c.name: f"{one}.{identifier(c.name)} is distinct from {other}.{identifier(c.name)}"
+        c.name: f"r.{identifier(c.name)} is distinct from {other}.{identifier(c.name)}"
         for c in columns
-    }
+    } | {c.name: f"{other}.{identifier(c.name)} is not null" for c in absent}
     same = f"not ({' or '.join(pairs.values())})"
     named = ", ".join(f"case when {test} then {quoted(name)} end" for name, test in pairs.items())
     return same, f"concat_ws(', ', {named})"
@@ -253,7 +268,7 @@ def _check_snapshot(con: duckdb.DuckDBPyConnection, batch: Batch, rows_in: int) 
     table = table_name(batch.source)
     if rows_in == 0 and (rows := number(con, f"select count(*) from {table}")):
         raise BatchRefusedError(
-            f"a snapshot without rows would delete all {rows:,} rows of the table",
+            f"a snapshot without rows would delete all of the table, {counted(rows, 'row')}",
             where=batch.where,
             next_step="have the file written again; an empty table is no snapshot",
         )

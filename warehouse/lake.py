@@ -97,6 +97,11 @@ class LedgerLine:
     status: str
     source_fingerprint: str
 
+    @property
+    def is_loaded(self) -> bool:
+        """Not refused, nor landed only."""
+        return self.status == "loaded"
+
 
 @contextmanager
 def writing(settings: Settings) -> Iterator[duckdb.DuckDBPyConnection]:
@@ -220,9 +225,10 @@ def describe_commit(con: duckdb.DuckDBPyConnection, what: str) -> None:
 
 
 def ledger(con: duckdb.DuckDBPyConnection) -> dict[str, LedgerLine]:
-    """Every batch that the ledger knows, by its id."""
+    """Every batch that the ledger knows, by its id, in the order of loading."""
     rows = con.execute(
         "select batch_id, source, status, source_fingerprint from lake.meta.batches"
+        " order by loaded_at"
     ).fetchall()
     return {row[0]: LedgerLine(*row) for row in rows}
 
@@ -321,6 +327,30 @@ def raw_tables(settings: Settings, snapshot: int) -> set[tuple[str, str]]:
             {"at": snapshot},
         ).fetchall()
     return set(rows)
+
+
+def retypings(settings: Settings, first: int, last: int) -> dict[tuple[str, str], list[int]]:
+    """By schema and name of a table: the snapshots in which a column took another's place.
+
+    Those after `first`, up to and with `last`, from the catalog as above: DuckLake writes a column
+    again under the same name when it cannot change its type in place.
+    """
+    with _catalog(settings) as catalog:
+        rows = catalog.execute(
+            "select distinct schema_name, table_name, now.begin_snapshot from ducklake_column now"
+            " join ducklake_column was on was.table_id = now.table_id"
+            " and was.end_snapshot = now.begin_snapshot and was.column_id <> now.column_id"
+            " and lower(was.column_name) = lower(now.column_name)"
+            " join ducklake_table t on t.table_id = now.table_id join ducklake_schema s"
+            " on s.schema_id = t.schema_id where now.begin_snapshot > ?"
+            " and now.begin_snapshot <= ? and now.parent_column is null"
+            " and was.parent_column is null order by 3",
+            [first, last],
+        ).fetchall()
+    found: dict[tuple[str, str], list[int]] = {}
+    for schema, table, snapshot in rows:
+        found.setdefault((schema, table), []).append(snapshot)
+    return found
 
 
 @contextmanager

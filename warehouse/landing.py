@@ -254,5 +254,5 @@ def _keep(settings: Settings, place: Place) -> str:
 def sweep_landing(settings: Settings) -> None:
     """Remove what a killed process had begun to write."""
     sweep(settings.landing)
-    for folder in settings.landing.glob("??"):
+    for folder in settings.landing.glob("*/"):
         sweep(folder)

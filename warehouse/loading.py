@@ -17,14 +17,16 @@ from warehouse.batch import Batch, Counts, Loaded
 from warehouse.containers import opened
 from warehouse.duck import listed, loading_memory, number, quoted
 from warehouse.errors import BatchRefusedError
-from warehouse.evolution import Change, evolve
+from warehouse.evolution import Change, evolve, make_room
 from warehouse.files import sync
 from warehouse.judging import check_rows, judge
 from warehouse.lake import describe_commit, is_encrypted, table_columns, table_name
+from warehouse.loads import keep_definition
 from warehouse.readers import reader_for
 from warehouse.readers.contract import Column, Opened, forget_batch, unreadable_refused
 from warehouse.settings import Settings
 from warehouse.sources import Source
+from warehouse.superseding import confirm_keys
 
 
 def load_times(con: duckdb.DuckDBPyConnection) -> Iterator[datetime]:
@@ -45,6 +47,7 @@ def load_batch(con: duckdb.DuckDBPyConnection, settings: Settings, batch: Batch)
 
     Raises BatchRefusedError, with nothing of the batch in the lake but its line in the ledger.
     """
+    keep_definition(settings, batch.source)
     try:
         with unreadable_refused("the file cannot be read to its end", batch.where):
             return _load_in_memory(con, settings, batch)
@@ -61,6 +64,7 @@ def _load_in_memory(con: duckdb.DuckDBPyConnection, settings: Settings, batch: B
             forget_batch(con)
             con.execute(f"set memory_limit = {quoted(limit)}")
             with suppress(duckdb.OutOfMemoryException):
+                confirm_keys(con, settings, batch)
                 return _load(con, settings, batch)
     finally:
         con.execute(f"set memory_limit = {quoted(loading_memory(settings))}")
@@ -85,12 +89,13 @@ def transaction(con: duckdb.DuckDBPyConnection) -> Iterator[None]:
 
 def _load(con: duckdb.DuckDBPyConnection, settings: Settings, batch: Batch) -> Loaded:
     with opened(settings, batch.source, batch.landed, batch.part) as file:
-        if batch.source.format_of(file.name) == "bytes":
+        if file.beside or batch.source.format_of(file.name) == "bytes":
             with transaction(con):
                 _write_ledger(con, batch, Counts(), status="landed", reason=None)
-            return Loaded(Counts())
+            return Loaded(Counts(), (file.beside,) if file.beside else ())
         file = replace(file, stamp="" if is_encrypted(settings) else _stamp(batch))
         read = reader_for(batch.source, file).read(con, batch.source, file)
+        make_room(con, batch.source, read)
         with transaction(con):
             changes = evolve(con, batch.source, read, batch.where)
             columns = as_in_table(con, batch.source, read)

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 from warehouse.errors import BatchRefusedError
+from warehouse.files import in_order
 from warehouse.sources import Source
 
 S3 = "s3://"
@@ -154,7 +155,8 @@ def _local_files(source: Source, location: str) -> Iterator[LocalFile]:
         pattern = Path(glob.escape(str(source.folder))) / path
         matches = Path(pattern.anchor).glob(str(pattern.relative_to(pattern.anchor)))
         hidden = path.name.startswith(".")  # macOS leaves `._x.csv` beside x.csv
-        found = sorted(f for f in matches if f.is_file() and (hidden or f.name[0] != "."))
+        files = (f for f in matches if f.is_file() and (hidden or f.name[0] != "."))
+        found = sorted(files, key=lambda file: [in_order(part) for part in file.parts])
     for file in found:
         yield LocalFile(source.name, file)
 
@@ -187,7 +189,7 @@ def _objects(source: Source, address: str) -> Iterator[S3Object]:
             found = _matching(filesystem, bucket, key)
         else:
             found = _one(filesystem, bucket, key, place)
-    for info in sorted(found, key=lambda info: info.path.split("/")):
+    for info in sorted(found, key=lambda info: [in_order(p) for p in info.path.split("/")]):
         yield S3Object(source.name, f"{S3}{info.path}", info.size, info.mtime_ns, filesystem)
 
 

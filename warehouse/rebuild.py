@@ -1,7 +1,7 @@
 """The lake made again from landing alone, compared with the old one, and put in its place.
 
-Landing has every byte that arrived and every decision about quarantined rows. The old lake, where
-there is one, only tells in which order and when things were done.
+Landing has every byte that arrived, every decision about quarantined rows, and when and under which
+definition each file was loaded. The old lake, where there is one, is what is compared.
 """
 
 from __future__ import annotations
@@ -16,32 +16,22 @@ from pathlib import Path
 
 import duckdb
 
-from warehouse.batch import Batch, Withheld
+from warehouse.batch import Batch, Batches, Withheld, landed_batches
 from warehouse.decisions import Decision, carried_out, decisions
 from warehouse.duck import identifier, number, quoted
 from warehouse.errors import BatchRefusedError, LakeError
 from warehouse.files import sync
-from warehouse.lake import (
-    earlier_lakes,
-    finish_swap,
-    is_encrypted,
-    made_anew,
-    writing,
-)
+from warehouse.lake import earlier_lakes, finish_swap, is_encrypted, made_anew, writing
 from warehouse.landing import BLOCK_BYTES, Landed, content_path
 from warehouse.loading import load_batch
-from warehouse.quarantine import (
-    carry_out_drop,
-    landed_batches,
-    reading,
-    replay_batch,
-    settle,
-)
+from warehouse.loads import Load, definition, ledger_loads, note_loads, noted_loads
+from warehouse.quarantine import carry_out_drop, reading, settle
+from warehouse.replaying import replay_batch
 from warehouse.settings import Settings
 from warehouse.sources import Source
 
 META_COMPARED = ("batches", "quarantine", "dropped")
-# By whom and under which definitions a batch was loaded is not what was loaded.
+# What a batch was loaded under is not what was loaded.
 NOT_COMPARED = ("run_id", "source_fingerprint")
 
 
@@ -85,23 +75,17 @@ class Rebuilt:
 
 
 @dataclass(frozen=True)
-class _Line:
-    """What the old ledger says of a batch."""
-
-    source: str
-    file: str
-    loaded_at: datetime
-    run_id: str
-
-
-@dataclass(frozen=True)
 class _Event:
-    """Something to do again at its time: load a batch, or carry a decision out."""
+    """Something to do again at its time: load a batch, or carry a decision out.
+
+    `fingerprint` is of the source's definition then; empty where that is not known.
+    """
 
     at: datetime
     batch_id: str
     source: str
     run_id: str
+    fingerprint: str
     decision: Decision | None = None
 
 
@@ -110,14 +94,17 @@ def rebuild(
     sources: list[Source],
     *,
     encrypted: bool | None = None,
+    redefine: bool = False,
     dry_run: bool = False,
     accept: bool = False,
 ) -> Rebuilt:
     """Make the lake again beside the old one; it takes the old one's place if it is equal.
 
-    With `accept` it does even where rows differ, with `dry_run` never. What the old lake has not
-    loaded yet is left to the next run. `encrypted` is as the old lake is, unless given. The caller
-    holds the writer lock.
+    Every batch is loaded under the definition of its source that it was loaded under before; with
+    `redefine` under those of `sources`, and then rows may differ. With `accept` they may, too, and
+    batches may be missing; with `dry_run` the old lake stays. What the old lake has not loaded yet
+    is left to the next run. `encrypted` is as the old lake is, unless given. The caller holds the
+    writer lock.
     """
     finish_swap(settings)
     has_old = settings.lake_catalog.exists()
@@ -131,10 +118,15 @@ def rebuild(
         work.home.mkdir()
         work.landing.symlink_to(f"../{settings.landing.name}")
         landed = landed_batches(settings)
-        old, decided = _old_lake(settings, dry_run=dry_run) if has_old else (None, None)
-        events, problems = _events(settings, landed, old, decided)
+        loads, decided = (
+            _old_lake(settings, dry_run=dry_run)
+            if has_old
+            else (_noted_and_landed(settings, landed), None)
+        )
+        events, problems = _events(settings, landed, loads, decided)
+        definitions = _Definitions(settings, sources, redefine=redefine)
         with writing(work) as con:
-            problems += _do_again(con, work, sources, landed, events)
+            problems += _do_again(con, work, definitions, landed, events)
             tables = _compare(con, settings) if has_old else []
         done = Rebuilt(
             tables=tuple(tables),
@@ -142,9 +134,13 @@ def rebuild(
             batches=sum(event.decision is None for event in events),
             swapped=False,
         )
-        if dry_run or not (done.is_equal or accept):
+        is_good = not done.problems if redefine else done.is_equal
+        if dry_run or not (is_good or accept):
             return done
-        return replace(done, swapped=True, kept=_swap(settings, work))
+        done = replace(done, swapped=True, kept=_swap(settings, work))
+        with reading(settings) as con:
+            note_loads(settings, con)
+        return done
     finally:
         shutil.rmtree(work.home, ignore_errors=True)
 
@@ -162,74 +158,100 @@ def _check_old(settings: Settings) -> None:
         ) from None
 
 
-def _old_lake(settings: Settings, *, dry_run: bool) -> tuple[dict[str, _Line], set[str]]:
-    """The old ledger by batch, and the decisions that the old lake has carried out."""
+def _old_lake(settings: Settings, *, dry_run: bool) -> tuple[dict[str, Load], set[str]]:
+    """The old ledger's loads by batch, and the decisions that the old lake has carried out."""
     with reading(settings) if dry_run else writing(settings) as con:
         if not dry_run:
             settle(con, settings)
-        rows = con.execute(
-            "select batch_id, source, source_file, loaded_at, run_id from lake.meta.batches"
-        ).fetchall()
         decided: set[str] = set()
         with suppress(duckdb.CatalogException):  # an older lake has no decisions
             decided = carried_out(con)
-    return {row[0]: _Line(*row[1:]) for row in rows}, decided
+        return ledger_loads(con), decided
+
+
+def _noted_and_landed(settings: Settings, landed: Batches) -> dict[str, Load]:
+    """The loads that landing noted, then in the order of arrival what else landed."""
+    loads = noted_loads(settings)
+    last = max((load.loaded_at for load in loads.values()), default=None)
+    for batch, (arrival, part) in landed.items():
+        if batch in loads:
+            continue
+        at = datetime.fromisoformat(arrival.arrived_at).astimezone(UTC).replace(tzinfo=None)
+        last = max(at, last + timedelta(microseconds=1)) if last else at
+        name = f"{arrival.original_name}/{part}" if part else arrival.original_name
+        loads[batch] = Load(batch, arrival.source, name, last, "", "rebuild")
+    return loads
 
 
 def _events(
-    settings: Settings,
-    landed: dict[str, tuple[Landed, str | None]],
-    old: dict[str, _Line] | None,
-    decided: set[str] | None,
+    settings: Settings, landed: Batches, loads: dict[str, Load], decided: set[str] | None
 ) -> tuple[list[_Event], list[str]]:
     """What is to be done again, in order, and which batches landing does not have."""
-    problems: list[str] = []
-    if old is None:
-        events = _in_order_of_arrival(landed)
-    else:
-        events = [_Event(line.loaded_at, b, line.source, line.run_id) for b, line in old.items()]
-        problems = [
-            f"{line.source}: {line.file}: the bytes of batch {b[:12]} are not in landing"
-            for b, line in old.items()
-            if b not in landed
-        ]
+    events = [
+        _Event(load.loaded_at, load.batch_id, load.source, load.run_id, load.source_fingerprint)
+        for load in loads.values()
+    ]
+    problems = [
+        f"{load.source}: {load.source_file}: the bytes of batch {batch[:12]} are not in landing"
+        for batch, load in loads.items()
+        if batch not in landed
+    ]
     for decision in decisions(settings):
         if decided is None or decision.id in decided:
             at = datetime.fromisoformat(decision.decided_at)
-            events.append(_Event(at, decision.batch_id, decision.source, "rebuild", decision))
+            events.append(
+                _Event(
+                    at,
+                    decision.batch_id,
+                    decision.source,
+                    "rebuild",
+                    decision.source_fingerprint,
+                    decision,
+                )
+            )
     return sorted(events, key=lambda event: event.at), problems
 
 
-def _in_order_of_arrival(landed: dict[str, tuple[Landed, str | None]]) -> list[_Event]:
-    """A load for each batch at the time of its arrival, each later than the one before."""
-    events: list[_Event] = []
-    for batch, (arrival, _) in landed.items():
-        at = datetime.fromisoformat(arrival.arrived_at).astimezone(UTC).replace(tzinfo=None)
-        if events:
-            at = max(at, events[-1].at + timedelta(microseconds=1))
-        events.append(_Event(at, batch, arrival.source, "rebuild"))
-    return events
+class _Definitions:
+    """How each event's source is defined: as it was then, else, or with `redefine`, as today."""
+
+    def __init__(self, settings: Settings, sources: list[Source], *, redefine: bool) -> None:
+        self._settings = settings
+        self._today = {source.name: source for source in sources}
+        self._redefine = redefine
+        self._then: dict[str, Source | None] = {}
+
+    def of(self, event: _Event) -> Source | None:
+        """The event's source; None if it is not known at all."""
+        return self.then(event) or self._today.get(event.source)
+
+    def then(self, event: _Event) -> Source | None:
+        """The event's source as it was; None if that is not known or not wanted."""
+        if self._redefine or not event.fingerprint:
+            return None
+        if event.fingerprint not in self._then:
+            self._then[event.fingerprint] = definition(self._settings, event.fingerprint)
+        return self._then[event.fingerprint]
 
 
 def _do_again(
     con: duckdb.DuckDBPyConnection,
     settings: Settings,
-    sources: list[Source],
-    landed: dict[str, tuple[Landed, str | None]],
+    definitions: _Definitions,
+    landed: Batches,
     events: list[_Event],
 ) -> list[str]:
     """Do everything in order; returns what could not be done, refusals left out."""
-    declared = {source.name: source for source in sources}
-    problems: list[str] = []
     last = _last_decisions(events)
-    undeclared = sorted({event.source for event in events} - declared.keys())
-    problems += [
-        f"{name}: not in the sources file, so its batches were left out" for name in undeclared
+    undefined = {event.source for event in events if definitions.of(event) is None}
+    problems = [
+        f"{name}: not in the sources file, so its batches were left out"
+        for name in sorted(undefined)
     ]
     sound: dict[str, bool] = {}
     for event in events:
-        decision = event.decision
-        if event.source not in declared or event.batch_id not in landed:
+        decision, source = event.decision, definitions.of(event)
+        if source is None or event.batch_id not in landed:
             continue
         arrival, part = landed[event.batch_id]
         if arrival.sha256 not in sound:
@@ -241,16 +263,19 @@ def _do_again(
                     f" that arrived: landing/{arrival.sha256[:2]}/{arrival.sha256}"
                 )
             continue
-        batch = Batch(arrival, declared[event.source], event.run_id, event.at, part)
+        batch = Batch(arrival, source, event.run_id, event.at, part)
+        is_as_then = definitions.then(event) is not None
         if decision is None:
-            held = tuple(row for _, row in last.get(event.batch_id, {}).values())
+            # Under another definition a row might load before it was decided on.
+            held = () if is_as_then else tuple(r for _, r in last.get(event.batch_id, {}).values())
             with suppress(BatchRefusedError):  # the ledger tells
                 load_batch(con, settings, replace(batch, withheld=held))
         elif decision.kind == "drop":
             carry_out_drop(con, decision)
         else:
             rows = last[event.batch_id]
-            only = {row for row in decision.row_numbers if rows[row][0] is decision}
+            meant = {row for row in decision.row_numbers if rows[row][0] is decision}
+            only = None if is_as_then else meant
             try:
                 replay_batch(
                     con, settings, replace(batch, whole=False), decided=decision, only=only

@@ -33,6 +33,8 @@ from warehouse.settings import Settings
 LONGEST_NAME = 100
 CELLS = re.compile(r"([A-Z]{1,3})([1-9]\d*)?(?::([A-Z]{1,3})([1-9]\d*)?)?")
 LAST_ASCII = 127
+# Formats of times that count since 1970, UTC, in seconds divided by ten to the number beside.
+EPOCHS = {"epoch": 0, "epoch_ms": 3, "epoch_us": 6, "epoch_ns": 9}
 TIMES = ("DATE", "TIME", "TIMESTAMP", "TIMESTAMP_S", "TIMESTAMP_MS", "TIMESTAMP WITH TIME ZONE")
 NAME = re.compile(r"[a-z][a-z0-9_]*\.[a-z][a-z0-9_]*")
 VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
@@ -66,6 +68,7 @@ READING_KEYS: dict[str, tuple[FormatName, ...]] = {
     "sheet": ("excel",),
     "range": ("excel",),
 }
+NOT_OF_LOADING = ("path", "optional")  # they only say what is loaded
 
 
 @cache
@@ -89,7 +92,10 @@ def known_type(declared: str) -> str:
 
 
 class ColumnType(BaseModel):
-    """A declared column: its DuckDB type and, for a time, the strptime format of its text."""
+    """A declared column: its DuckDB type and, for a time, how it is written.
+
+    `format` is strptime's, or one of EPOCHS.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -105,6 +111,14 @@ class ColumnType(BaseModel):
     def _format_is_of_a_time(self) -> ColumnType:
         if self.format is not None and self.type not in TIMES:
             raise ValueError(f"`format:` goes with {', '.join(TIMES)}, not with {self.type}")
+        if self.format in EPOCHS and self.type != "TIMESTAMP":
+            raise ValueError(f"`format: {self.format}` goes with TIMESTAMP, not with {self.type}")
+        if self.format is not None and self.format not in EPOCHS and "%" not in self.format:
+            known = ", ".join(EPOCHS)
+            raise ValueError(
+                f"{self.format!r} is no format of times: use strptime's, such as '%d.%m.%Y', or one"
+                f" of {known} for times that count since 1970"
+            )
         return self
 
 
@@ -254,9 +268,15 @@ class Source(BaseModel):
         declared = self.declared(column)
         return declared.type if declared else "VARCHAR"
 
+    def definition(self) -> dict[str, Any]:
+        """All that decides how a batch of this source is loaded, as it is written in the file."""
+        return self.model_dump(
+            mode="json", by_alias=True, exclude=set(NOT_OF_LOADING), exclude_unset=True
+        )
+
     def fingerprint(self) -> str:
         """A hash of all that decides how a batch of this source is loaded."""
-        text = json.dumps(self.model_dump(exclude={"path", "optional"}), sort_keys=True)
+        text = json.dumps(self.model_dump(exclude=set(NOT_OF_LOADING)), sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 

@@ -11,6 +11,7 @@ import typer
 
 from flows.options import Home, Json, ReleaseId, Wait, print_json, say
 from warehouse.settings import load_settings
+from warehouse.wording import counted
 
 app = typer.Typer(no_args_is_help=True, help="Feature sets: what there is, and extracts.")
 
@@ -79,4 +80,4 @@ def extract_features(
     if as_json:
         print_json(manifest | {"folder": str(place)})
     else:
-        say(f"{manifest['rows']:,} rows of release {chosen.id}: {place}")
+        say(f"{counted(manifest['rows'], 'row')} of release {chosen.id}: {place}")

@@ -11,6 +11,7 @@ import typer
 
 from flows.options import SOURCES, Format, Home, Json, Sources, Wait, print_json, say
 from warehouse.settings import load_settings
+from warehouse.wording import counted
 
 if TYPE_CHECKING:
     from warehouse.rebuild import Rebuilt
@@ -102,8 +103,18 @@ def rebuild(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Make and compare it; leave the old lake in place.")
     ] = False,
+    redefine: Annotated[
+        bool,
+        typer.Option(
+            "--redefine",
+            help="Load all under today's sources.yml, not as it was loaded; rows may differ then.",
+        ),
+    ] = False,
     accept: Annotated[
-        bool, typer.Option("--accept", help="Take the new lake even where it differs.")
+        bool,
+        typer.Option(
+            "--accept", help="Take the new lake even where it should be equal and is not."
+        ),
     ] = False,
     encrypted: Annotated[
         bool | None,
@@ -115,6 +126,8 @@ def rebuild(
 ) -> None:
     """Make the lake again from landing alone, compare it with the old one, and take its place.
 
+    With --redefine a changed key, type or way of writing holds for what was loaded before, too.
+
     Example: clearwater lake rebuild --dry-run
     """
     from warehouse.lock import writer_lock
@@ -124,13 +137,20 @@ def rebuild(
     settings = load_settings(home)
     declared = load_sources(sources, settings)
     with writer_lock(settings, wait=wait):
-        done = rebuild_lake(settings, declared, encrypted=encrypted, dry_run=dry_run, accept=accept)
+        done = rebuild_lake(
+            settings,
+            declared,
+            encrypted=encrypted,
+            redefine=redefine,
+            dry_run=dry_run,
+            accept=accept,
+        )
     if as_json:
         print_json(asdict(done) | {"equal": done.is_equal})
     else:
         _print_rebuilt(done)
-    if not (done.is_equal or accept):
-        raise typer.Exit(1)
+    if done.problems if redefine else not done.is_equal:
+        raise typer.Exit(0 if accept else 1)
 
 
 def _print_rebuilt(done: Rebuilt) -> None:
@@ -143,7 +163,8 @@ def _print_rebuilt(done: Rebuilt) -> None:
         cells = [[*list(asdict(t).values())[:5], ", ".join(t.columns)] for t in done.tables]
         say(table_text(headings, cells))
     verdict = "equal, row for row" if done.is_equal else "not equal"
-    say(f"{done.batches:,} batches made again from landing" + f": {verdict}" * bool(done.tables))
+    compared = f": {verdict}" * bool(done.tables)
+    say(f"{counted(done.batches, 'batch')} made again from landing{compared}")
     if not done.swapped:
         say("the old lake is in place, as it was")
         return
@@ -174,8 +195,8 @@ def maintain(
     if as_json:
         print_json(asdict(done))
         return
-    say(f"{done.orphans:,} orphaned files removed ({done.orphan_bytes:,} bytes)")
+    say(f"{counted(done.orphans, 'orphaned file')} removed ({done.orphan_bytes:,} bytes)")
     say(
-        f"{done.snapshots:,} snapshots expired, {done.expired_files:,} files of theirs removed"
-        f" ({done.expired_bytes:,} bytes)"
+        f"{counted(done.snapshots, 'snapshot')} expired,"
+        f" {counted(done.expired_files, 'file')} of theirs removed ({done.expired_bytes:,} bytes)"
     )

@@ -10,9 +10,11 @@ import typer
 
 from flows.options import SOURCES, Home, Json, Sources, Wait, print_json, say
 from warehouse.settings import load_settings
+from warehouse.wording import counted
 
 if TYPE_CHECKING:
-    from warehouse.quarantine import Group, Mended
+    from warehouse.quarantine import Group
+    from warehouse.replaying import Mended
 
 app = typer.Typer(
     no_args_is_help=True, help="Rows that did not pass, why, and what to do with them."
@@ -51,6 +53,7 @@ def list_quarantine(
 
 def _print_groups(groups: list[Group]) -> None:
     from flows.printing import table_text
+    from warehouse.quarantine import WAYS_OUT
 
     headings = ["source", "file", "batch", "reason", "rows", "first row", "line", "since", "bytes"]
     cells = [
@@ -68,6 +71,9 @@ def _print_groups(groups: list[Group]) -> None:
         for group in groups
     ]
     say(table_text(headings, cells))
+    for reason in dict.fromkeys(group.reason for group in groups):
+        if reason in WAYS_OUT:
+            say(f"{reason}: {WAYS_OUT[reason]}")
 
 
 @app.command()
@@ -124,7 +130,7 @@ def replay(
     """
     from warehouse.lock import writer_lock
     from warehouse.quarantine import Chosen
-    from warehouse.quarantine import replay as replay_rows
+    from warehouse.replaying import replay as replay_rows
     from warehouse.sources import load_sources
 
     settings = load_settings(home)
@@ -205,7 +211,7 @@ def drop(
     if not yes:
         rows = sum(group.rows for group in groups(settings, chosen))
         raise ConfigurationError(
-            f"this would give up {rows:,} rows of {source} for good",
+            f"this would give up {counted(rows, 'row')} of {source} for good",
             where="clearwater quarantine drop",
             next_step="look at them with `clearwater quarantine show`, then add --yes",
         )
@@ -218,4 +224,5 @@ def drop(
         say(f"no such row of {source} is in quarantine")
     else:
         _print_groups(dropped)
-        say(f"{sum(group.rows for group in dropped):,} rows are given up, and in meta.dropped")
+        rows = sum(group.rows for group in dropped)
+        say(f"{counted(rows, 'row')} given up, and kept in meta.dropped")

@@ -118,10 +118,18 @@ CASES = [
         loaded=3,
     ),
     Case(
-        "JSON with keys that differ in case alone",
-        {"a.json": '[{"id": 1}, {"ID": 2}]'},
+        "JSON with keys that differ in case alone in one record",
+        {"a.json": '[{"id": 1},\n{"id": 2, "ID": 3}]'},
         KEYED,
-        refused="'ID' stands twice",
+        loaded=1,
+        held=(Held(2, 2, "torn_record", "'id' and 'ID' differ in case alone"),),
+    ),
+    Case(
+        "JSON with keys that differ in case alone from record to record",
+        {"a.json": '[{"id": 1, "N": 2}, {"ID": 3, "n": 4}]'},
+        {**KEYED, "columns": {"Id": "bigint", "n": "bigint"}},
+        loaded=2,
+        rows=[(1, 2), (3, 4)],
     ),
     Case("JSON with an empty key", {"a.json": '[{"id": 1, "": 2}]'}, KEYED, refused="no name"),
     Case(
@@ -170,6 +178,17 @@ CASES = [
         KEYED,
         loaded=2,
         held=(Held(2, 2, "torn_record", "not JSON"), Held(3, 3, "torn_record", "not UTF-8")),
+    ),
+    Case(
+        "NDJSON with a key twice, or twice but for its case",
+        {"a.ndjson": '{"id": 1}\n{"id": 2, "id": 3}\n{"id": 4, "ID": 5}\n{"ID": 6}\n'},
+        KEYED,
+        loaded=2,
+        held=(
+            Held(2, 2, "torn_record", "'id' stands twice"),
+            Held(3, 3, "torn_record", "'id' and 'ID' differ in case alone"),
+        ),
+        rows=[(1,), (6,)],
     ),
     Case("NDJSON of no bytes", {"a.ndjson": b""}, KEYED, rows=[]),
     Case(

@@ -74,9 +74,9 @@ def test_quarantine_is_looked_at_mended_and_given_up(settings: Settings, folder:
     [done] = as_json(settings, quarantine.app, "replay", "shop.orders", "--sources", mended)
     assert (done["loaded"], done["quarantined"], done["problem"]) == (1, 1, None)
 
-    with pytest.raises(ConfigurationError, match=r"give up 1 rows(.|\n)*--yes"):
+    with pytest.raises(ConfigurationError, match=r"give up 1 row of(.|\n)*--yes"):
         call(settings, quarantine.app, "drop", "shop.orders")
-    assert "1 rows are given up" in (
+    assert "1 row given up" in (
         call(settings, quarantine.app, "drop", "shop.orders", "--yes").stdout
     )
     assert as_json(settings, quarantine.app, "list") == []
@@ -137,14 +137,15 @@ def test_lake_is_looked_back_at(settings: Settings, folder: Path) -> None:
     assert hashlib.sha256(raw).hexdigest() in {p.name for p in settings.landing.glob("??/*")}
 
 
-def test_rebuild_is_equal_or_asks(settings: Settings, folder: Path) -> None:
+def test_rebuild_is_equal_or_redefined(settings: Settings, folder: Path) -> None:
     same = call(settings, lake.app, "rebuild", "--sources", folder / "sources.yml", "--dry-run")
     assert (same.exit_code, "equal, row for row" in same.stdout) == (0, True)
     mended = sources_file(folder, ORDERS | {"columns": {"id": "bigint", "amount": "varchar"}})
-    other = call(settings, lake.app, "rebuild", "--sources", mended)
-    assert (other.exit_code, "not equal" in other.stdout) == (1, True)
+    asked = ("rebuild", "--sources", mended, "--redefine")
+    other = call(settings, lake.app, *asked, "--dry-run")
+    assert (other.exit_code, "not equal" in other.stdout) == (0, True)
     assert "as it was" in other.stdout
-    taken = call(settings, lake.app, "rebuild", "--sources", mended, "--accept")
+    taken = call(settings, lake.app, *asked)
     assert (taken.exit_code, "rm -r" in taken.stdout) == (0, True)
     assert "0 orphaned files removed" in call(settings, lake.app, "maintain").stdout
 

@@ -7,6 +7,7 @@ import io
 import json
 import zipfile
 from collections.abc import Callable
+from typing import Any
 
 import pyarrow as pa
 import pytest
@@ -68,6 +69,67 @@ def test_each_member_of_a_zip_is_a_batch(shop: Shop) -> None:
     (files,) = shop.ask("select source_file from lake.meta.batches order by loaded_at")
     assert files == [("orders.zip/april.csv",), ("orders.zip/b/may.csv",)]
     assert shop.load().counts == Counts()
+
+
+LEDGER = "select source_file, status, rows_in from lake.meta.batches order by source_file"
+BESIDE = "catalogued without rows: other members' suffixes tell"
+
+
+@pytest.mark.parametrize(
+    ("entry", "members", "read", "told"),
+    [
+        (
+            {},
+            {"a.csv.gz": gzip.compress(TEXT.encode()), "Read.me.TXT": "see a", "LICENSE": "\0"},
+            ["a.csv.gz"],
+            [f"LICENSE: {BESIDE} their format, it has none", f"Read.me.TXT: {BESIDE} their format"],
+        ),
+        (
+            {"format": "csv", "encoding": "utf-16"},
+            {"a.tsv": TEXT.replace(",", "\t").encode("utf-16"), "about.json": "{", "b": "odd"},
+            ["a.tsv"],
+            [f"about.json: {BESIDE} the format csv, .json does not", f"b: {BESIDE} the format"],
+        ),
+        ({"format": "csv"}, {"a.txt": TEXT, "b/c": "id,amount\n"}, ["a.txt", "b/c"], []),
+        (
+            {},
+            {"a.csv": TEXT, ".DS_Store": "x", "b/Thumbs.db": "x", "__MACOSX/._a.csv": "x"},
+            ["a.csv"],
+            None,
+        ),
+    ],
+)
+def test_members_beside_the_data_are_catalogued_and_told_once(
+    shop: Shop,
+    entry: dict[str, Any],
+    members: dict[str, str | bytes],
+    read: list[str],
+    told: list[str] | None,
+) -> None:
+    put(shop, zipped(**members), "orders.zip")
+    summary = shop.load(**entry)
+    assert (summary.problems, summary.counts) == ((), Counts(rows_in=2, loaded=2))
+    assert shop.orders() == ROWS
+    notes = [change for change in summary.changes if "column" not in change]
+    for note, words in zip(notes, told or [], strict=True):
+        assert note.startswith(f"orders.zip/{words}")
+    catalogued = [] if told is None else sorted(members.keys() - read)
+    (ledger,) = shop.ask(LEDGER)
+    rows = {f"orders.zip/{name}": ("loaded", 2 if name == read[0] else 0) for name in read}
+    rows |= {f"orders.zip/{name}": ("landed", 0) for name in catalogued}
+    assert ledger == [(file, *line) for file, line in sorted(rows.items())]
+    again = shop.load(**entry)
+    assert (again.batches, again.problems, again.changes) == (0, (), ())
+
+
+def test_zip_in_which_no_suffix_tells_the_format_is_refused(shop: Shop) -> None:
+    put(shop, zipped(**{"orders": TEXT, "read.me": "see orders"}), "orders.zip")
+    for _ in range(2):
+        summary = shop.load()
+        assert summary.batches == 0
+        for problem, name in zip(summary.problems, ("orders", "read.me"), strict=True):
+            assert f"orders.zip/{name}: the file's suffix does not tell its format" in problem
+            assert "declare `format:`" in problem
 
 
 @pytest.mark.parametrize(

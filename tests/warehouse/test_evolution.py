@@ -7,6 +7,7 @@ from handmade import write_parquet
 from shop import TABLE, Shop
 
 from warehouse.ingest import SourceSummary
+from warehouse.lake import catalog_snapshot, retypings
 
 ANY = {"columns": {}, "key": []}
 
@@ -192,3 +193,26 @@ def test_number_is_the_same_text_whatever_type_it_had(shop: Shop) -> None:
         counts = send(shop, sql, f"orders{number}.parquet", **keyed | {"write": "merge"}).counts
         assert counts.rows_in == 2
     assert [row[0] for row in shop.orders()] == ["1", "2", "A"]
+
+
+@pytest.mark.parametrize("write", ["append", "merge", "snapshot"])
+def test_columns_may_have_the_lakes_own_names(shop: Shop, write: str) -> None:
+    shop.send("id,amount\n1,1\n2,2\n", write=write)
+    for value in "ab":
+        text = f"id,amount,row_id,ROWID,end_snapshot\n2,2,{value},r,s\n3,3,c,r,s\n"
+        assert shop.send(text, write=write).problems == ()
+    kept = {row[0]: row[2:] for row in shop.orders()}
+    assert kept[3] == ("c", "r", "s")
+    assert kept[2] == ((None, None, None) if write == "append" else ("b", "r", "s"))
+    assert (1 in kept) == (write != "snapshot")
+
+
+def test_catalog_tells_when_a_column_was_written_again(shop: Shop) -> None:
+    shop.send("id,amount\n1,1\n", columns={"id": "integer", "amount": "double"})
+    first = catalog_snapshot(shop.settings)
+    shop.send("id,amount\n2,2\n", columns={"id": "bigint", "amount": "double"})
+    assert retypings(shop.settings, first, catalog_snapshot(shop.settings)) == {}
+    shop.send("id,amount\n3,x\n", columns={"id": "bigint", "amount": "varchar"})
+    last = catalog_snapshot(shop.settings)
+    assert retypings(shop.settings, first, last) == {("raw_shop", "orders"): [last]}
+    assert retypings(shop.settings, last, last) == {}

@@ -52,6 +52,7 @@ def test_value_not_of_its_type_fails_alone(tmp_path: Path) -> None:
         ('{"a": NaN}', "NaN is not JSON"),
         ('{"a": [-Infinity]}', "-Infinity is not JSON"),
         ('{"a": 1, "a": 2}', "the key 'a' stands twice"),
+        ('{"b": 1, "a": 1, "A": 2}', "the names 'a' and 'A' differ in case alone"),
         ("[1]", "not an object but an array"),
         ("1", "not an object but a number"),
         ("null", "not an object but null"),
@@ -179,7 +180,6 @@ def test_declared_nulls_are_null_and_their_text_is_kept_as_raw(tmp_path: Path) -
 @pytest.mark.parametrize(
     ("record", "what"),
     [
-        ('{"a": 1, "A": 2}', "stands twice"),
         ('{"_batch_id": 1}', "Clearwater's own"),
         ('{"": 1}', "no name"),
         ('{"a\\u0000": 1}', "NUL"),
@@ -190,6 +190,24 @@ def test_names_that_the_lake_cannot_hold_are_refused(
     tmp_path: Path, record: str, what: str
 ) -> None:
     assert what in refusal(tmp_path, "a.ndjson", record).what
+
+
+@pytest.mark.parametrize("name", ["a.json", "a.ndjson"])
+@pytest.mark.parametrize("rows", [1, 2, 20_000])
+def test_names_that_differ_in_case_alone_are_one_column(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, rows: int
+) -> None:
+    monkeypatch.setattr(records, "BUFFER_ROWS", rows)
+    text = '{"a": 1}\n{"A": 2, "b": null}\n{"a": null}\n{"A": null, "B": 4}\n{"A": 5}'
+    one = read(tmp_path, name, text, columns={"B": "bigint", "c": "bigint"}, key=["A"])
+    assert one.types == {"a": "VARCHAR", "b": "BIGINT", "c": "BIGINT"}
+    assert [row[:2] for row in one.rows] == [
+        ("1", None),
+        ("2", None),
+        (None, None),
+        (None, 4),
+        ("5", None),
+    ]
 
 
 def test_names_may_be_sql(tmp_path: Path) -> None:
@@ -240,6 +258,7 @@ TEXTS = [
 ]
 KEYS = [
     '"a"',
+    '"A"',
     '"b"',
     '"c"',
     r'"\u0061"',

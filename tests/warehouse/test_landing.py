@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import zipfile
 from pathlib import Path
 
 import pytest
@@ -13,9 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from warehouse import landing
-from warehouse.batch import batch_id
-from warehouse.errors import BatchRefusedError, LakeError
-from warehouse.ingest import raw_bytes
+from warehouse.errors import BatchRefusedError
 from warehouse.landing import Landed, arrivals, content_path, sweep_landing
 from warehouse.places import LocalFile, Place
 from warehouse.settings import Settings
@@ -173,32 +170,6 @@ def test_file_rewritten_with_its_size_and_time_is_found(settings: Settings, tmp_
     file.write_text("id\n2\n")
     os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
     assert land(settings, ORDERS, file, arrivals(settings))[1] is True
-
-
-def test_raw_bytes_of_a_batch(settings: Settings, tmp_path: Path) -> None:
-    land_text(settings, tmp_path, "id\n1\n")
-    landed = land_text(settings, tmp_path, "id\n2\n")
-    assert raw_bytes(settings, landed.batch_id).read_text() == "id\n2\n"
-
-
-def test_raw_bytes_of_a_zips_member_are_the_zip(settings: Settings, tmp_path: Path) -> None:
-    file = tmp_path / "a.zip"
-    with zipfile.ZipFile(file, "w") as archive:
-        archive.writestr("one.csv", "id\n1\n")
-        archive.writestr("two.csv", "id\n2\n")
-    landed, _ = land(settings, ORDERS, file, [])
-    content = content_path(settings, landed.sha256)
-    assert raw_bytes(settings, batch_id(landed, "two.csv")) == content
-    assert content.read_bytes() == file.read_bytes()
-
-
-def test_raw_bytes_that_never_came_or_are_gone(settings: Settings, tmp_path: Path) -> None:
-    landed = land_text(settings, tmp_path, "id\n1\n")
-    with pytest.raises(LakeError, match="no batch with this id"):
-        raw_bytes(settings, "0" * 32)
-    content_path(settings, landed.sha256).unlink()
-    with pytest.raises(LakeError, match="not in landing any more"):
-        raw_bytes(settings, landed.batch_id)
 
 
 def test_failed_write_leaves_nothing(

@@ -12,11 +12,12 @@ import pytest
 from handmade import sources_file
 from shop import ORDERS, TABLE, Connection, Shop
 
-from warehouse import quarantine
+from warehouse import quarantine, replaying
 from warehouse.batch import Counts
 from warehouse.decisions import decisions
 from warehouse.errors import LakeError
-from warehouse.quarantine import Chosen, Mended, groups, rows
+from warehouse.quarantine import Chosen, groups, rows
+from warehouse.replaying import Mended
 from warehouse.sources import load_sources
 
 LEDGER = (
@@ -41,7 +42,7 @@ def replay(shop: Shop, chosen: Chosen = CHOSEN, *, dry: bool = False, **entry: A
     """Judge again under the orders' entry with these changes."""
     file = sources_file(shop.folder, ORDERS | entry)
     sources = load_sources(file, shop.settings)
-    return quarantine.replay(shop.settings, sources, chosen, "a replay", dry_run=dry)
+    return replaying.replay(shop.settings, sources, chosen, "a replay", dry_run=dry)
 
 
 def counts(mended: list[Mended]) -> list[Counts]:
@@ -251,7 +252,7 @@ def test_dropped_rows_move_and_stay_away(shop: Shop) -> None:
 KILLED = """
 import os, sys
 from pathlib import Path
-from warehouse import quarantine
+from warehouse import quarantine, replaying
 from warehouse.settings import Settings
 from warehouse.sources import load_sources
 
@@ -263,11 +264,11 @@ def die(*_, **__):
 
 
 if moment == "note":
-    quarantine.note = die
+    quarantine.note = replaying.note = die
 settings = Settings(Path(home), 2, "1GiB")
 chosen = quarantine.Chosen("shop.orders")
 if command == "replay":
-    quarantine.replay(settings, load_sources(Path(sources), settings), chosen, "killed")
+    replaying.replay(settings, load_sources(Path(sources), settings), chosen, "killed")
 else:
     quarantine.drop(settings, chosen)
 die()

@@ -14,13 +14,14 @@ import pytest
 from handmade import sources_file
 from shop import ORDERS, TABLE, Connection, Shop
 
-from warehouse import quarantine
+from warehouse import quarantine, replaying
 from warehouse.decisions import decisions
 from warehouse.duck import extension_file
 from warehouse.errors import ClearwaterError, LakeError
 from warehouse.history import changes, landed_as, open_bytes, snapshots
-from warehouse.lake import catalog_snapshot, earlier_lakes, is_encrypted, lake_identity
+from warehouse.lake import catalog_snapshot, earlier_lakes, is_encrypted, lake_identity, writing
 from warehouse.landing import arrivals, content_path
+from warehouse.loads import noted_loads
 from warehouse.maintenance import maintain
 from warehouse.quarantine import Chosen
 from warehouse.rebuild import Rebuilt, rebuild
@@ -78,7 +79,7 @@ def test_rebuilt_lake_is_equal_after_loads_replays_and_drops(
     fill(shop, **entry | WHOLE)
     quarantine.drop(shop.settings, Chosen("shop.orders", reason="torn_record"))
     mended = entry | WIDE
-    replayed = quarantine.replay(shop.settings, declared(shop, **mended), CHOSEN, "a replay")
+    replayed = replaying.replay(shop.settings, declared(shop, **mended), CHOSEN, "a replay")
     assert sum(done.counts.loaded for done in replayed) > 0
     quarantine.drop(shop.settings, CHOSEN)  # what is out of date would load under the mended entry
     shop.send("id,amount\n50,x\n51,1\n1,77\n", "orders5.csv", **mended)
@@ -109,31 +110,62 @@ def test_dry_run_leaves_the_old_lake(shop: Shop) -> None:
     assert sorted(p.name for p in shop.settings.home.glob("*lake*")) == ["lake"]
 
 
-def test_difference_is_told_and_needs_acceptance(shop: Shop) -> None:
+def test_every_batch_is_loaded_as_it_was_unless_redefined(shop: Shop) -> None:
     shop.send("id,amount\n1,x\n2,2\n")
     identity = lake_identity(shop.settings)
-    done = again(shop, WIDE)
+    assert again(shop, WIDE, dry_run=True).is_equal
+    done = again(shop, WIDE, redefine=True, dry_run=True)
     orders = next(table for table in done.tables if table.table == "raw_shop.orders")
     assert (orders.rows_before, orders.rows_now, orders.columns) == (1, 2, ("amount",))
     assert (done.is_equal, done.swapped) == (False, False)
     assert lake_identity(shop.settings) == identity
-    assert again(shop, WIDE, accept=True).swapped
+    assert again(shop, WIDE, redefine=True).swapped
     assert shop.orders() == [(1, "x"), (2, "2")]
+    assert again(shop, {}).is_equal  # the wide definition is that of the batch now
 
 
-def test_lost_lake_comes_back_from_landing(shop: Shop) -> None:
-    fill(shop)
-    quarantine.drop(shop.settings, Chosen("shop.orders", reason="torn_record"))
-    before = shop.orders(), shop.quarantine()
-    shutil.rmtree(shop.settings.lake_catalog.parent)
+def test_unequal_lake_needs_acceptance(shop: Shop) -> None:
+    shop.send("id,amount\n1,1\n2,2\n")
+    with writing(shop.settings) as con:
+        con.execute(f"delete from {TABLE} where id = 1")
     done = again(shop, {})
+    assert (done.is_equal, done.swapped, len(shop.orders())) == (False, False, 1)
+    assert again(shop, {}, accept=True).swapped
+    assert len(shop.orders()) == 2
+
+
+@pytest.mark.parametrize("entry", [{}, {"write": "merge"}, {"write": "snapshot"}])
+def test_lost_lake_comes_back_from_landing_as_it_was(shop: Shop, entry: dict[str, Any]) -> None:
+    fill(shop, **entry | WHOLE)
+    quarantine.drop(shop.settings, Chosen("shop.orders", reason="torn_record"))
+    # The refused file is loaded after one that is newer, and under another definition.
+    shop.send("id,amount\n40,1\n", "orders5.csv", **entry | WHOLE)
+    shop.load(**entry | WIDE | {"key": ["amount"]})
+    replaying.replay(shop.settings, declared(shop, **entry | WIDE), CHOSEN, "a replay")
+    before = shop.ask(*EVERYTHING)
+    shutil.rmtree(shop.settings.lake_catalog.parent)
+    with pytest.raises(LakeError, match="the lake is gone"):
+        shop.load(**entry)
+    done = again(shop, entry)
     assert (done.tables, done.problems, done.swapped, done.kept) == ((), (), True, None)
-    assert (shop.orders(), shop.quarantine()) == before
-    assert shop.ask("select reason from lake.meta.dropped") == [[("torn_record",)]]
+    assert shop.ask(*EVERYTHING) == before
 
 
-def test_undeclared_source_and_spoilt_bytes_are_problems(shop: Shop) -> None:
+def test_what_a_killed_process_did_not_note_is_noted_by_the_next(shop: Shop) -> None:
+    shop.send("id,amount\n1,1\n")
+    log = shop.settings.landing / "loads.ndjson"
+    [first] = noted_loads(shop.settings).values()
+    log.write_text(log.read_text()[:-20])
+    assert noted_loads(shop.settings) == {}
+    shop.send("id,amount\n2,2\n")
+    noted = [*noted_loads(shop.settings).values()]
+    assert (noted[0], len(noted)) == (first, 2)
+
+
+def test_undefined_source_and_spoilt_bytes_are_problems(shop: Shop) -> None:
     shop.send("id,amount\n1,2\n")
+    assert again(shop, {"name": "shop.others"}, dry_run=True).is_equal
+    shutil.rmtree(shop.settings.landing / "definitions")
     assert "not in the sources file" in again(shop, {"name": "shop.others"}).problems[0]
     [landed] = arrivals(shop.settings)
     file = content_path(shop.settings, landed.sha256)

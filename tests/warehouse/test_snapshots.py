@@ -73,7 +73,7 @@ def test_renamed_snapshot_is_no_news(shop: Shop) -> None:
 def test_empty_snapshot_deletes_nothing(shop: Shop, entry: dict[str, Any]) -> None:
     shop.send("id,amount\n1,1\n", **entry)
     (problem,) = shop.send("id,amount\n", **entry).problems
-    assert "would delete all 1 rows" in problem
+    assert "would delete all of the table, 1 row" in problem
     assert shop.orders() == [(1, 1.0)]
 
 
@@ -100,3 +100,13 @@ def test_the_lake_is_the_newest_state(
             assert counts.loaded + counts.already_known + counts.quarantined == counts.rows_in
         newest = dict(states[-1]).items() if keyed else states[-1]
         assert shop.orders() == sorted((a, float(b)) for a, b in newest)
+
+
+@pytest.mark.parametrize("entry", [SNAPSHOT, KEYLESS, {"write": "merge"}])
+def test_column_that_a_file_lacks_is_null_in_each_of_its_rows(
+    shop: Shop, entry: dict[str, Any]
+) -> None:
+    shop.send("id,amount,note\n1,1,a\n2,2,b\n3,3,\n", **entry)
+    counts = shop.send("id,amount\n1,1\n2,20\n3,3\n", **entry).counts
+    assert (counts.loaded, counts.already_known) == (2, 1)
+    assert shop.orders() == [(1, 1.0, None), (2, 20.0, None), (3, 3.0, None)]

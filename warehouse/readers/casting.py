@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from warehouse.duck import identifier, quoted
-from warehouse.sources import SPELLINGS, Decimal, Source, Thousands
+from warehouse.sources import EPOCHS, SPELLINGS, Decimal, Source, Thousands
 
 INTEGERS = {
     *("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT"),
@@ -26,6 +26,8 @@ FRACTION_DIGITS = {
 }
 EXACT_IN_DOUBLE = 1 << 53
 DIGITS_EXACT_IN_DOUBLE = 15
+# What may be a time in microseconds since 1970: the years 1 to 9999.
+TIMES = (-62_135_596_800_000_000, 253_402_300_799_999_999)
 VALUE = "{value}"
 # Times without an offset, which a cast to TIMESTAMP would drop.
 PLAIN_TIMES = tuple(f"____-__-_____:__:__{fraction}" for fraction in ("", ".___", ".______"))
@@ -51,18 +53,37 @@ def declared_cast(source: Source, name: str) -> Cast:
     text = identifier(name)
     if declared is None:
         return text_cast(text, "VARCHAR")
-    if declared.format:
+    is_epoch = declared.format in EPOCHS
+    if declared.format and not is_epoch:
         # A format with an offset gives a TIMESTAMPTZ, which is UTC as a TIMESTAMP.
         cast = f"try_strptime({text}, {quoted(declared.format)})::{declared.type}"
         return Cast(text, cast, cast, f"{text} is not null and {VALUE} is null")
-    if source.thousands and is_number(declared.type):
+    if source.thousands and (is_epoch or is_number(declared.type)):
         grouped = quoted(grouped_number(source.thousands, source.decimal))
         marks = quoted(spelt(source.thousands))
         text = f"if(regexp_matches({text}, {grouped}), translate({text}, {marks}, ''), {text})"
-    if source.decimal == "," and is_number(declared.type):
+    if source.decimal == "," and (is_epoch or is_number(declared.type)):
         # What a point means that parts no thousands cannot be told, so the cast fails.
         text = f"replace(replace({text}, '.', '?'), ',', '.')"
+    if declared.format and is_epoch:
+        return _epoch_cast(text, EPOCHS[declared.format])
     return text_cast(text, declared.type)
+
+
+def _epoch_cast(text: str, digits: int) -> Cast:
+    """How a text that counts since 1970 becomes a TIMESTAMP, null unless to the microsecond.
+
+    It counts in seconds divided by ten to the `digits`, perhaps with a fraction.
+    """
+    finer = FRACTION_DIGITS["TIMESTAMP"] - digits
+    if finer >= 0:
+        micros = f"({strict_cast(text, f'DECIMAL(24,{finer})')} * {10**finer})::hugeint"
+    else:
+        count, unit = strict_cast(text, "DECIMAL(21,0)"), 10**-finer
+        micros = f"(case when ({count}) % {unit} = 0 then ({count})::hugeint // {unit} end)"
+    low, high = TIMES
+    cast = f"case when {micros} between {low} and {high} then make_timestamp({micros}::bigint) end"
+    return Cast(text, cast, cast, f"{text} is not null and {VALUE} is null")
 
 
 def grouped_number(thousands: Thousands, decimal: Decimal) -> str:

@@ -50,6 +50,7 @@ class Opened:
     `path` holds the plain bytes, `name` the original name without a suffix of compression,
     `label` is what people are told, and `work` a folder for files that live as long as the batch.
     `stamp` is SQL for the lake's own columns of the batch, for a reader that writes `staged`.
+    `beside` tells why no rows are made of it, if it only stands beside the data in a zip.
     """
 
     path: Path
@@ -57,6 +58,7 @@ class Opened:
     label: str
     work: Path
     stamp: str = ""
+    beside: str = ""
 
     @property
     def staged(self) -> Path:

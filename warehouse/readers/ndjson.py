@@ -22,7 +22,7 @@ import pyarrow.compute as pc
 from warehouse.duck import quoted
 from warehouse.readers.contract import Column, Opened
 from warehouse.readers.json_text import DECODER, TOO_DEEP, record_of
-from warehouse.readers.records import LONGEST_RAW, LONGEST_RECORD, Records
+from warehouse.readers.records import LONGEST_RAW, LONGEST_RECORD, Records, check_case
 from warehouse.sources import Source
 
 BLOCK_BYTES = 8 << 20
@@ -151,14 +151,13 @@ class _Shape:
         """The shape of these lines; None where DuckDB cannot hold their names as they are."""
         sample = {line: pairs for line in lines if (pairs := _pairs(line))}
         found = chain.from_iterable(dict(pairs) for pairs in sample.values())
-        names = list(dict.fromkeys(chain(known, found)))
-        odd = any(not name.strip() or "\0" in name for name in names)
-        if not sample or odd or len({name.lower() for name in names}) < len(names):
-            return None
-        if len(names) > MOST_NAMES:
-            return None
         counted = Counter(tuple(dict(pairs)) for pairs in sample.values())
-        common = counted.most_common(1)[0][0]
+        common = counted.most_common(1)[0][0] if sample else ()
+        # Of names that differ in case alone one, the commonest line's; others are left to Python.
+        names = list({name.lower(): name for name in chain(known, found, common)}.values())
+        odd = any(not name.strip() or "\0" in name for name in names)
+        if not sample or odd or len(names) > MOST_NAMES:
+            return None
         values = chain.from_iterable(sample.values())
         bare = {name for name, value in values if value.__class__ is not str and value is not None}
         like = next(line for line, pairs in sample.items() if tuple(dict(pairs)) == common)
@@ -207,6 +206,7 @@ def _pairs(line: str) -> Pairs:
     try:
         value: Pairs = DECODER.decode(line)
         record = record_of(value)
+        check_case(record)
         "".join(chain(record, filter(None, record.values()))).encode()
     except (ValueError, RecursionError):
         return ()

@@ -50,16 +50,29 @@ def shown(raw: str) -> str:
     return cut.encode("utf-8", "backslashreplace").decode() + mark
 
 
+def check_case(record: Record) -> None:
+    """Raise ValueError when names of the record differ in case alone: they are one column."""
+    if len({*map(str.lower, record)}) == len(record):
+        return
+    first: dict[str, str] = {}
+    for name in record:
+        other = first.setdefault(name.lower(), name)
+        if other != name:
+            raise ValueError(f"the names {other!r} and {name!r} differ in case alone")
+
+
 class Records:
     """The records of one file, numbered from 1 as they come; some of them may be torn.
 
-    `names` are columns that are there even when no record has a value for them.
+    Names that differ in case alone are one column. `names` are columns that are there even when no
+    record has a value for them.
     """
 
     def __init__(self, source: Source, opened: Opened, names: Sequence[str] = ()) -> None:
         self._source = source
         self._opened = opened
-        self._places = {name: place for place, name in enumerate(names)}
+        self._columns = {name.lower(): [name] for name in names}  # by place; all its spellings
+        self._spellings = set(names)
         self._rows: list[Record] = []
         self._numbers: list[int] = []
         self._bytes = 0
@@ -73,11 +86,15 @@ class Records:
 
     @property
     def names(self) -> list[str]:
-        """The columns that are known so far."""
-        return list(self._places)
+        """The columns that are known so far; of several spellings always the same one."""
+        return [max(spellings) for spellings in self._columns.values()]
 
     def add(self, record: Record, number: int | None = None) -> None:
-        """Take a record, the next one unless its number is told: text or null by column name."""
+        """Take a record, the next one unless its number is told: text or null by column name.
+
+        Raises ValueError, having taken nothing, when two of its names are one column.
+        """
+        check_case(record)
         self._numbers.append(self._counted(number))
         self._rows.append(record)
         self._bytes += CELL_BYTES * len(record) + sum(map(len, filter(None, record.values())))
@@ -85,13 +102,16 @@ class Records:
             self._spill()
 
     def add_table(self, names: list[str], table: pa.Table) -> None:
-        """Take records by columns: `_source_row`, then a column of text for each of `names`."""
+        """Take records by columns: `_source_row`, then a column of text for each of `names`.
+
+        No two of the names may differ in case alone.
+        """
         if not len(table):
             return
         self._make_places(names)
-        texts = dict(zip(names, table.columns[1:], strict=True))
+        texts = dict(zip(map(str.lower, names), table.columns[1:], strict=True))
         columns = {"_source_row": table["_source_row"]}
-        for name, place in self._places.items():
+        for place, name in enumerate(self._columns):
             columns[f"c{place}"] = texts.get(name, pa.nulls(len(table), pa.string()))
         self._write_table(pa.table(columns))
         self._counted(pc.max(table["_source_row"]).as_py())
@@ -143,20 +163,23 @@ class Records:
         if not rows:
             return
         self._make_places(chain.from_iterable(rows))
-        step = max(1, BUFFER_CELLS // (len(self._places) + 1))
+        step = max(1, BUFFER_CELLS // (len(self._columns) + 1))
         for start in range(0, len(rows), step):
             table = self._table(rows[start : start + step], numbers[start : start + step])
             self._write_table(table)
 
     def _make_places(self, names: Iterable[str]) -> None:
         """Give those of the names a column that have none."""
-        found = [name for name in dict.fromkeys(names) if name not in self._places]
+        found = [name for name in dict.fromkeys(names) if name not in self._spellings]
         "".join(found).encode()
-        if found and self._writer is not None:
+        before = len(self._columns)
+        for name in found:
+            self._columns.setdefault(name.lower(), []).append(name)
+        self._spellings.update(found)
+        if len(self._columns) > before and self._writer is not None:
             self._writer.close()
             self._writer = None
-        self._places.update((name, place) for place, name in enumerate(found, len(self._places)))
-        if len(self._places) > MOST_COLUMNS:
+        if len(self._columns) > MOST_COLUMNS:
             raise BatchRefusedError(
                 f"its records have more than {MOST_COLUMNS:,} different names",
                 where=where(self._source, self._opened),
@@ -169,8 +192,11 @@ class Records:
 
     def _table(self, rows: list[Record], numbers: list[int]) -> pa.Table:
         columns = {"_source_row": pa.array(numbers, pa.int64())}
-        for name, place in self._places.items():
-            columns[f"c{place}"] = pa.array([row.get(name) for row in rows], pa.string())
+        for place, spellings in enumerate(self._columns.values()):
+            values = [row.get(spellings[0]) for row in rows]
+            for name in spellings[1:]:
+                values = [row.get(name, value) for row, value in zip(rows, values, strict=True)]
+            columns[f"c{place}"] = pa.array(values, pa.string())
         return pa.table(columns)
 
     def _next_writer(self, schema: pa.Schema) -> pq.ParquetWriter:
@@ -193,12 +219,8 @@ class Records:
         self._leave_rejected(con)
         if self._writer is not None:
             self._writer.close()
-        found = renamed(list(self._places))
-        needed = {*self._source.key, self._source.event_time, self._source.known_at}
-        may_miss = [n for n in self._source.columns if not self._files or n not in needed]
-        if not self._files:
-            may_miss.extend(sorted(name for name in needed if name))
-        names = [*found, *(n for n in dict.fromkeys(may_miss) if n not in found)]
+        found = renamed(self.names)
+        names = [*found, *self._absent(found)]
         check_names(names, self._source, self._opened)
         self._check_holdable(names)
         if not names:
@@ -218,6 +240,14 @@ class Records:
             f" as raw from {self._scan(names, absent, plain=True)}"
         )
         return columns
+
+    def _absent(self, found: list[str]) -> list[str]:
+        """The declared columns that no record has and that may be missing."""
+        source = self._source
+        needed = sorted({*source.key, *filter(None, (source.event_time, source.known_at))})
+        may_miss = {name.lower(): name for name in (*source.columns, *needed)}
+        kept = {name.lower() for name in (*found, *(needed if self._files else ()))}
+        return [name for lower, name in may_miss.items() if lower not in kept]
 
     def _check_holdable(self, names: list[str]) -> None:
         odd = next((name for name in names if "\0" in name), None)

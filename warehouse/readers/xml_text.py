@@ -51,7 +51,8 @@ def _final(name: str, names: list[str], source: Source) -> str:
     if not name.startswith(ATTRIBUTE):
         return name
     own = name.removeprefix(ATTRIBUTE)
-    clash = own in names or PREFIX + own in source.columns
+    taken = {other.lower() for other in names}
+    clash = own.lower() in taken or source.declared(PREFIX + own) is not None
     return PREFIX + own if clash else own
 
 
