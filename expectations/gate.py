@@ -15,6 +15,7 @@ from expectations.offenders import find, relation
 from expectations.rules import BOUNDARIES, Boundary, Check, Rule, Severity
 from warehouse.duck import connect, identifier
 from warehouse.errors import BuildError
+from warehouse.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -262,7 +263,7 @@ def _explained(
     if outcome.error:
         return _result(rule, "error", batch.rows, detail=outcome.error)
     if outcome.holds and rule.mostly >= 1:
-        return _result(rule, "pass", batch.rows, detail=f"{batch.rows:,} rows")
+        return _result(rule, "pass", batch.rows, detail=counted(batch.rows, "row"))
     try:
         finding = find(con, rule, batch.source, batch.key)
     except duckdb.Error as error:

@@ -8,6 +8,7 @@ from datetime import date, datetime
 from typing import TYPE_CHECKING
 
 from warehouse.duck import identifier, quoted
+from warehouse.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -86,7 +87,8 @@ def _find_rows(con: duckdb.DuckDBPyConnection, rule: Rule, source: str, key: str
     shown = _shown_columns(con, rule, source, key)
     names = ", ".join(identifier(column) for column in shown)
     rows = con.execute(f"select {names} {where} limit {EXAMPLES}").fetchall()
-    return Finding(count, _with_examples(f"{count:,} rows break it", shown, rows))
+    broken = f"{counted(count, 'row')} {_verb(count, 'break')} it"
+    return Finding(count, _with_examples(broken, shown, rows))
 
 
 def _find_repeats(con: duckdb.DuckDBPyConnection, rule: Rule, source: str) -> Finding:
@@ -96,7 +98,8 @@ def _find_repeats(con: duckdb.DuckDBPyConnection, rule: Rule, source: str) -> Fi
     count = int(_value(con, f"select coalesce(sum(n - 1), 0) from (select count(*) as n {keys})"))
     rows = con.execute(f"select {names}, count(*) {keys} limit {EXAMPLES}").fetchall()
     shown = (*rule.columns, "rows")
-    return Finding(count, _with_examples(f"{count:,} rows repeat a key", shown, rows))
+    repeated = f"{counted(count, 'row')} {_verb(count, 'repeat')} a key"
+    return Finding(count, _with_examples(repeated, shown, rows))
 
 
 def _find_totals(con: duckdb.DuckDBPyConnection, rule: Rule, source: str) -> Finding:
@@ -138,6 +141,11 @@ def _shown_columns(
     named = [column for column in existing if column in words and column != key]
     first = [key] if key in existing else existing[:1]
     return tuple(dict.fromkeys([*filter(None, first), *named]))
+
+
+def _verb(count: int, verb: str) -> str:
+    """The verb as it goes with so many rows."""
+    return verb + "s" * (count == 1)
 
 
 def _with_examples(what: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> str:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from warehouse.files import link_atomically, write_atomically
+from warehouse.waiting import Waiting
+from warehouse.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from warehouse.settings import Settings
 
 _TEMPLATES = Path(__file__).parent / "templates"
+SHOWN_WAITING = 100
 _WORST_FIRST = ("error", "fail", "warn", "pass", "carried")
 _SENTENCES = {
     "pass": "Every rule holds: release {release} is published.",
@@ -60,7 +63,8 @@ class RunReport:
     """All that the report of a run tells.
 
     `status` is the run's own (done, failed, blocked, …); `verdict` the gate's, empty when no
-    gate was reached; `release` the one published by this run, else the one still served.
+    gate was reached; `release` the one published by this run, else the one still served;
+    `waiting` what is in quarantine or refused when the report is written, whenever it came.
     """
 
     run_id: str
@@ -74,6 +78,7 @@ class RunReport:
     tables: tuple[TableReport, ...] = ()
     gate: GateResult | None = None
     message: str = ""
+    waiting: Waiting = field(default_factory=Waiting)
 
     @property
     def sentence(self) -> str:
@@ -141,4 +146,10 @@ def _as_html(run: RunReport) -> str:
     for result in results:
         counts[result.status] += 1
     template = environment.get_template("report.html.j2")
-    return template.render(run=run, tables=rules_by_table(results), counts=counts)
+    return template.render(
+        run=run,
+        tables=rules_by_table(results),
+        counts=counts,
+        counted=counted,
+        shown_waiting=SHOWN_WAITING,
+    )

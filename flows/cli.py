@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
@@ -27,9 +29,13 @@ from flows.options import (
     say,
 )
 from warehouse.settings import Settings, load_settings
+from warehouse.wording import counted
 
 if TYPE_CHECKING:
     from flows.pipeline import Options, Run
+    from warehouse.waiting import Waiting
+
+SHOWN_REFUSALS = 5
 
 app = typer.Typer(
     name="clearwater",
@@ -76,8 +82,8 @@ def _prepare(domain: Domain, settings: Settings) -> tuple[Path, str]:
     from flows.samples import write_samples
 
     sample = write_samples(settings.samples)
-    files = f"{len(sample.files)} daily files: {settings.samples}"
-    return SOURCES, f"{sample.rows:,} simulated card payments in {files}"
+    files = f"{counted(len(sample.files), 'daily file')}: {settings.samples}"
+    return SOURCES, f"{counted(sample.rows, 'simulated card payment')} in {files}"
 
 
 @app.command()
@@ -226,7 +232,7 @@ def query(
     opened = open_lake(settings, at) if lake else open_release(settings, release)
     with opened as con, reader_may_leave(), explained():
         chosen = Format.json if as_json else output
-        write_result(run_query(con, sql, on_lake=lake), chosen.value)
+        write_result(run_query(con, sql, on_lake=lake, settings=settings), chosen.value)
 
 
 @app.command()
@@ -252,7 +258,7 @@ def sql(release: ReleaseId = None, home: Home = None) -> None:
 
 @app.command()
 def status(home: Home = None, as_json: Json = False) -> None:
-    """The current release and the last runs.
+    """The current release, what waits for you, and the last runs.
 
     Example: clearwater status
     """
@@ -260,9 +266,11 @@ def status(home: Home = None, as_json: Json = False) -> None:
     from flows.server import running
     from warehouse.releases import current, held_at
     from warehouse.state import open_ledger
+    from warehouse.waiting import waiting
 
     settings = load_settings(home)
     serving, held, server = current(settings), held_at(settings), running(settings)
+    waits = waiting(settings)
     runs = []
     if settings.state_db.exists():
         with open_ledger(settings) as ledger:
@@ -273,6 +281,7 @@ def status(home: Home = None, as_json: Json = False) -> None:
         "verdict": serving.verdict if serving else None,
         "held": held,
         "server": server.url if server else None,
+        "waiting": _waiting_as_json(waits),
         "runs": [{k: v for k, v in run.items() if k != "summary"} for run in runs],
     }
     if as_json:
@@ -283,10 +292,42 @@ def status(home: Home = None, as_json: Json = False) -> None:
     if held:
         say(f"held      at {held} after a rollback; `clearwater resume` goes on")
     say(f"server    {server.url}" if server else "server    not running; `clearwater up` starts it")
+    _print_waiting(waits, home)
     if runs:
         say("")
         headings = ["run", "started", "ended", "status", "release"]
-        say(table_text(headings, [list(run.values())[:5] for run in runs]))
+        say(table_text(headings, [_told_run(run) for run in runs]))
+
+
+def _told_run(run: dict[str, Any]) -> list[Any]:
+    started, ended = (
+        at and at.replace(microsecond=0) for at in (run["started_at"], run["ended_at"])
+    )
+    return [run["run_id"], started, ended, run["status"], run["release"]]
+
+
+def _waiting_as_json(waits: Waiting) -> dict[str, Any]:
+    return {
+        "quarantined": waits.rows,
+        "refused": [asdict(batch) for batch in waits.refused],
+        "problem": waits.problem,
+    }
+
+
+def _print_waiting(waits: Waiting, home: Path | None) -> None:
+    at_home = f" --home {shlex.quote(str(home))}" if home else ""
+    if waits.problem:
+        say(f"lake      cannot be read: {waits.problem}")
+    for name, rows in waits.rows.items():
+        say(f"waiting   {name}: {counted(rows, 'row')} in quarantine. What, and why:")
+        say(f"            clearwater quarantine list {name}{at_home}")
+    for batch in waits.refused[:SHOWN_REFUSALS]:
+        say(f"refused   {batch.source}: {batch.file}: {batch.reason}")
+    if len(waits.refused) > SHOWN_REFUSALS:
+        more = counted(len(waits.refused) - SHOWN_REFUSALS, "file")
+        say(f"            and {more} more; --json has them all")
+    if waits.refused:
+        say("            each run tries them again; correct the file, or sources.yml")
 
 
 @app.command()
@@ -423,7 +464,9 @@ def _print_run(run: Run) -> None:
             say(f"changed: {name}: {change}")
     held = {name: s.counts.quarantined for name, s in run.summaries.items() if s.counts.quarantined}
     for name, count in held.items():
-        say(f"{count:,} rows of {name} are in quarantine. Why, and where they came from:")
+        are, they = ("is", "it") if count == 1 else ("are", "they")
+        rows = f"{counted(count, 'row')} of {name}"
+        say(f"{rows} {are} in quarantine. Why, and where {they} came from:")
         say(f"  clearwater quarantine show {name}")
     if run.gate is not None:
         for result in run.gate.results:

@@ -32,6 +32,7 @@ from warehouse.lock import writer_lock
 from warehouse.settings import PROJECT, Settings
 from warehouse.sources import Source, chosen
 from warehouse.sources import load_sources as read_sources
+from warehouse.wording import counted
 
 if TYPE_CHECKING:
     from expectations.rules import Rule
@@ -149,7 +150,7 @@ def land(run: Run) -> None:
     run.arrivals = land_sources(run.settings, run.sources)
     run.summaries = run.arrivals.summaries
     seen = len(run.arrivals.batch_ids)
-    run.done(f"{run.arrivals.new_files} new of {seen} files")
+    run.done(f"{run.arrivals.new_files:,} new of {counted(seen, 'file')}")
 
 
 def load(run: Run) -> None:
@@ -161,7 +162,7 @@ def load(run: Run) -> None:
     counts = [summary.counts for summary in run.summaries.values()]
     total = sum(counts[1:], start=counts[0])
     run.done(
-        f"{total.loaded:,} rows loaded, {total.quarantined:,} quarantined,"
+        f"{counted(total.loaded, 'row')} loaded, {total.quarantined:,} quarantined,"
         f" {total.already_known:,} already known, {total.refused:,} refused",
         rows=total.rows_in,
     )
@@ -188,7 +189,7 @@ def build_warehouse(run: Run) -> None:
     run.build = built
     names = ", ".join(sorted(built.incomplete))
     left_out = f"; left out, for some of their sources are not loaded: {names}" if names else ""
-    run.done(f"{len(built.models)} models, {len(built.fresh)} in full{left_out}")
+    run.done(f"{counted(len(built.models), 'model')}, {len(built.fresh)} in full{left_out}")
 
 
 def _up_to_date(run: Run, base: Release) -> bool:
@@ -229,7 +230,8 @@ def audit(run: Run) -> None:
     built.write_gate(json.dumps({"gate": asdict(run.gate), "rules": run.rules}))
     _judge(run.gate)
     checked = sum(result.status != "carried" for result in run.gate.results)
-    run.done(f"verdict {run.gate.verdict}: {checked} rules checked of {len(run.gate.results)}")
+    of_all = f"of {len(run.gate.results)}"
+    run.done(f"verdict {run.gate.verdict}: {counted(checked, 'rule')} checked {of_all}")
 
 
 def _check_rules(built: Build, rules: list[Rule]) -> None:
@@ -252,10 +254,14 @@ def _judge(gate: GateResult) -> None:
     first = bad[0] if bad else None
     what = f"{first.rule_id}: {first.detail}" if first else "no rule was checked"
     more = f" (and {len(bad) - 1} more)" if len(bad) > 1 else ""
+    mend = ""
+    if first and first.check == "columns":
+        file = f"expectations/rules/{first.boundary}/{first.table.partition('.')[2]}.yml"
+        mend = f"if the table is meant so, write it into {file}; "
     raise GateBlockedError(
         f"the gate says {gate.verdict}: {what}{more}",
         where=first.table if first else "",
-        next_step="nothing was published, the last release is still served; see the report",
+        next_step=f"{mend}nothing was published, the last release is still served; see the report",
     )
 
 
@@ -315,7 +321,7 @@ def features(run: Run) -> None:
     for name in run.release.features:
         extract(run.settings, run.release, name)
     rows = sum(run.release.tables.get(f"features.{name}", 0) for name in run.release.features)
-    run.done(f"{len(run.release.features)} feature sets", rows=rows)
+    run.done(counted(len(run.release.features), "feature set"), rows=rows)
 
 
 def report(run: Run) -> None:

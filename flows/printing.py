@@ -6,6 +6,7 @@ import base64
 import csv
 import json
 import math
+import shutil
 import sys
 from collections.abc import Iterator, Sequence
 from datetime import date, datetime, time
@@ -13,6 +14,8 @@ from decimal import Decimal
 from typing import Any, Literal
 
 import duckdb
+
+from warehouse.wording import counted
 
 ROWS_AT_A_TIME = 10_000
 
@@ -34,6 +37,36 @@ def table_text(headings: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
     return "\n".join(aligned)
 
 
+def records_text(headings: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+    """Each row as lines of column and value, under its number; nothing shortened."""
+    width = max((len(heading) for heading in headings), default=0)
+    records = [
+        "\n".join(
+            [
+                f"-- row {number:,} --",
+                *(
+                    f"{heading.ljust(width)}  {_cell(value)}".rstrip()
+                    for heading, value in zip(headings, row, strict=True)
+                ),
+            ]
+        )
+        for number, row in enumerate(rows, 1)
+    ]
+    return "\n\n".join(records)
+
+
+def _print_table(names: list[str], rows: list[tuple[Any, ...]]) -> None:
+    """A table, or in a terminal for which it is too wide the rows as records."""
+    text = table_text(names, rows)
+    told = counted(len(rows), "row")
+    width = len(text.splitlines()[1])
+    if rows and sys.stdout.isatty() and width > shutil.get_terminal_size().columns:
+        text = records_text(names, rows)
+        told = f"{told}; column by column, for as a table it is {width:,} characters wide"
+    print(text)
+    print(f"({told})", file=sys.stderr)
+
+
 def write_result(
     result: duckdb.DuckDBPyConnection, form: Literal["table", "csv", "json", "parquet"]
 ) -> None:
@@ -43,9 +76,7 @@ def write_result(
         return
     names = [column[0] for column in result.description or []]
     if form == "table":
-        rows = result.fetchall()
-        print(table_text(names, rows))
-        print(f"({len(rows):,} row{'' if len(rows) == 1 else 's'})", file=sys.stderr)
+        _print_table(names, result.fetchall())
     elif form == "csv":
         writer = csv.writer(sys.stdout, lineterminator="\n")
         writer.writerow(names)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from expectations.gate import GateResult
 from expectations.report import RunReport, SourceReport, StageReport, TableReport, write_report
+from warehouse.waiting import waiting
 
 if TYPE_CHECKING:
     from flows.pipeline import Run
@@ -41,6 +42,7 @@ def _told(run: Run) -> RunReport:
         ),
         gate=gate,
         message=_message(run),
+        waiting=waiting(run.settings),
     )
 
 

@@ -6,11 +6,12 @@ import hashlib
 import importlib.metadata
 import json
 import os
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from warehouse.errors import BuildError
 from warehouse.imports import garbage_collection_paused
@@ -22,6 +23,22 @@ PROJECT_FILES = ("dbt_project.yml", "profiles.yml", "models", "macros", "seeds")
 # parsing opens no database.
 PARSED_WITH = Path("/not-opened/warehouse.duckdb")
 ENGINES = ("dbt-core", "dbt-duckdb", "duckdb")
+
+
+# A row of the table that dbt prints of a broken contract, and how it names columns without a type.
+DIFFERENCE = re.compile(
+    r"^ *\| (.+?) +\| (.*?) *\| (.*?) *\| (?:missing in |data type mismatch)", re.M
+)
+NO_COLUMNS = "its 'columns' specification is missing"
+UNTYPED = re.compile(r"within the YAML configuration for the \[(.+)\] column")
+
+
+class Difference(NamedTuple):
+    """A column that model and contract disagree on: its type on either side, empty if not there."""
+
+    column: str
+    in_sql: str
+    in_yaml: str
 
 
 @dataclass(frozen=True)
@@ -247,16 +264,62 @@ def run(
 
 
 def _failed(outcome: Any) -> BuildError:
-    name = outcome.node.name
+    """The error for a model that failed; dbt's table of a broken contract becomes sentences."""
+    node, message = outcome.node, str(outcome.message).partition("\n> in macro")[0]
+    differences = [Difference(*found) for found in DIFFERENCE.findall(message)]
+    if differences:
+        return _contract_broken(node, differences)
+    if untyped := UNTYPED.search(message):
+        return BuildError(
+            f"the contract of model {node.name} gives no type for {untyped[1]}",
+            where=_yaml_of(node),
+            next_step="add a line `data_type: …` to each",
+        )
+    if NO_COLUMNS in message:
+        return BuildError(
+            f"model {node.name} has no contract",
+            where=_yaml_of(node),
+            next_step="list its columns there, each with its data_type, as other models do",
+        )
     # dbt begins with "Runtime Error in model <name> (<file>)", which is said here anyway.
-    message = " ".join(str(outcome.message).split()).partition(
-        f"({outcome.node.original_file_path}) "
-    )
+    text = " ".join(message.split()).partition(f"({node.original_file_path}) ")
     return BuildError(
-        f"model {name} failed: {message[2] or message[0]}",
-        where=outcome.node.original_file_path,
-        next_step=f"mend the model or its data; `dbt build --select {name}` shows the same",
+        f"model {node.name} failed: {(text[2] or text[0]).removesuffix(' ^')}",
+        where=node.original_file_path,
+        next_step=f"mend the model or its data; `dbt build --select {node.name}` shows the same",
     )
+
+
+def _contract_broken(node: Any, differences: list[Difference]) -> BuildError:
+    """What SQL and YAML do not agree in, and which of the two to mend how."""
+    sql, yaml = node.original_file_path, _yaml_of(node)
+    unlisted = [found for found in differences if not found.in_yaml]
+    unmade = [found for found in differences if not found.in_sql]
+    others = [found for found in differences if found.in_sql and found.in_yaml]
+    faults = [f"the YAML lacks {found.column} ({found.in_sql})" for found in unlisted]
+    faults += [f"the SQL lacks {found.column} ({found.in_yaml})" for found in unmade]
+    faults += [f"{d.column} is {d.in_sql} in the SQL, {d.in_yaml} in the YAML" for d in others]
+    steps = []
+    if unlisted:
+        lines = [f"\n      - name: {d.column}\n        data_type: {d.in_sql}" for d in unlisted]
+        steps.append(f"add to the columns in {yaml}, or take out of the SQL:{''.join(lines)}")
+    if unmade:
+        names = ", ".join(found.column for found in unmade)
+        steps.append(f"select {names} in {sql} or the model that it reads, or take out of {yaml}")
+    if others:
+        steps.append(f"write the SQL's types in {yaml}, or cast in {sql}")
+    return BuildError(
+        f"model {node.name} does not keep its contract: {'; '.join(faults)}",
+        where=yaml if unlisted or others else sql,
+        next_step="\n  and: ".join(steps),
+    )
+
+
+def _yaml_of(node: Any) -> str:
+    """The file that has the model's contract or should have it, from the project's root."""
+    if node.patch_path:
+        return str(node.patch_path).partition("://")[2]
+    return str(Path(node.original_file_path).with_suffix(".yml"))
 
 
 def without_sources(models: Mapping[str, Model], tables: set[tuple[str, str]]) -> set[str]:

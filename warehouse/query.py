@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import difflib
 import json
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -11,7 +13,7 @@ import duckdb
 
 from warehouse.duck import attach_lake, connect, quoted
 from warehouse.errors import QueryError
-from warehouse.releases import folder
+from warehouse.releases import current, folder
 from warehouse.settings import Settings
 
 # The only functions that may stand where a table stands. Everything else that DuckDB has there
@@ -30,6 +32,11 @@ LAKE_FUNCTIONS = {
 NAME_PARTS = ("catalog_name", "schema_name", "table_name")
 # Scalar functions that reach outside of the data.
 FORBIDDEN_FUNCTIONS = {"getenv", "current_setting", "write_log", "parse_duckdb_log_message"}
+# How DuckDB says that there is no such database, table or column.
+NO_DATABASE = re.compile(r'Catalog "(.+?)" does not exist')
+NO_TABLE = re.compile(r'Table with name (?:"(.+?)"|(.+?)) does not exist')
+NO_COLUMN = re.compile(r'(?:Referenced column|does not have a column named) "(.+?)"')
+TABLES = "select schema_name, table_name from duckdb_tables()"
 
 
 @contextmanager
@@ -82,15 +89,24 @@ def _snapshot(settings: Settings, at: str | None) -> int | None:
 
 
 def run_query(
-    con: duckdb.DuckDBPyConnection, sql: str, *, on_lake: bool = False
+    con: duckdb.DuckDBPyConnection,
+    sql: str,
+    *,
+    on_lake: bool = False,
+    settings: Settings | None = None,
 ) -> duckdb.DuckDBPyConnection:
     """Run one SELECT and return its result, ready to fetch within `explained`.
 
-    Raises QueryError when it is something else, would read outside of the data, or fails.
+    Raises QueryError when it is something else, would read outside of the data, or fails; with
+    `settings` it knows of tables that are not here but on the other side, lake or release.
     """
     with explained():
         check(con, sql, on_lake=on_lake)
-        return con.execute(sql)
+        try:
+            return con.execute(sql)
+        except (duckdb.CatalogException, duckdb.BinderException) as error:
+            _check_names(con, sql, str(error), on_lake, settings)
+            raise
 
 
 @contextmanager
@@ -101,8 +117,90 @@ def explained() -> Iterator[None]:
     except duckdb.Error as error:
         raise QueryError(
             str(error).strip().split("\n\nLINE")[0],
-            next_step="list what there is with: clearwater query 'show all tables'",
+            next_step="mend the query, or the values that it reads",
         ) from None
+
+
+def _check_names(
+    con: duckdb.DuckDBPyConnection,
+    sql: str,
+    complaint: str,
+    on_lake: bool,
+    settings: Settings | None,
+) -> None:
+    """Raise QueryError with the nearest right name if DuckDB complains of a name."""
+    if column := NO_COLUMN.search(complaint):
+        read = _columns_read(con, sql)
+        if column[1] in read:
+            return  # It is in another of the tables: DuckDB's own words tell more.
+        near = _nearest(column[1], _proposed(complaint)) or _nearest(column[1], read)
+        described = (
+            f"clearwater query{' --lake' * on_lake} 'describe TABLE' lists a table's columns"
+        )
+        raise QueryError(
+            f"there is no column {column[1]}",
+            next_step=f"did you mean {near}?" if near else described,
+        )
+    table = NO_TABLE.search(complaint)
+    if missing := table or NO_DATABASE.search(complaint):
+        name = next(filter(None, missing.groups()))
+        here = [".".join(row) for row in con.execute(f"{TABLES} order by all").fetchall()]
+        there = _tables_elsewhere(settings, on_lake) if settings else []
+        raise QueryError(
+            f"there is no {'table' if table else 'database'} {name}"
+            f" in the {'lake' if on_lake else 'release'}",
+            next_step=_table_hint(name, here, there, on_lake),
+        )
+
+
+def _columns_read(con: duckdb.DuckDBPyConnection, sql: str) -> dict[str, str]:
+    """The columns of the tables that the query names, each under itself."""
+    rows = con.execute(
+        "select distinct column_name from duckdb_columns()"
+        " where contains(lower(?), lower(table_name)) order by 1",
+        [sql],
+    ).fetchall()
+    return {name: name for (name,) in rows}
+
+
+def _proposed(complaint: str) -> dict[str, str]:
+    """The columns that DuckDB proposes, of subqueries too, each under itself."""
+    return {name: name for name in re.findall('"(.+?)"', complaint.partition("Candidate")[2])}
+
+
+def _table_hint(name: str, here: list[str], there: list[str], on_lake: bool) -> str:
+    """Where the table that was meant is, or how to look for it."""
+    change = "leave out --lake" if on_lake else "add --lake"
+    if name == "lake" and not on_lake:
+        return f"{change} to query the lake"
+    for table in there:
+        if name in (table, table.removeprefix("raw_"), table.partition(".")[2]):
+            return f"{table} is in the {'release' if on_lake else 'lake'}: {change}"
+    known = [*there, *here]
+    near = _nearest(name, {part: t for t in known for part in (t, t.partition(".")[2])})
+    if near:
+        return f"did you mean {near}?" + f" Then {change}." * (near not in here)
+    return f'list what there is with: clearwater query{" --lake" * on_lake} "{TABLES}"'
+
+
+def _nearest(name: str, meant: Mapping[str, str]) -> str | None:
+    """What the key that is most like `name` stands for, upper and lower case apart."""
+    lower = {key.lower(): value for key, value in meant.items()}
+    near = difflib.get_close_matches(name.lower(), lower, n=1)
+    return lower[near[0]] if near else None
+
+
+def _tables_elsewhere(settings: Settings, on_lake: bool) -> list[str]:
+    """The tables of the current release, asked from the lake; or else of the lake."""
+    if on_lake:
+        serving = current(settings)
+        return sorted(serving.tables) if serving else []
+    from warehouse.lake import META_TABLES, catalog_snapshot, raw_tables
+
+    if not settings.lake_catalog.exists():
+        return []
+    raw = raw_tables(settings, catalog_snapshot(settings))
+    return sorted(".".join(table) for table in raw) + [f"meta.{name}" for name in META_TABLES]
 
 
 def check(con: duckdb.DuckDBPyConnection, sql: str, *, on_lake: bool = False) -> None:
@@ -148,7 +246,7 @@ def _check_node(node: dict[str, Any], allowed: set[str]) -> None:
         if name not in allowed:
             raise QueryError(
                 f"the table function {name} is not allowed in a query",
-                next_step="query the published tables; clearwater query 'show all tables'",
+                next_step=f'query the published tables: clearwater query "{TABLES}"',
             )
     table = ".".join(str(node.get(part, "")) for part in NAME_PARTS).strip(".")
     if node.get("type") == "BASE_TABLE" and ("/" in table or "\\" in table):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from datetime import UTC, datetime
 from html.parser import HTMLParser
 
@@ -18,6 +19,7 @@ from expectations.report import (
     rules_by_table,
     write_report,
 )
+from warehouse.waiting import Held, Refused, Waiting
 
 
 def result(rule_id, status, table="marts.payments", detail="10 rows"):
@@ -28,7 +30,7 @@ def result(rule_id, status, table="marts.payments", detail="10 rows"):
 
 RESULTS = (
     result("holds", "pass"),
-    result("breaks", "fail", detail="1 rows break it, e.g. name=<script>alert(1)</script>"),
+    result("breaks", "fail", detail="1 row breaks it, e.g. name=<script>alert(1)</script>"),
     result("fine", "pass", table="marts.a"),
     result("same", "carried", table="marts.b"),
 )
@@ -79,7 +81,7 @@ def test_the_page_tells_what_happened(settings):
         "release-0",
         "payments.transactions",
         "1,754,155",
-        "3 rows\nin a.csv\n<code>clearwater query --lake",
+        "3 rows\nin a.csv\n<code>clearwater quarantine show payments.transactions</code>",
     ):
         assert text in page
     assert page.index("<code>breaks") < page.index("<code>holds") < page.index("<code>fine")
@@ -144,3 +146,41 @@ def test_the_worst_comes_first():
         ("marts.b", "carried"),
     ]
     assert [found.rule_id for found in grouped[0].results] == ["breaks", "holds"]
+
+
+def test_what_waits_is_shown_with_its_place(settings):
+    held = Held("shop.orders", "<b>.csv", "not_of_type", 1200, 41, "not of the type: amount")
+    waits = Waiting((held,), (Refused("shop.orders", "bad.csv", "no header"),))
+    page = write_report(settings, replace(RUN, waiting=waits)).read_text()
+    assert Tags(page).open == []
+    for text in (
+        "shop.orders: 1,200 rows · <code>clearwater quarantine show shop.orders</code>",
+        "&lt;b&gt;.csv",
+        "not_of_type",
+        "not of the type: amount",
+        ">41<",
+        "bad.csv",
+        "no header",
+    ):
+        assert text in page
+    content = json.loads((settings.reports / "run-1" / "index.json").read_text())
+    assert content["waiting"]["held"][0]["rows"] == 1200
+
+
+def test_the_first_of_very_many_are_shown(settings):
+    held = tuple(Held("shop.orders", f"{n}.csv", "torn_record", 1, None, None) for n in range(101))
+    page = write_report(settings, replace(RUN, waiting=Waiting(held))).read_text()
+    assert "99.csv" in page
+    assert "100.csv" not in page
+    assert "The first 100 of 101" in page
+
+
+def test_nothing_that_waits_is_no_section(settings):
+    page = write_report(settings, RUN).read_text()
+    assert "Rows in quarantine" not in page
+    assert "Refused files" not in page
+
+
+def test_lake_that_cannot_be_read_is_told(settings):
+    page = write_report(settings, replace(RUN, waiting=Waiting(problem="no right to"))).read_text()
+    assert "the lake cannot be read. no right to" in page

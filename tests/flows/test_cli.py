@@ -193,10 +193,46 @@ def test_run_tells_people_where_quarantined_rows_are(clearwater: Clearwater, ser
     served.put([payment(4, day=4), payment(5, amount="much")], "payments4.csv")
     said = clearwater("run", "--sources", sources_file(served.folder, MERGE))
     assert said.code == 0
-    assert "1 rows of payments.transactions are in quarantine" in said.out
+    assert "1 row of payments.transactions is in quarantine" in said.out
     (show,) = [line for line in said.out.splitlines() if "quarantine show" in line]
     found = clearwater(*shlex.split(show)[1:], "--json")
     assert [row["reason"] for row in json.loads(found.out)] == ["not_of_type"]
+
+
+def test_status_tells_what_waits_and_the_next_command(
+    clearwater: Clearwater, served: Works
+) -> None:
+    assert json.loads(clearwater("status", "--json").out)["waiting"] == {
+        "quarantined": {},
+        "refused": [],
+        "problem": None,
+    }
+    assert "quarantine" not in clearwater("status").out
+    served.put([payment(4, day=4), payment(5, amount="much")], "payments4.csv")
+    for number in range(6):
+        (served.folder / f"payments5{number}.csv").write_text(f"not,payments\n1,{number}\n")
+    clearwater("ingest", "--sources", sources_file(served.folder, MERGE))
+    said = clearwater("status")
+    assert "payments.transactions: 1 row in quarantine" in said.out
+    assert "refused   payments.transactions: payments50.csv: the column" in said.out
+    assert "payments55.csv" not in said.out
+    assert "1 file more" in said.out
+    (listed,) = [line for line in said.out.splitlines() if "quarantine list" in line]
+    assert json.loads(clearwater(*shlex.split(listed)[1:], "--json").out)[0]["rows"] == 1
+    told = json.loads(clearwater("status", "--json").out)["waiting"]
+    assert told["quarantined"] == {"payments.transactions": 1}
+    assert len(told["refused"]) == 6
+    report = json.loads((served.settings.reports / "latest" / "index.json").read_text())
+    assert report["waiting"]["held"] == []
+    clearwater("report")
+    report = json.loads((served.settings.reports / "latest" / "index.json").read_text())
+    assert (report["waiting"]["held"][0]["first_line"], len(report["waiting"]["refused"])) == (3, 6)
+
+
+def test_query_of_the_lakes_table_is_told_the_way(clearwater: Clearwater, served: Works) -> None:
+    said = clearwater("query", "from raw_payments.transactions")
+    assert said.code == 1
+    assert "raw_payments.transactions is in the lake: add --lake" in said.told
 
 
 def test_run_with_a_refused_batch_is_1(clearwater: Clearwater, served: Works) -> None:
@@ -330,6 +366,7 @@ def process(
         (["--help"], set()),
         (["query", "--help"], {"pydantic"}),  # typer's own, for a command with arguments
         (["query", "select 1"], {"pydantic", "duckdb"}),
+        (["status"], {"pydantic", "duckdb", "sqlalchemy"}),
     ],
 )
 def test_light_commands_import_nothing_heavy(

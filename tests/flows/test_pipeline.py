@@ -20,6 +20,7 @@ from warehouse.query import open_lake, run_query
 from warehouse.settings import Settings
 from warehouse.state import open_ledger
 
+FACTS = "models/marts/fct_transactions.sql"
 DAILY = "models/marts/fct_daily_transactions.sql"
 
 
@@ -116,6 +117,16 @@ def test_one_run_or_many_in_any_order_are_the_same(tmp_path: Path) -> None:
     assert found[0] == found[1]
 
 
+def test_column_that_no_rule_knows_is_told_with_the_rules_file(works: Works, project: Path) -> None:
+    edit(project, FACTS, "        amount_cents,\n", "        amount_cents,\n        1 as extra,\n")
+    yaml = FACTS.replace(".sql", ".yml")
+    edit(project, yaml, "    columns:\n", "    columns:\n      - {name: extra, data_type: int}\n")
+    run = works.run()
+    assert isinstance(run.failure, GateBlockedError)
+    assert "extra is not expected" in run.failure.what
+    assert "expectations/rules/marts/fct_transactions.yml" in run.failure.next_step
+
+
 def test_blocked_gate_publishes_nothing_until_the_data_are_mended(works: Works) -> None:
     before = works.served(), tables(works)
     works.put([payment(1, day=1, fraud="")], "payments4.csv")
@@ -135,7 +146,9 @@ def test_blocked_gate_publishes_nothing_until_the_data_are_mended(works: Works) 
 
 def test_failing_model_is_named_and_publishes_nothing(works: Works, project: Path) -> None:
     before = works.served()
-    edit(project, DAILY, "count(*) as transaction_count", "error('no') as transaction_count")
+    edit(
+        project, DAILY, "count(*) as transaction_count", "error('no')::bigint as transaction_count"
+    )
     run = works.run()
     assert (run.exit_code, run.status) == (1, "failed")
     assert "model fct_daily_transactions failed" in str(run.failure)

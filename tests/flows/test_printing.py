@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import sys
 from typing import Any, Literal
 
 import duckdb
@@ -43,6 +44,33 @@ def test_table_without_rows_has_its_headings() -> None:
 
 def test_table_keeps_a_row_on_a_line() -> None:
     assert table_text(["a"], [["x\ny"]]).splitlines()[2:] == ["x\\ny"]
+
+
+@pytest.mark.parametrize(
+    ("is_terminal", "columns", "expected"),
+    [
+        (True, 11, "name     n\n------  --\na        5\nlonger  10\n"),
+        (True, 9, "-- row 1 --\nname  a\nn     5\n\n-- row 2 --\nname  longer\nn     10\n"),
+        (False, 9, "name     n\n------  --\na        5\nlonger  10\n"),
+    ],
+)
+def test_rows_too_wide_for_the_terminal_are_records(
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    is_terminal: bool,
+    columns: int,
+    expected: str,
+) -> None:
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: is_terminal)
+    monkeypatch.setenv("COLUMNS", str(columns))
+    with duckdb.connect() as con:
+        write_result(
+            con.execute("select * from (values ('a', 5), ('longer', 10)) t (name, n)"), "table"
+        )
+    out, told = capsys.readouterr()
+    assert out == expected
+    assert told.startswith("(2 rows")
+    assert ("10 characters wide" in told) == expected.startswith("-- row")
 
 
 @given(text=TEXT, number=st.integers(-(2**63), 2**63 - 1), real=st.floats(allow_nan=False))

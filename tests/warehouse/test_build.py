@@ -125,11 +125,61 @@ def test_view_is_not_published(line: Line, project: Path) -> None:
 
 
 def test_failing_model_is_named(line: Line, project: Path) -> None:
-    edit(project, DAILY, "count(*) as transaction_count", "error('no') as transaction_count")
+    edit(
+        project, DAILY, "count(*) as transaction_count", "error('no')::bigint as transaction_count"
+    )
     with pytest.raises(BuildError, match="model fct_daily_transactions failed") as caught:
         line.build()
     assert caught.value.where == DAILY
     assert newest_build(line.settings) is None
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "where", "fault", "step"),
+    [
+        (
+            *("sql", "select * from averaged", "select *, 1.5 as extra from averaged", "yml"),
+            "the YAML lacks extra (DECIMAL(2,1))",
+            "\n      - name: extra\n        data_type: DECIMAL(2,1)",
+        ),
+        (
+            *("yml", "name: fraud_count", "name: frauds", "yml"),
+            "the YAML lacks fraud_count (BIGINT); the SQL lacks frauds (BIGINT)",
+            f"select frauds in {DAILY} or the model that it reads",
+        ),
+        (
+            *("yml", "data_type: double", "data_type: real", "yml"),
+            "amount_cents_avg is DOUBLE in the SQL, FLOAT in the YAML",
+            "write the SQL's types in",
+        ),
+        (
+            *("sql", "select * from averaged", "select * exclude (fraud_count) from averaged"),
+            *("sql", "the SQL lacks fraud_count (BIGINT)", "select fraud_count in"),
+        ),
+        (
+            *("yml", "        data_type: double\n", "", "yml"),
+            "gives no type for 'amount_cents_avg'",
+            "add a line `data_type: …`",
+        ),
+    ],
+)
+def test_broken_contract_says_which_file_lacks_what(
+    line: Line, project: Path, file: str, old: str, new: str, where: str, fault: str, step: str
+) -> None:
+    edit(project, DAILY.replace(".sql", f".{file}"), old, new)
+    with pytest.raises(BuildError, match="fct_daily_transactions") as caught:
+        line.build()
+    assert caught.value.where == DAILY.replace(".sql", f".{where}")
+    assert fault in caught.value.what
+    assert step in caught.value.next_step
+    assert "macro" not in str(caught.value)
+
+
+def test_mart_without_its_yaml_is_told_where_it_goes(line: Line, project: Path) -> None:
+    (project / DAILY.replace(".sql", ".yml")).unlink()
+    with pytest.raises(BuildError, match="has no contract") as caught:
+        line.build()
+    assert caught.value.where == DAILY.replace(".sql", ".yml")
 
 
 def test_project_that_does_not_parse_is_an_error(line: Line, project: Path) -> None:

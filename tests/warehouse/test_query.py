@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from released import put_out
+from released import ORDERS, make_build, put_out, release
 from shop import Shop
 
 from warehouse.errors import QueryError, ReleaseError
 from warehouse.lake import catalog_snapshot
 from warehouse.query import open_lake, open_release, run_query
+from warehouse.releases import publish
 from warehouse.settings import Settings
 
 
@@ -202,3 +203,76 @@ def test_lake_is_only_read(shop: Shop, sql: str) -> None:
     (shop.settings.lake_data / "a.parquet").parent.mkdir(exist_ok=True)
     with open_lake(shop.settings) as con, pytest.raises(QueryError):
         run_query(con, sql.format(data=shop.settings.lake_data / "a.parquet"), on_lake=True)
+
+
+@pytest.fixture
+def both(shop: Shop) -> Settings:
+    """A home with a lake and a release."""
+    shop.send("id,Amount\n1,2\n")
+    tables = {"marts.fct_orders": 2, "features.feat_orders": 10}
+    made = release("a", tables=tables)
+    publish(shop.settings, make_build(shop.settings, made.id, *ORDERS), made)
+    return shop.settings
+
+
+@pytest.mark.parametrize(
+    ("sql", "what", "next_step"),
+    [
+        (
+            "from raw_shop.orders",
+            "no table raw_shop.orders in the release",
+            "in the lake: add --lake",
+        ),
+        ("from shop.orders", "no table shop.orders", "raw_shop.orders is in the lake: add --lake"),
+        ("from meta.quarantine", "no table quarantine", "meta.quarantine is in the lake"),
+        ("from lake.raw_shop.orders", "no database lake", "add --lake"),
+        ("from raw_shop.order", "no table", "did you mean raw_shop.orders? Then add --lake."),
+        ("from fct_ordres", "no table fct_ordres", "did you mean marts.fct_orders?"),
+        ("from nothing", "no table nothing", 'clearwater query "select schema_name, table_name'),
+        ("select amuont from fct_orders", "no column amuont", "did you mean amount?"),
+        ("select o.AMUONT from fct_orders o", "no column AMUONT", "did you mean amount?"),
+        ("select totl from (select id as total from fct_orders)", "no column", "mean total?"),
+        ("select zzz from fct_orders", "no column zzz", "clearwater query 'describe TABLE'"),
+        (
+            "select o.ordered_at from fct_orders o, feat_orders f",
+            'Table "o" does not have a column named "ordered_at"',
+            "mend the query",
+        ),
+    ],
+)
+def test_wrong_name_is_told_the_right_one(
+    both: Settings, sql: str, what: str, next_step: str
+) -> None:
+    with open_release(both) as con, pytest.raises(QueryError) as caught:
+        run_query(con, sql, settings=both)
+    assert what in caught.value.what
+    assert next_step in caught.value.next_step
+
+
+@pytest.mark.parametrize(
+    ("sql", "what", "next_step"),
+    [
+        ("from fct_orders", "no table fct_orders in the lake", "in the release: leave out --lake"),
+        ("from marts.fct_orders", "no table", "in the release: leave out --lake"),
+        ("from orders", "no table orders", "did you mean raw_shop.orders?"),
+        ("from nothing", "no table nothing", "clearwater query --lake"),
+        ("select amuont from raw_shop.orders", "no column amuont", "did you mean Amount?"),
+        (
+            "select zzz from raw_shop.orders",
+            "no column",
+            "clearwater query --lake 'describe TABLE'",
+        ),
+    ],
+)
+def test_wrong_name_on_the_lake_is_told_the_right_one(
+    both: Settings, sql: str, what: str, next_step: str
+) -> None:
+    with open_lake(both) as con, pytest.raises(QueryError) as caught:
+        run_query(con, sql, on_lake=True, settings=both)
+    assert what in caught.value.what
+    assert next_step in caught.value.next_step
+
+
+def test_wrong_name_is_told_without_a_lake_too(home: Settings) -> None:
+    with open_release(home) as con, pytest.raises(QueryError, match="did you mean marts"):
+        run_query(con, "from fct_order", settings=home)

@@ -1,0 +1,103 @@
+"""What waits for a person: rows in quarantine, and files that were refused and still stand."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import duckdb
+
+from warehouse.errors import ClearwaterError
+from warehouse.query import open_lake
+from warehouse.settings import Settings
+
+
+@dataclass(frozen=True)
+class Held:
+    """The rows of one batch that are in quarantine for one reason.
+
+    `detail` and `first_line` are those of the first of them; `first_line` counts from 1 and is None
+    where the format has no lines.
+    """
+
+    source: str
+    file: str
+    reason: str
+    rows: int
+    first_line: int | None
+    detail: str | None
+
+
+@dataclass(frozen=True)
+class Refused:
+    """A batch that was refused, with the message; every run tries it again."""
+
+    source: str
+    file: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """All that waits, oldest first by source; or the `problem` that kept the lake from being read.
+
+    Empty where there is no lake yet.
+    """
+
+    held: tuple[Held, ...] = ()
+    refused: tuple[Refused, ...] = ()
+    problem: str | None = None
+
+    @property
+    def rows(self) -> dict[str, int]:
+        """How many rows of each source are in quarantine."""
+        counts: dict[str, int] = {}
+        for group in self.held:
+            counts[group.source] = counts.get(group.source, 0) + group.rows
+        return counts
+
+
+def waiting(settings: Settings) -> Waiting:
+    """What waits now; needs no lock, and never raises for a lake that cannot be read."""
+    if not settings.lake_catalog.exists():
+        return Waiting()
+    try:
+        with open_lake(settings) as con:
+            return Waiting(_held(con), _refused(con, settings))
+    except (ClearwaterError, duckdb.Error) as error:
+        text = error.what if isinstance(error, ClearwaterError) else str(error).strip()
+        return Waiting(problem=text.partition("\n")[0])
+
+
+def _held(con: duckdb.DuckDBPyConnection) -> tuple[Held, ...]:
+    rows = con.execute(
+        "select source, source_file, reason, count(*), min_by(line, _source_row),"
+        " min_by(detail, _source_row) from meta.quarantine"
+        " group by source, source_file, batch_id, reason"
+        " order by source, min(quarantined_at), source_file, reason"
+    ).fetchall()
+    return tuple(Held(*row) for row in rows)
+
+
+def _refused(con: duckdb.DuckDBPyConnection, settings: Settings) -> tuple[Refused, ...]:
+    """The refused batches whose file, as a run last saw it, still stands where it came from."""
+    lines = con.execute(
+        "select source, source_file, reason, content_sha256 from meta.batches"
+        " where status = 'refused' order by source, arrived_at, source_file"
+    ).fetchall()
+    if not lines:
+        return ()
+    standing = _standing(settings)
+    return tuple(Refused(*line[:3]) for line in lines if (line[0], line[3]) in standing)
+
+
+def _standing(settings: Settings) -> set[tuple[str, str]]:
+    """Source and hash of the newest arrival from every place, but from local ones that are gone."""
+    from warehouse.landing import arrivals
+
+    newest = {(landed.source, landed.original_path): landed for landed in arrivals(settings)}
+    return {
+        (source, landed.sha256)
+        for (source, path), landed in newest.items()
+        if path.startswith("s3://") or Path(path).exists()
+    }
