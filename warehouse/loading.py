@@ -142,7 +142,8 @@ def _take_staged(
     sync(target.parent)
     con.execute(
         f"call ducklake_add_data_files('lake', {quoted(table)}, {quoted(target)},"
-        f" schema => {quoted(schema)}, allow_missing => true, ignore_extra_columns => true)"
+        f" schema => {quoted(schema)}, allow_missing => true, ignore_extra_columns => true,"
+        " hive_partitioning => false)"  # a home may lie below a folder called year=2024
     )
 
 

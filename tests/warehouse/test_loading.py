@@ -19,6 +19,7 @@ from shop import ORDERS, Connection, Shop
 
 from warehouse import lake, loading
 from warehouse.batch import Counts
+from warehouse.readers import contract
 from warehouse.settings import Settings
 
 LEDGER = "select status, reason, rows_in, loaded, refused from lake.meta.batches order by loaded_at"
@@ -356,3 +357,20 @@ def test_torn_record_of_windows_lines_is_its_own_text(shop: Shop) -> None:
     (shop.folder / "orders.csv").write_bytes(b"id,amount\r\n1,1\r\n2\r\n3,3\r\n")
     shop.load()
     assert shop.ask("select raw from lake.meta.quarantine") == [[("2",)]]
+
+
+def test_folder_called_like_a_partition_gives_no_values(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`amount=7` in the home's path is no value of the column, in files large and small."""
+    monkeypatch.setattr(lake, "connect", Connection)
+    for folder, staged in (("small", contract.STAGED_BYTES), ("large", 0)):
+        monkeypatch.setattr(contract, "STAGED_BYTES", staged)
+        place = tmp_path / folder / "amount=7"
+        place.mkdir(parents=True)
+        shop = Shop(Settings(place / "home", 2, "1GiB"), place / "shop")
+        shop.send("id,amount\n1,1\n2,2\n")
+        shop.put('{"id":3,"amount":3}\n{"id":\n', "orders.ndjson")
+        shop.load()
+        assert shop.orders() == [(1, 1.0), (2, 2.0), (3, 3.0)]
+        assert bool(list(shop.settings.lake_data.rglob("*.parquet"))) == (folder == "large")

@@ -241,7 +241,7 @@ def type_text(
         )
         con.execute(
             f"create temp view typed as select {listed(names)}, _source_row, _failed"
-            f" from read_parquet({quoted(staged.staged)})"
+            f" from read_parquet({quoted(staged.staged)}, hive_partitioning = false)"
         )
     drop_incoming(con)
     con.execute(f"create temp view incoming as select {_nulled(con, casts)} from typed")

@@ -166,7 +166,7 @@ def _scan(
         f"read_csv({quoted(file)}, header = {source.header}, skip = {source.skip},"
         f" delim = {quoted(delimiter_of(source, opened))}, quote = {quoted(source.quote)},"
         f" escape = {quoted(source.escape or source.quote)}, nullstr = [{listed}],"
-        f" auto_detect = false, columns = {{{columns}}}, {faults})"
+        f" auto_detect = false, hive_partitioning = false, columns = {{{columns}}}, {faults})"
     )
 
 

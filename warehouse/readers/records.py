@@ -290,5 +290,5 @@ class Records:
             self._torn_writer.close()
             con.execute(
                 "insert into rejected select _source_row, 'torn_record', detail, raw"
-                f" from read_parquet({quoted(self._torn_file)})"
+                f" from read_parquet({quoted(self._torn_file)}, hive_partitioning = false)"
             )
