@@ -8,7 +8,6 @@ from datetime import datetime
 from typing import NamedTuple
 
 from warehouse.containers import parts
-from warehouse.evolution import Change
 from warehouse.landing import Landed, arrivals
 from warehouse.settings import Settings
 from warehouse.sources import Source
@@ -87,13 +86,10 @@ def batch_id(landed: Landed, part: str | None) -> str:
 
 @dataclass(frozen=True)
 class Loaded:
-    """What loading a batch did: its rows, and how the table's shape changed.
-
-    Or, in words, why no rows were made of it.
-    """
+    """What loading a batch did: its rows, and in words how the table's shape changed."""
 
     counts: Counts
-    changes: tuple[Change | str, ...] = ()
+    told: tuple[str, ...] = ()
 
 
 Batches = dict[str, tuple[Landed, str | None]]

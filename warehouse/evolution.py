@@ -9,6 +9,7 @@ the same again: what does not fit is quarantined, and a table that holds such va
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import duckdb
@@ -42,6 +43,7 @@ WIDEST_DECIMAL = 38
 INEXACT = ("FLOAT", "DOUBLE")
 MOMENTS = ("DATE", "TIMESTAMP_S", "TIMESTAMP_MS", "TIMESTAMP", "TIMESTAMP_NS")
 TEXT = "VARCHAR"
+MOST_NAMED = 8  # columns in a message
 # Columns of the tables in which DuckLake keeps small batches, and one that it adds to every table.
 NAMES_IN_CATALOG = {"row_id", "begin_snapshot", "end_snapshot", "rowid"}
 
@@ -60,13 +62,28 @@ class Change:
     after: str | None
 
     def __str__(self) -> str:
-        if self.change == "added":
-            return f"column {self.column} ({self.after}) is new"
-        if self.change == "missing":
-            return f"column {self.column} ({self.before}) is not in the file; its rows have null"
         if self.change == "narrower":
             return f"column {self.column} came as {self.after}; the table keeps {self.before}"
         return f"column {self.column} was {self.before} and is {self.after} now"
+
+
+def in_words(changes: Sequence[Change]) -> list[str]:
+    """What a batch changed, for a person: all columns that came, or that it lacks, in one line."""
+    told = [str(change) for change in changes if change.change not in ("added", "missing")]
+    if added := [f"{c.column} ({c.after})" for c in changes if c.change == "added"]:
+        told.append(f"{_named(added)} new")
+    if missing := [f"{c.column} ({c.before})" for c in changes if c.change == "missing"]:
+        told.append(f"{_named(missing)} not in the file; its rows have null")
+    return told
+
+
+def _named(columns: list[str]) -> str:
+    """The first of the columns, with the verb."""
+    if len(columns) == 1:
+        return f"column {columns[0]} is"
+    others = len(columns) - MOST_NAMED
+    more = f" and {others:,} more" if others > 0 else ""
+    return f"columns {', '.join(columns[:MOST_NAMED])}{more} are"
 
 
 def evolve(

@@ -22,13 +22,27 @@ from warehouse.wording import counted
 
 @dataclass(frozen=True)
 class SourceSummary:
-    """What one run did with one source; `problems` and `changes` are messages for a person."""
+    """What one run did with one source; `problems` and `changes` are messages for a person.
+
+    `told` are the latter by file, as they came.
+    """
 
     name: str
     counts: Counts = field(default_factory=Counts)
     batches: int = 0
     problems: tuple[str, ...] = ()
-    changes: tuple[str, ...] = ()
+    told: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def changes(self) -> tuple[str, ...]:
+        """What the source's owner should know of its files, each thing once."""
+        files: dict[str, list[str]] = {}
+        for file, text in self.told:
+            files.setdefault(text, []).append(file)
+        return tuple(
+            f"{first}{f' and {len(more):,} more' if more else ''}: {text}"
+            for text, (first, *more) in files.items()
+        )
 
     def with_problem(self, error: Exception) -> SourceSummary:
         """The summary with one more problem."""
@@ -36,12 +50,11 @@ class SourceSummary:
 
     def with_batch(self, batch: Batch, loaded: Loaded) -> SourceSummary:
         """The summary with one more loaded batch."""
-        told = (f"{batch.file}: {change}" for change in loaded.changes)
         return replace(
             self,
             counts=self.counts + loaded.counts,
             batches=self.batches + 1,
-            changes=(*self.changes, *told),
+            told=(*self.told, *((batch.file, text) for text in loaded.told)),
         )
 
 
@@ -119,7 +132,8 @@ def load_sources(
                 if summary.batches > summaries[source.name].batches:
                     before = in_place.get((source.name, arrival.original_path))
                     notes = _notes(settings, batch, used.get(source.name), before)
-                    summary = replace(summary, changes=(*summary.changes, *notes))
+                    told = ((batch.file, note) for note in notes)
+                    summary = replace(summary, told=(*summary.told, *told))
                     used[source.name] = source.fingerprint()
                 summaries[source.name] = summary
             in_place[arrival.source, arrival.original_path] = arrival
@@ -161,13 +175,13 @@ def _notes(
     for name in ("key", "write"):
         if then is not None and (was := getattr(then, name)) != (now := getattr(source, name)):
             yield (
-                f"{batch.file}: `{name}` was {_in_words(was)} and is {_in_words(now)}; what was"
-                " loaded before stays as it is until `clearwater lake rebuild --redefine`"
+                f"`{name}` was {_in_words(was)} and is {_in_words(now)}; what was loaded before"
+                " stays as it is until `clearwater lake rebuild --redefine`"
             )
     came_again = before is not None and before.sha256 != batch.landed.sha256
     if came_again and source.write == "append" and not source.key:
         yield (
-            f"{batch.file}: came again with other content, and all its rows were added;"
+            "came again with other content, and all its rows were added;"
             " with a `key:` or `write: snapshot` those that are known are not"
         )
 

@@ -17,7 +17,7 @@ from warehouse.batch import Batch, Counts, Loaded
 from warehouse.containers import opened
 from warehouse.duck import listed, loading_memory, number, quoted
 from warehouse.errors import BatchRefusedError
-from warehouse.evolution import Change, evolve, make_room
+from warehouse.evolution import Change, evolve, in_words, make_room
 from warehouse.files import sync
 from warehouse.judging import check_rows, judge
 from warehouse.lake import describe_commit, is_encrypted, table_columns, table_name
@@ -109,7 +109,7 @@ def _load(con: duckdb.DuckDBPyConnection, settings: Settings, batch: Batch) -> L
             write_quarantine(con, batch, file, counts.rows_in, batch.loaded_at)
             write_changes(con, batch, changes)
             _write_ledger(con, batch, counts, status="loaded", reason=None)
-    return Loaded(counts, tuple(changes))
+    return Loaded(counts, tuple(in_words(changes)))
 
 
 def _stamp(batch: Batch) -> str:
