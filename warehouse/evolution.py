@@ -17,9 +17,15 @@ import duckdb
 from warehouse.duck import identifier, quoted
 from warehouse.errors import BatchRefusedError
 from warehouse.lake import PROVENANCE, table_columns, table_name
-from warehouse.readers.casting import EXACT_IN_DOUBLE, INTEGERS, strict_cast
+from warehouse.readers.casting import (
+    EXACT_IN_DOUBLE,
+    INTEGERS,
+    epoch_cast,
+    is_number,
+    strict_cast,
+)
 from warehouse.readers.contract import MOST_COLUMNS, Column, drop_incoming
-from warehouse.sources import Source
+from warehouse.sources import EPOCHS, Source
 
 # What DuckLake can widen in place.
 WIDER = {
@@ -102,7 +108,7 @@ def evolve(
     if not table:
         typed = [Column(c.name, wanted[c.name]) for c in columns]
         _create(con, source, [*typed, *absent], where)
-        _fit(con, columns, wanted)
+        _fit(con, source, columns, wanted)
         return [Change(c.name, "missing", c.type, None) for c in absent]
     if source.schema_policy == "freeze":
         _check_frozen(con, table, columns, wanted, where)
@@ -113,7 +119,7 @@ def evolve(
     late = [column for column in absent if column.name.lower() not in table]
     changes += [_take(con, source, c, None, {c.name: c.type}, where) for c in late]
     missing = [Change(c.name, "missing", c.type, None) for n, c in table.items() if n not in came]
-    _fit(con, columns, wanted)
+    _fit(con, source, columns, wanted)
     return [change for change in changes if change] + missing
 
 
@@ -330,13 +336,25 @@ def _frozen(problem: str, where: str) -> BatchRefusedError:
     )
 
 
-def _fit(con: duckdb.DuckDBPyConnection, columns: list[Column], wanted: dict[str, str]) -> None:
+def _as_declared(source: Source, column: Column, to: str) -> tuple[str, str]:
+    """As `fitted`, but a number that counts since 1970 becomes the time that it is."""
+    declared = source.declared(column.name)
+    if declared is None or declared.format not in EPOCHS or not is_number(column.type):
+        return fitted(column.name, column.type, to)
+    value = identifier(column.name)
+    cast = epoch_cast(f"{value}::varchar", declared.format)
+    return cast, f"({value} is not null and {cast} is null)"
+
+
+def _fit(
+    con: duckdb.DuckDBPyConnection, source: Source, columns: list[Column], wanted: dict[str, str]
+) -> None:
     """Cast `incoming` to the wanted types where they differ; what would change a value fails."""
     casts, tests = [], []
     for column in columns:
         if wanted[column.name] == column.type:
             continue
-        cast, changes = fitted(column.name, column.type, wanted[column.name])
+        cast, changes = _as_declared(source, column, wanted[column.name])
         casts.append(f"{cast} as {identifier(column.name)}")
         tests.append(f"case when {changes} then {quoted(column.name)} end")
     if not casts:

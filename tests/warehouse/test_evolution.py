@@ -216,3 +216,25 @@ def test_catalog_tells_when_a_column_was_written_again(shop: Shop) -> None:
     last = catalog_snapshot(shop.settings)
     assert retypings(shop.settings, first, last) == {("raw_shop", "orders"): [last]}
     assert retypings(shop.settings, last, last) == {}
+
+
+@pytest.mark.parametrize(
+    ("form", "sql", "out_of_range"),
+    [
+        ("epoch", "1700000000::bigint", "1e300::double"),
+        ("epoch", "1700000000.0::double", "9e15::double"),
+        ("epoch_ms", "1700000000000::bigint", "9223372036854775807"),
+        ("epoch_us", "1700000000000000::hugeint", "170000000000000000000000::hugeint"),
+    ],
+)
+def test_number_that_counts_since_1970_is_the_declared_time(
+    shop: Shop, form: str, sql: str, out_of_range: str
+) -> None:
+    at = {"at": {"type": "timestamp", "format": form}}
+    rows = f"select 1 as id, {sql} as at union all select 2, {out_of_range}"
+    write_parquet(shop.folder / "orders.parquet", rows)
+    counts = shop.load(columns=at, key=[], tolerance=1).counts
+    assert (counts.loaded, counts.quarantined) == (1, 1)
+    [(_, moment)] = shop.orders()
+    assert moment.isoformat() == "2023-11-14T22:13:20"
+    assert shop.quarantine()[0][1:] == ("not_of_type", "not of the type of the column: at")

@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import csv
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
 from typing import Any
 
 import duckdb
 
-from warehouse.duck import identifier, number, quoted
+from warehouse.duck import identifier, number
 from warehouse.errors import ClearwaterError
-from warehouse.inference.dialect import Dialect, detect
+from warehouse.inference.dialect import Dialect, detect, odd_delimiter
 from warehouse.inference.encoding import encoding_of
-from warehouse.inference.files import ROWS, in_utf8, is_tabbed
-from warehouse.inference.result import FILE, Notes, counted
+from warehouse.inference.files import in_utf8, is_tabbed
+from warehouse.inference.result import FILE, Notes
+from warehouse.inference.text_rows import SAMPLE_BYTES, Text, head_of, read_rows
 from warehouse.readers.contract import OWN_NAMES, Opened
 
-SAMPLE_BYTES = 1 << 20
-LARGE_BYTES = 1 << 30
-FEWEST_ROWS_A_FILE = 1000
-WIDE = 1000
+SHOWN_TABLES = 10
 
 
 @dataclass(frozen=True)
@@ -37,16 +33,6 @@ class Found:
     partial: frozenset[str]
 
 
-@dataclass(frozen=True)
-class _Text:
-    """A delimited text in UTF-8 with its dialect."""
-
-    plain: Opened
-    path: Path
-    encoding: str
-    dialect: Dialect
-
-
 def read(con: duckdb.DuckDBPyConnection, plain: list[Opened], table: str, notes: Notes) -> Found:
     """Make `table` of the files' rows, all of text, with the column FILE if they are several.
 
@@ -56,33 +42,44 @@ def read(con: duckdb.DuckDBPyConnection, plain: list[Opened], table: str, notes:
     encoding = _note_encoding(texts, notes)
     for text in texts:
         _check_names(text)
-    unnamed = [f"column_{n}" for n in texts[0].dialect.unnamed]
-    if unnamed:
-        notes.warn(f"columns without a name in the header are called {', '.join(unnamed)}")
+    _check_alike(texts)
     names, partial = _union(texts)
-    rows = _read_all(con, texts, names, table, notes)
+    rows = read_rows(con, texts, names, table, notes)
+    unnamed = [f"column_{n}" for n in texts[0].dialect.unnamed]
+    empty = _empty(con, table, [name for name in unnamed if name in names])
+    names = [name for name in names if name not in empty]
+    if named := [name for name in unnamed if name not in empty]:
+        notes.warn(f"columns without a name in the header are called {', '.join(named)}")
     labels = [text.plain.label for text in texts]
     return Found(names, labels, _options(texts[0], encoding), rows, partial)
 
 
-def _opened(plain: list[Opened]) -> list[_Text]:
+def _empty(con: duckdb.DuckDBPyConnection, table: str, names: list[str]) -> set[str]:
+    """The columns without any value, such as the one behind a comma at each line's end."""
+    return {
+        name for name in names if not number(con, f"select count({identifier(name)}) from {table}")
+    }
+
+
+def _opened(plain: list[Opened]) -> list[Text]:
     """The texts in UTF-8 with their dialects; evidence is taken of the first of each kind."""
     texts = []
     for file in plain:
         encoding, _ = encoding_of(file.path)
-        path = in_utf8(file, encoding)
-        with path.open("rb") as handle:
-            head = handle.read(SAMPLE_BYTES)
-            complete = not handle.read(1)
-        text = head.decode("utf-8-sig", errors="replace")
-        texts.append(_Text(file, path, encoding, detect(text, complete=complete, notes=Notes())))
+        text = Text(file, in_utf8(file, encoding), encoding, Dialect())
+        texts.append(replace(text, dialect=_detected(text, Notes())))
     return texts
 
 
-def _alike(texts: list[_Text], notes: Notes) -> list[_Text]:
+def _detected(text: Text, notes: Notes) -> Dialect:
+    head, complete = head_of(text)
+    return detect(head, complete=complete, notes=notes)
+
+
+def _alike(texts: list[Text], notes: Notes) -> list[Text]:
     """The texts that are written like most; the others are named in a warning."""
 
-    def like(text: _Text) -> int:
+    def like(text: Text) -> int:
         return sum(text.dialect.reads_like(other.dialect) for other in texts)
 
     model = max(texts, key=like)
@@ -91,16 +88,14 @@ def _alike(texts: list[_Text], notes: Notes) -> list[_Text]:
     if others:
         notes.warn(
             f"{len(others)} of {len(texts)} files are written in another dialect and were left"
-            f" out: {', '.join(others[:5])}; add them as a source of their own"
+            f" out: {', '.join(others[:5])}. Runs will refuse them where the path takes them: move"
+            " them away, and add them as a source of their own"
         )
-    with alike[0].path.open("rb") as handle:
-        head = handle.read(SAMPLE_BYTES)
-        complete = not handle.read(1)
-    detect(head.decode("utf-8-sig", errors="replace"), complete=complete, notes=notes)
+    _detected(alike[0], notes)
     return alike
 
 
-def _note_encoding(texts: list[_Text], notes: Notes) -> str:
+def _note_encoding(texts: list[Text], notes: Notes) -> str:
     """The encoding to be told of all the texts; ASCII goes with any."""
     encoding, because = encoding_of(texts[0].plain.path)
     odd = [text for text in texts if text.encoding != "utf-8"]
@@ -109,14 +104,16 @@ def _note_encoding(texts: list[_Text], notes: Notes) -> str:
     notes.decide("encoding", encoding, because)
     mixed = {text.encoding for text in odd}
     if len(mixed) > 1 or (odd and _has_letters_in_utf8(texts)):
-        notes.warn(
-            "the files are of several encodings"
-            f" ({', '.join(sorted({text.encoding for text in texts}))}): make them one"
+        told = {text.encoding: text.plain.label for text in texts}
+        listed = ", ".join(f"{codec} such as {label}" for codec, label in sorted(told.items()))
+        raise ClearwaterError(
+            f"the files are of several encodings: {listed}",
+            next_step="have them written in one, such as UTF-8, or add each kind by itself",
         )
     return encoding
 
 
-def _has_letters_in_utf8(texts: list[_Text]) -> bool:
+def _has_letters_in_utf8(texts: list[Text]) -> bool:
     utf8 = [text.path for text in texts if text.encoding == "utf-8"]
     for path in utf8:
         with path.open("rb") as handle:
@@ -125,7 +122,7 @@ def _has_letters_in_utf8(texts: list[_Text]) -> bool:
     return False
 
 
-def _check_names(text: _Text) -> None:
+def _check_names(text: Text) -> None:
     """Refuse what the loader would refuse: names that stand twice or are Clearwater's own."""
     seen: set[str] = set()
     for column in text.dialect.names:
@@ -139,6 +136,12 @@ def _check_names(text: _Text) -> None:
                 problem, where=text.plain.label, next_step="rename it in the file"
             )
         seen.add(column.lower())
+    if len(seen) == 1 and (odd := odd_delimiter(head_of(text)[0])):
+        raise ClearwaterError(
+            f"the fields of its lines seem to be parted by {odd}",
+            where=text.plain.label,
+            next_step="have them parted by one character, such as a comma or a tab",
+        )
     if not seen:
         raise ClearwaterError(
             "no table can be found in the file",
@@ -147,13 +150,44 @@ def _check_names(text: _Text) -> None:
         )
 
 
-def _union(texts: list[_Text]) -> tuple[list[str], frozenset[str]]:
+def _check_alike(texts: list[Text]) -> None:
+    """Refuse files of different tables: with less than half of their columns in common."""
+    tables: list[list[Text]] = []
+    for text in texts:
+        own = _lowered(text)
+        for table in tables:
+            usual = _lowered(table[0])
+            if 2 * len(own & usual) >= min(len(own), len(usual)):
+                table.append(text)
+                break
+        else:
+            tables.append([text])
+    if len(tables) == 1:
+        return
+    shown = tables[:SHOWN_TABLES]
+    told = "; ".join(_shown([text.plain.label for text in table]) for table in shown)
+    more = "; …" if len(tables) > SHOWN_TABLES else ""
+    raise ClearwaterError(
+        f"the files hold {len(tables)} different tables: {told}{more}",
+        next_step="add each by itself: PATH may be a file or a quoted pattern; unpack a zip first",
+    )
+
+
+def _shown(labels: list[str]) -> str:
+    return labels[0] if len(labels) == 1 else f"{labels[0]} and {len(labels) - 1:,} more"
+
+
+def _union(texts: list[Text]) -> tuple[list[str], frozenset[str]]:
     """The columns of all files, in the order in which they come up, and those that some lack."""
-    names = list(dict.fromkeys(name for text in texts for name in text.dialect.names))
-    return names, frozenset(n for n in names if any(n not in t.dialect.names for t in texts))
+    names: dict[str, str] = {}
+    for name in (name for text in texts for name in text.dialect.names):
+        names.setdefault(name.lower(), name)
+    everywhere = set.intersection(*(_lowered(text) for text in texts))
+    partial = frozenset(name for lowered, name in names.items() if lowered not in everywhere)
+    return list(names.values()), partial
 
 
-def _options(text: _Text, encoding: str) -> dict[str, Any]:
+def _options(text: Text, encoding: str) -> dict[str, Any]:
     """The keys of sources.yml that differ from what a reader takes for granted."""
     dialect = text.dialect
     granted = "\t" if is_tabbed(text.plain) else ","
@@ -168,88 +202,6 @@ def _options(text: _Text, encoding: str) -> dict[str, Any]:
     return {key: value for key, value in told.items() if value is not None}
 
 
-def _read_all(
-    con: duckdb.DuckDBPyConnection,
-    texts: list[_Text],
-    names: list[str],
-    table: str,
-    notes: Notes,
-) -> int:
-    """Read the texts, or the beginnings of large ones, into `table`; returns the files' rows."""
-    listed = ", ".join(f"{identifier(name)} varchar" for name in names)
-    file = f", {FILE} integer" if len(texts) > 1 else ""
-    con.execute(f"create or replace table {table} ({listed}{file})")
-    con.execute("set preserve_insertion_order = true")
-    if len(names) > WIDE:
-        con.execute("set threads = 1")  # each thread holds thousands of rows of every column
-    is_large = sum(text.path.stat().st_size for text in texts) > LARGE_BYTES
-    limit = f" limit {max(FEWEST_ROWS_A_FILE, ROWS // len(texts))}" if is_large else ""
-    total = torn = 0
-    for place, text in enumerate(texts):
-        columns = ", ".join(identifier(name) for name in text.dialect.names)
-        into, select = (f"{columns}, {FILE}", f"*, {place}") if file else (columns, "*")
-        sql = f"insert into {table} ({into}) select {select} from {{scan}}{limit}"
-        torn += _read_one(con, text, sql)
-        if limit:
-            total += number(con, f"select count(*) from {_scan(text, text.path)}")
-    if torn:
-        notes.warn(
-            f"{counted(torn, 'record')} with too many or too few fields, or not of the encoding,"
-            " will go to the quarantine"
-        )
-    looked_at = number(con, f"select count(*) from {table}")
-    if looked_at < total:
-        notes.warn(f"the first {looked_at:,} of {total:,} rows were looked at")
-    return total or looked_at
-
-
-def _read_one(con: duckdb.DuckDBPyConnection, text: _Text, sql: str) -> int:
-    """Run the SQL over the text's `{scan}`; returns the torn records."""
-    for table in ("reject_errors", "reject_scans"):
-        con.execute(f"drop table if exists {table}")
-    try:
-        try:
-            con.execute(sql.replace("{scan}", _scan(text, text.path)))
-        except duckdb.InvalidInputException as error:
-            if "invalid state" not in str(error):
-                raise
-            con.execute(sql.replace("{scan}", _scan(text, _with_even_lines(text))))
-        return number(con, "select count(distinct line) from reject_errors")
-    except (duckdb.InvalidInputException, duckdb.IOException) as error:
-        raise ClearwaterError(
-            f"not a readable CSV file: {str(error).splitlines()[0]}",
-            where=text.plain.label,
-            next_step="have it written again, as RFC 4180 has it",
-        ) from None
-    except duckdb.OutOfMemoryException:
-        raise ClearwaterError(
-            f"looking at {len(text.dialect.names):,} columns takes more memory than is allowed",
-            where=text.plain.label,
-            next_step="set CLEARWATER_MEMORY_LIMIT to more, such as 4GiB",
-        ) from None
-
-
-def _with_even_lines(text: _Text) -> Path:
-    """The text again with one kind of line end, for DuckDB refuses a mixture."""
-    even = text.plain.work / "even"
-    words = text.dialect.for_csv()
-    with (
-        text.path.open(encoding="utf-8-sig", errors="replace", newline="") as handle,
-        even.open("w", encoding="utf-8", newline="") as out,
-    ):
-        for _ in range(text.dialect.skip):
-            handle.readline()
-            out.write("\n")
-        csv.writer(out, **words, lineterminator="\n").writerows(csv.reader(handle, **words))
-    return even
-
-
-def _scan(text: _Text, path: Path) -> str:
-    dialect = text.dialect
-    columns = ", ".join(f"{quoted(name)}: 'VARCHAR'" for name in dialect.names)
-    return (
-        f"read_csv({quoted(path)}, header = {dialect.header}, skip = {dialect.skip},"
-        f" delim = {quoted(dialect.delimiter)}, quote = {quoted(dialect.quote)},"
-        f" escape = {quoted(dialect.escape or dialect.quote)}, auto_detect = false,"
-        f" columns = {{{columns}}}, nullstr = '', store_rejects = true, rejects_limit = 0)"
-    )
+def _lowered(text: Text) -> set[str]:
+    """The columns of the text; the case of names does not matter."""
+    return {name.lower() for name in text.dialect.names}

@@ -15,7 +15,9 @@ from warehouse.inference.result import Notes
 from warehouse.inference.shapes import MISSING, YEAR, kind
 
 DELIMITERS = (",", ";", "\t", "|")
-NAMED = {",": "comma", ";": "semicolon", "\t": "tab", "|": "pipe"}
+ODD_DELIMITERS = ("::", "||", "|~|", "~~", ";;", "^|^")
+ALIKE = 0.95
+NAMED = {" ": "space", ",": "comma", ";": "semicolon", "\t": "tab", "|": "pipe"}
 RECORDS = 2000
 LONGEST_FIELD = 1 << 30
 LINES_IN_A_FIELD = 200
@@ -67,10 +69,16 @@ def detect(text: str, *, complete: bool, notes: Notes) -> Dialect:
     if quote and _runs_away(text, quote, escape):
         notes.decide("quote", "none", f"a {quote} opens a field that never ends")
         quote = ""
-    splits = [_split(text, d, quote, escape, complete=complete) for d in DELIMITERS]
-    best = max(splits, key=lambda split: (split.score, split.width))
-    if best.width <= 1:
-        best = splits[0]
+    best = _best_split(text, quote, escape, complete=complete)
+    if quote and quote in text:
+        plain = _best_split(text, "", None, complete=complete)
+        is_whole = plain.width > 1 and plain.share == 1
+        if is_whole and (best.share < 1 or len(plain.records) > len(best.records)):
+            reason = (
+                f"without quotes every record has {plain.width} fields, with them not every one"
+            )
+            notes.decide("quote", "none", reason)
+            quote, escape, best = "", None, plain
     records = _after_preamble(best)
     if not records:
         return Dialect(best.delimiter, quote, escape)
@@ -83,6 +91,47 @@ def detect(text: str, *, complete: bool, notes: Notes) -> Dialect:
         cell if header and n not in unnamed else f"column_{n}" for n, cell in enumerate(first, 1)
     ]
     return Dialect(best.delimiter, quote, escape, header, skip, tuple(names), tuple(unnamed))
+
+
+def table_in(text: str, *, complete: bool) -> tuple[list[list[str]], float]:
+    """The table in a text's beginning, its header included, and how much of the text is like it.
+
+    That is the share of the records that have as many fields as the table.
+    """
+    best = _best_split(text, *_quoting(text), complete=complete)
+    return [record for _, record in _after_preamble(best)], best.share
+
+
+def odd_delimiter(text: str) -> str | None:
+    """What parts the fields of each line if it is no single character, such as `::`, in words."""
+    lines = [line for line in text.splitlines()[:RECORDS] if line.strip()][:-1]
+    for mark in ODD_DELIMITERS:
+        if _are_alike([line.count(mark) for line in lines]):
+            return repr(mark)
+    widths = [len(re.split(r"\s{2,}", line.strip())) - 1 for line in lines]
+    return "columns of spaces" if _are_alike(widths) else None
+
+
+def _are_alike(counts: list[int]) -> bool:
+    """Whether most lines have the same number of delimiters."""
+    (usual, times), *_ = Counter(counts).most_common(1) or [(0, 0)]
+    return len(counts) > 1 and usual > 0 and times >= MOSTLY * len(counts)
+
+
+def _best_split(text: str, quote: str, escape: str | None, *, complete: bool) -> _Split:
+    splits = [_split(text, d, quote, escape, complete=complete) for d in DELIMITERS]
+    best = max(splits, key=lambda split: (split.score, split.width))
+    if best.width > 1:
+        return best
+    spaced = _split(text, " ", quote, escape, complete=complete)
+    return spaced if spaced.share >= ALIKE and _is_parted_by_space(spaced) else splits[0]
+
+
+def _is_parted_by_space(spaced: _Split) -> bool:
+    """Whether single spaces part fields of numbers and words, not the words of texts."""
+    cells = [cell for _, record in spaced.records for cell in record]
+    typed = sum(kind(cell) != "text" for cell in cells)
+    return spaced.width > 2 and "" not in cells and typed * 2 >= len(cells)
 
 
 def _tell(
@@ -200,8 +249,23 @@ def _vote(name: str, values: list[str]) -> int:
     common, count = kinds.most_common(1)[0]
     mine = kind(name)
     if common == "text" or count < MOSTLY * len(filled):
-        return -1 if name and filled.count(name) > 1 else 0
+        return _vote_by_pattern(name, filled)
     if mine == common:
         is_year = re.fullmatch(YEAR, name) and not re.fullmatch(YEAR, filled[0])
         return 0 if is_year else -1
     return 0 if not name or mine != "text" else 1
+
+
+def _vote_by_pattern(name: str, values: list[str]) -> int:
+    """The same of texts: codes and the like are all written alike, a name above them is not."""
+    if name and values.count(name) > 1:
+        return -1
+    (pattern, count), *_ = Counter(map(_pattern, values)).most_common(1)
+    if pattern.isalpha() or count < MOSTLY * len(values) or not name:
+        return 0
+    return -1 if _pattern(name) == pattern else 0
+
+
+def _pattern(value: str) -> str:
+    """How a text is written: its runs of letters as a, those of digits as 9."""
+    return re.sub(r"\d+", "9", re.sub(r"[^\W\d_]+", "a", value))

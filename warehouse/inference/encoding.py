@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from warehouse.errors import ClearwaterError
-from warehouse.inference.result import counted
+from warehouse.wording import counted
 
 BLOCK_BYTES = 1 << 20
 SAMPLE_BYTES = 1 << 18
@@ -77,17 +77,23 @@ def encoding_of(file: Path) -> tuple[str, str]:
     ), f"{counted(seen.other, 'line')} not in UTF-8; the letters fit it"
 
 
+def binary_kind(head: bytes) -> str | None:
+    """What a file that begins so holds if it is no text, such as `PDF`; None for text."""
+    named = next((name for magic, name in BINARY.items() if head.startswith(magic)), None)
+    if named or _wide(head) or any(head.startswith(mark) for mark, _ in MARKS):
+        return named
+    controls = sum(byte < 9 or 13 < byte < 32 for byte in head[:4096])
+    return "binary data" if controls > CONTROL_SHARE * min(len(head), 4096) else None
+
+
 def _check_text(file: Path, head: bytes) -> None:
     if not head.strip():
         raise ClearwaterError(
             "the file is empty", where=str(file), next_step="name a file that holds rows"
         )
-    named = next((name for magic, name in BINARY.items() if head.startswith(magic)), None)
-    controls = sum(byte < 9 or 13 < byte < 32 for byte in head[:4096])
-    is_wide = _wide(head) or any(head.startswith(mark) for mark, _ in MARKS)
-    if named or (not is_wide and controls > CONTROL_SHARE * min(len(head), 4096)):
+    if held := binary_kind(head):
         raise ClearwaterError(
-            f"the file holds {named or 'binary data'}, not text",
+            f"the file holds {held}, not text",
             where=str(file),
             next_step="give it the suffix of its format, such as .parquet or .xlsx, or have it"
             " written as CSV",

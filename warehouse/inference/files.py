@@ -12,16 +12,10 @@ from warehouse.containers import BLOCK_BYTES, broken_refused, members, unpacked
 from warehouse.errors import BatchRefusedError, ClearwaterError
 from warehouse.readers.contract import Opened
 from warehouse.settings import Settings
-from warehouse.sources import SUFFIXES, FormatName
 
 ROWS = 5_000_000  # as many are looked at
 TABBED = (".tsv", ".tab")
 LANDED = "; the bytes that came"  # and on, in the next step of a refusal
-
-
-def format_of(file: Opened) -> FormatName:
-    """The format that the name's suffix tells; csv when it tells none."""
-    return SUFFIXES.get(Path(file.name).suffix.lower(), "csv")
 
 
 def is_tabbed(file: Opened) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,52 +11,81 @@ from typing import Any
 import duckdb
 
 from warehouse import duck
-from warehouse.duck import identifier, number, quoted
+from warehouse.duck import number, quoted
 from warehouse.errors import ClearwaterError
+from warehouse.files import in_order
 from warehouse.inference import delimited, through_readers
-from warehouse.inference.files import ROWS, format_of, nothing_landed, plain_files, workspace
-from warehouse.inference.keys import Table, infer_event_time, infer_key, infer_known_at
-from warehouse.inference.result import FILE, Inferred, InferredColumn, Notes, counted
-from warehouse.inference.tails import take_totals_off
-from warehouse.inference.types import TEXT, Decision, Typing, cast, infer_types
+from warehouse.inference.candidates import TEXT
+from warehouse.inference.columns import TYPED, described, tell_of_empty, warn_of_nans, write_typed
+from warehouse.inference.decisions import Decision
+from warehouse.inference.epochs import epoch_format
+from warehouse.inference.event_time import infer_event_time, infer_known_at
+from warehouse.inference.files import ROWS, nothing_landed, plain_files, workspace
+from warehouse.inference.formats import infer_format
+from warehouse.inference.keys import Key, infer_key
+from warehouse.inference.result import FILE, Inferred, InferredColumn, Notes
+from warehouse.inference.table import Table
+from warehouse.inference.tails import take_headers_off, take_totals_off
+from warehouse.inference.types import infer_types
+from warehouse.readers.casting import INTEGERS
 from warehouse.readers.contract import Opened
 from warehouse.settings import Settings
 from warehouse.sources import FormatName
 
-EXACT_ROWS = 200_000
-COLUMNS_AT_ONCE = 200
-FEW_VALUES = 20
-EXAMPLES, EXAMPLE_ROWS = 5, 100
-TABLE, TYPED = "looked_at", "typed"
-FLOATS = ("FLOAT", "DOUBLE")
-WORDY = ("STRUCT", "MAP", "UNION", "ENUM")
+TABLE = "looked_at"
+PARTITION = re.compile(r"([A-Za-z_]\w*)=.")
 
 
 def infer(settings: Settings, files: list[Path], name: str) -> Inferred:
     """What sources.yml should say of `files` under the name `source.dataset`.
 
+    Files that are no tables, such as logs and images, have the format `bytes` and no columns.
     Writes nothing but scratch below the settings' `tmp`. Raises ClearwaterError when a file is
     missing, empty, broken or unlike all others.
     """
     with workspace(settings, "inference") as work, nothing_landed():
-        plain = plain_files(sorted(files), work)
-        formats = Counter(map(format_of, plain))
-        if len(formats) > 1:
-            raise ClearwaterError(
-                f"the files are of several formats: {', '.join(sorted(formats))}",
-                next_step="add each as a source of its own, with a pattern such as 'data/*.csv'",
-            )
+        plain = plain_files(sorted(files, key=_order), work)
+        notes = Notes()
+        _warn_of_partitions(files, notes)
+        found = infer_format(plain, notes)
+        if found == "bytes":
+            return _as_bytes(len(plain), notes)
         con = duck.connect(settings, work / "rows.duckdb")
         try:
             con.execute("set timezone = 'UTC'")
-            (found,) = formats
             if found == "csv":
-                return _infer_csv(con, plain, name)
+                return _infer_csv(con, plain, name, notes)
             if found == "parquet":
-                return _infer_parquet(con, plain, name)
-            return _infer_read(con, plain, name, found)
+                return _infer_parquet(con, plain, name, notes)
+            return _infer_read(con, plain, name, found, notes)
         finally:
             con.close()
+
+
+def _order(file: Path) -> list[list[str]]:
+    """A key to sort files by as loading does."""
+    return [in_order(part) for part in file.parts]
+
+
+def _with_nulls_of(
+    left_off: Sequence[frozenset[str]], columns: tuple[InferredColumn, ...], key: Key
+) -> tuple[InferredColumn, ...]:
+    """The columns with the nulls of rows that were left off, but for those that lack the key."""
+    loaded = [filled for filled in left_off if filled.issuperset(key.columns)]
+    return tuple(
+        replace(c, null_count=c.null_count + sum(c.name not in filled for filled in loaded))
+        for c in columns
+    )
+
+
+def _warn_of_partitions(files: list[Path], notes: Notes) -> None:
+    """Warn of values that stand in folders' names, such as year=2024, as Hive writes them."""
+    names = {m.group(1) for file in files for p in file.parent.parts if (m := PARTITION.match(p))}
+    if names:
+        notes.warn(
+            f"what stands in the folders' names alone ({', '.join(sorted(names))}) is not loaded:"
+            " where no column of the files has it, have it written there"
+        )
 
 
 def infer_relation(
@@ -71,6 +100,7 @@ def infer_relation(
     files: Sequence[str] = (),
     row_count: int | None = None,
     partial: frozenset[str] = frozenset(),
+    left_off: Sequence[frozenset[str]] = (),
     notes: Notes | None = None,
 ) -> Inferred:
     """What sources.yml should say of rows that are read already.
@@ -79,7 +109,8 @@ def infer_relation(
     of these DuckDB types. With more than one of `files` it has the column FILE too, a file's
     place among them. `options` are the keys of sources.yml that reading them took; `row_count`
     is that of the files, where `relation` holds only the first of their rows. The columns `partial`
-    are missing in some of the files, and so can be no key, event time or known_at.
+    are missing in some of the files, and so can be no key, event time or known_at. `left_off` are
+    the columns with a value of each row that is not in the relation, though a run may load it.
     """
     notes = notes or Notes()
     options = dict(options or {})
@@ -89,18 +120,18 @@ def infer_relation(
         notes.warn("there are no rows: no type is known, and no release until the first one comes")
     if types is None:
         typing = infer_types(con, relation, list(names), notes)
-        _write_typed(con, relation, typing, with_file=len(files) > 1)
+        write_typed(con, relation, typing, with_file=len(files) > 1)
         options |= {"nulls": list(typing.nulls)} if typing.nulls else {}
         options |= {"decimal": ","} if typing.marks.decimal == "," else {}
         options |= {"thousands": typing.marks.thousands} if typing.marks.thousands else {}
-        columns = _described(con, TYPED, typing.columns, looked_at)
+        columns = described(con, TYPED, typing.columns, looked_at)
         relation = TYPED
-        _tell_of_empty(columns, notes)
+        tell_of_empty(columns, notes)
     else:
         kept = {n: Decision(_typed(types[n]), "the file carries it") for n in names}
-        columns = _described(con, relation, kept, looked_at)
+        columns = tuple(map(_with_epoch, described(con, relation, kept, looked_at)))
     cure = "; with NaN among the source's `nulls` they are null" if types is None else ""
-    _warn_of_nans(con, relation, columns, cure, notes)
+    warn_of_nans(con, relation, columns, cure, notes)
     dataset = name.partition(".")[2] or name
     if partial:
         notes.warn(f"not every file has {', '.join(n for n in names if n in partial)}: null there")
@@ -112,7 +143,7 @@ def infer_relation(
     return Inferred(
         format=format_name,
         options=options,
-        columns=columns,
+        columns=_with_nulls_of(left_off, columns, key),
         key=key.columns,
         event_time=event_time,
         known_at=infer_known_at(table, event_time, notes),
@@ -125,39 +156,30 @@ def infer_relation(
     )
 
 
-def _tell_of_empty(columns: Sequence[InferredColumn], notes: Notes) -> None:
-    """Say in the columns' evidence how many of their values are missing."""
-    empty = {f"column {c.name}": c.null_count for c in columns if c.null_count}
-    notes.evidence = [
-        replace(told, because=f"{told.because}; {empty[told.about]:,} empty")
-        if told.about in empty
-        else told
-        for told in notes.evidence
-    ]
+def _as_bytes(file_count: int, notes: Notes) -> Inferred:
+    """Files that are no tables: they are landed and catalogued, and have neither rows nor key."""
+    return Inferred(
+        format="bytes",
+        options={},
+        columns=(),
+        key=(),
+        event_time=None,
+        known_at=None,
+        write="append",
+        row_count=0,
+        file_count=file_count,
+        rows_looked_at=0,
+        evidence=tuple(notes.evidence),
+        warnings=tuple(notes.warnings),
+    )
 
 
-def _warn_of_nans(
-    con: duckdb.DuckDBPyConnection,
-    relation: str,
-    columns: Sequence[InferredColumn],
-    cure: str,
-    notes: Notes,
-) -> None:
-    """Warn of NaN among floats, and of the `cure` where there is one."""
-    floats = [c.name for c in columns if c.type.upper() in FLOATS]
-    sql = "count(*) filter (isnan({0}))"
-    for name, count in _aggregated(con, relation, floats, sql).items():
-        if count:
-            notes.warn(
-                f"column {name}: {counted(count, 'value')} {'is' if count == 1 else 'are'} NaN,"
-                f" which makes every sum and average NaN{cure}"
-            )
-
-
-def _infer_csv(con: duckdb.DuckDBPyConnection, plain: list[Opened], name: str) -> Inferred:
-    notes = Notes()
+def _infer_csv(
+    con: duckdb.DuckDBPyConnection, plain: list[Opened], name: str, notes: Notes
+) -> Inferred:
     found = delimited.read(con, plain, TABLE, notes)
-    take_totals_off(con, TABLE, found.names, notes, with_file=len(found.labels) > 1)
+    take_headers_off(con, TABLE, found.names, notes)
+    left_off = take_totals_off(con, TABLE, found.names, notes, with_file=len(found.labels) > 1)
     return infer_relation(
         con,
         TABLE,
@@ -169,20 +191,26 @@ def _infer_csv(con: duckdb.DuckDBPyConnection, plain: list[Opened], name: str) -
         files=found.labels,
         row_count=found.row_count,
         partial=found.partial,
+        left_off=left_off,
         notes=notes,
     )
 
 
 def _infer_read(
-    con: duckdb.DuckDBPyConnection, plain: list[Opened], name: str, format_name: FormatName
+    con: duckdb.DuckDBPyConnection,
+    plain: list[Opened],
+    name: str,
+    format_name: FormatName,
+    notes: Notes,
 ) -> Inferred:
-    notes = Notes()
     found = through_readers.read(con, plain, name, format_name, TABLE, notes)
     relation = TABLE
+    left_off: list[frozenset[str]] = []
     if format_name == "excel":
         relation = f"{TABLE}_rows"
         con.execute(f"create or replace table {relation} as select * from {TABLE}")
-        take_totals_off(con, relation, found.names, notes, with_file=len(found.labels) > 1)
+        several = len(found.labels) > 1
+        left_off = take_totals_off(con, relation, found.names, notes, with_file=several)
     return infer_relation(
         con,
         relation,
@@ -194,17 +222,19 @@ def _infer_read(
         files=found.labels,
         row_count=found.row_count,
         partial=found.partial,
+        left_off=left_off,
         notes=notes,
     )
 
 
-def _infer_parquet(con: duckdb.DuckDBPyConnection, plain: list[Opened], name: str) -> Inferred:
-    notes = Notes()
+def _infer_parquet(
+    con: duckdb.DuckDBPyConnection, plain: list[Opened], name: str, notes: Notes
+) -> Inferred:
     paths = ", ".join(quoted(file.path) for file in plain)
     options = "union_by_name = true, hive_partitioning = false"
     scan = f"read_parquet([{paths}], {options})"
     try:
-        described = con.execute(f"describe select * from {scan}").fetchall()
+        schema = con.execute(f"describe select * from {scan}").fetchall()
         total = number(con, f"select count(*) from {scan}")
         everywhere = set.intersection(*(_names(con, file) for file in plain))
     except duckdb.Error as error:
@@ -224,112 +254,31 @@ def _infer_parquet(con: duckdb.DuckDBPyConnection, plain: list[Opened], name: st
     return infer_relation(
         con,
         TABLE,
-        [row[0] for row in described],
-        {row[0]: str(row[1]) for row in described},
+        [row[0] for row in schema],
+        {row[0]: str(row[1]) for row in schema},
         name=name,
         format_name="parquet",
         files=[file.label for file in plain],
         row_count=total,
-        partial=frozenset(row[0] for row in described) - everywhere,
+        partial=frozenset(row[0] for row in schema if row[0].lower() not in everywhere),
         notes=notes,
     )
 
 
 def _names(con: duckdb.DuckDBPyConnection, file: Opened) -> set[str]:
+    """The file's columns; the case of names does not matter."""
     scan = f"read_parquet({quoted(file.path)}, hive_partitioning = false)"
-    return {row[0] for row in con.execute(f"describe select * from {scan}").fetchall()}
+    return {row[0].lower() for row in con.execute(f"describe select * from {scan}").fetchall()}
+
+
+def _with_epoch(column: InferredColumn) -> InferredColumn:
+    """The column of a typed file, told if it is a number that counts since 1970."""
+    if column.type.upper() not in INTEGERS or column.minimum is None or column.maximum is None:
+        return column
+    form = epoch_format(column.name, float(column.minimum), float(column.maximum))
+    return replace(column, epoch=form)
 
 
 def _typed(type_name: str) -> Any:
     kind = "VARCHAR" if type_name.startswith("ENUM") else type_name
     return replace(TEXT, type=kind)
-
-
-def _write_typed(
-    con: duckdb.DuckDBPyConnection, relation: str, typing: Typing, *, with_file: bool
-) -> None:
-    """Make the table TYPED: nulls are nulls, values of their types, what does not fit null."""
-    nulls = ", ".join(quoted(word) for word in typing.nulls)
-    texts, casts = [], []
-    for name, decision in typing.columns.items():
-        column = identifier(name)
-        texts.append(f"if({column} in ({nulls}), null, {column}) as {column}" if nulls else column)
-        all_fit = not decision.bad_count
-        sql = cast(name, decision.candidate, typing.marks, quick=all_fit)
-        casts.append(f"{sql} as {column}")
-    file = f", {FILE}" if with_file else ""
-    con.execute(
-        f"create or replace table {TYPED} as select {', '.join(casts)}{file}"
-        f" from (select {', '.join(texts)}{file} from {relation})"
-    )
-
-
-def _described(
-    con: duckdb.DuckDBPyConnection, relation: str, columns: dict[str, Decision], row_count: int
-) -> tuple[InferredColumn, ...]:
-    """The columns with their counts, bounds and examples."""
-    names = list(columns)
-    count = "count(distinct {0})" if row_count <= EXACT_ROWS else "approx_count_distinct({0})"
-    facts = _aggregated(
-        con,
-        relation,
-        names,
-        f"{{'f': count({{0}}), 'd': {count}, 'l': min({{0}})::varchar, 'h': max({{0}})::varchar}}",
-    )
-    filled = [name for name in names if facts[name]["f"]]
-    few = [
-        name
-        for name in filled
-        if columns[name].candidate.type == "VARCHAR" and facts[name]["d"] <= FEW_VALUES
-    ]
-    values = _aggregated(
-        con, relation, few, "list_sort(list(distinct {0}) filter ({0} is not null))"
-    )
-    listed = ", ".join(f"{identifier(name)}::varchar" for name in names)
-    head = con.execute(f"select {listed} from {relation} limit {EXAMPLE_ROWS}").fetchall()
-    examples = {
-        name: tuple(dict.fromkeys(row[i] for row in head if row[i] is not None))[:EXAMPLES]
-        for i, name in enumerate(names)
-    }
-    return tuple(
-        _column(name, columns[name], facts[name], values.get(name, []), examples[name], row_count)
-        for name in names
-    )
-
-
-def _aggregated(
-    con: duckdb.DuckDBPyConnection, relation: str, names: list[str], sql: str
-) -> dict[str, Any]:
-    """The aggregate `sql`, in which {0} is the column, of each column."""
-    found: dict[str, Any] = {}
-    for start in range(0, len(names), COLUMNS_AT_ONCE):
-        some = names[start : start + COLUMNS_AT_ONCE]
-        parts = ", ".join(sql.replace("{0}", identifier(name)) for name in some)
-        row = con.execute(f"select {parts} from {relation}").fetchone()
-        assert row is not None
-        found |= dict(zip(some, row, strict=True))
-    return found
-
-
-def _column(
-    name: str,
-    decision: Decision,
-    facts: dict[str, Any],
-    values: list[str],
-    examples: tuple[str, ...],
-    row_count: int,
-) -> InferredColumn:
-    kind = decision.candidate.type
-    return InferredColumn(
-        name=name,
-        type=kind if kind.startswith(WORDY) else kind.lower(),
-        format=decision.candidate.format,
-        null_count=row_count - facts["f"] - decision.bad_count,
-        distinct_count=len(values) or min(facts["d"], facts["f"]),
-        minimum=facts["l"],
-        maximum=facts["h"],
-        examples=examples or tuple(values[:EXAMPLES]),
-        values=tuple(values),
-        bad_count=decision.bad_count,
-        epoch=decision.epoch,
-    )

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections import Counter
 from typing import Any
 
 import duckdb
 
+from warehouse.errors import ClearwaterError
 from warehouse.inference import words
 from warehouse.inference.encoding import encoding_of
 from warehouse.inference.files import in_utf8
@@ -19,6 +21,7 @@ from warehouse.sources import Source
 
 SAMPLE_CHARACTERS = 8 << 20
 MARK = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|[{}\[\]:]', re.DOTALL)
+FEWEST, MOSTLY = 3, 0.8  # objects by key that are records; of them, that have a usual key
 IDENTIFIER = 2  # of words.identifying: surely one
 
 
@@ -51,6 +54,14 @@ def _json(file: Opened, encoding: str, notes: Notes, *, is_alone: bool) -> dict[
         found = _Outline(text.read(SAMPLE_CHARACTERS))
     if found.roots != 1:
         return {}
+    if found.is_keyed:
+        raise ClearwaterError(
+            f"the file is one object, whose {len(found.inner)} values are records of their own,"
+            f" as that of {next(iter(found.inner))!r}: no `record:` can tell them",
+            where=file.label,
+            next_step="have them written as an array, such as with: jq"
+            f" '[to_entries[] | {{key}} + .value]' {shlex.quote(file.name)} > rows.json",
+        )
     if not found.arrays:
         if is_alone:
             notes.warn("the file is one object, which is taken as one record")
@@ -67,13 +78,15 @@ class _Outline:
     """What a JSON text's first characters hold.
 
     `roots` counts the objects that it is made of, `arrays` the objects in each array that a path
-    of keys leads to; `keys` are those of the first object that have neither object nor array.
+    of keys leads to; `keys` are those of the first object that have neither object nor array, and
+    `inner` those of each object in it, by its key.
     """
 
     def __init__(self, text: str) -> None:
         self.roots = 0
         self.arrays: Counter[str] = Counter()
         self.keys: list[str] = []
+        self.inner: dict[str, set[str]] = {}
         self._path: list[str] = []  # the keys down to the object that is open; the root has ""
         self._key = ""
         self._inside = 0  # how deep within an array
@@ -87,10 +100,20 @@ class _Outline:
                 self._key = last[1:-1]
                 if len(self._path) == 1 and self.roots == 1:
                     self.keys.append(self._key)
+                elif len(self._path) == 2 and self.roots == 1:
+                    self.inner[self._path[1]].add(self._key)
             elif mark == "}":
                 del self._path[-1:]
             else:
                 self._open(mark)
+
+    @property
+    def is_keyed(self) -> bool:
+        """Whether the text is one object of nothing but objects with mostly the same keys."""
+        counts = Counter(key for own in self.inner.values() for key in own)
+        usual = [count for count in counts.values() if count >= MOSTLY * len(self.inner)]
+        is_alone = not self.keys and all("." in path for path in self.arrays)
+        return is_alone and len(self.inner) >= FEWEST and 2 * sum(usual) > counts.total()
 
     def _in_array(self, mark: str) -> None:
         if mark in "{[":
@@ -109,6 +132,8 @@ class _Outline:
         elif mark == "{":
             self.roots += 1
         if mark == "{":
+            if len(self._path) == 1 and self.roots == 1:
+                self.inner[self._key] = set()
             self._path.append(self._key if self._path else "")
         elif mark == "[":
             self._inside = 1

@@ -17,6 +17,7 @@ DECIMALS: tuple[Decimal, ...] = (".", ",")
 THOUSANDS: tuple[Thousands, ...] = (",", ".", " ", "'")
 NAMES = {",": "comma", ".": "point", " ": "space", "'": "apostrophe"}
 FEWEST_GROUPED = 3
+SHOWN = 3
 # Digits with any marks, in their places or not; a number as a cast takes it; one with a mark.
 NUMBER = re.compile(r" *[-+]?[0-9.,'\u2019 \u00a0\u2009\u202f]*[0-9]\.?(?:[eE][-+]?[0-9]+)? *")
 PLAIN = re.compile(r" *[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)? *")
@@ -79,7 +80,34 @@ def infer_marks(heads: dict[str, list[str]], notes: Notes) -> Marks:
     marks = Marks(decimal or ".", _thousands(told, decimal, notes))
     for name, found in readings.items():
         _warn_of_unread(name, heads[name], found, marks, notes)
+    _warn_of_points(readings, heads, marks, notes)
     return marks
+
+
+def _warn_of_points(
+    readings: dict[str, list[_Reading]], heads: dict[str, list[str]], marks: Marks, notes: Notes
+) -> None:
+    """Warn of columns whose points may part thousands, where no other column tells."""
+    if marks != Marks():
+        return
+    open_ones = {
+        name: next(reading for reading in found if reading.thousands)
+        for name, found in readings.items()
+        if len(found) > 1 and _is_read(heads[name], marks)
+    }
+    if open_ones:
+        names = list(open_ones)
+        listed = ", ".join(names[:SHOWN]) + (" and others" if len(names) > SHOWN else "")
+        example = open_ones[names[0]].grouped[0].strip()
+        word = "column" if len(names) == 1 else "columns"
+        notes.warn(f"{word} {listed}: the point in {example!r} is taken to part decimals")
+
+
+def _is_read(values: list[str], marks: Marks) -> bool:
+    """Whether the marks make numbers of most values."""
+    filled = [value for value in values if value not in MISSING]
+    fit = sum(bool(PLAIN.fullmatch(marks.plain(value))) for value in filled)
+    return fit >= MOSTLY * len(filled)
 
 
 def _readings(values: list[str]) -> list[_Reading]:
@@ -175,20 +203,15 @@ def _thousands(
 def _warn_of_unread(
     name: str, values: list[str], readings: list[_Reading], marks: Marks, notes: Notes
 ) -> None:
-    """Warn of a column that the marks do not read, or perhaps not as it is meant."""
+    """Warn of a column that the marks do not read."""
     grouped = next((reading for reading in readings if reading.thousands), None)
-    filled = [value for value in values if value not in MISSING]
-    are_read = sum(bool(PLAIN.fullmatch(marks.plain(value))) for value in filled)
-    if grouped is None:
+    if grouped is None or _is_read(values, marks):
         return
     example = grouped.grouped[0].strip()
-    if are_read < MOSTLY * len(filled):
-        if len(readings) > 1:
-            notes.warn(
-                f"column {name}: nothing tells whether the comma in {example!r} parts thousands or"
-                " decimals: it stays text"
-            )
-        elif grouped.decimal in (None, marks.decimal):
-            notes.warn(f"column {name} parts thousands, such as {example!r}: it stays text")
-    elif len(readings) > 1 and marks == Marks():
-        notes.warn(f"column {name}: the point in {example!r} is taken to part decimals")
+    if len(readings) > 1:
+        notes.warn(
+            f"column {name}: nothing tells whether the comma in {example!r} parts thousands or"
+            " decimals: it stays text"
+        )
+    elif grouped.decimal in (None, marks.decimal):
+        notes.warn(f"column {name} parts thousands, such as {example!r}: it stays text")

@@ -3,14 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 FILE = "__clearwater_file"  # the number of a row's file, beside the columns of a relation
-
-
-def counted(count: int, noun: str) -> str:
-    """The number with its noun, such as `1 row` and `2,000 rows`."""
-    return f"{count:,} {noun}{'s' * (count != 1)}"
 
 
 @dataclass(frozen=True)
@@ -29,10 +24,12 @@ class Evidence:
 class InferredColumn:
     """A column: its name in the file, its DuckDB type, and what its values are like.
 
-    `format` is the strptime format of a time that is not written as ISO 8601 has it. `minimum`,
-    `maximum` and `examples` are text. `values` are all values of a column of a few texts, else
-    empty. `epoch` says that an integer counts seconds or milliseconds since 1970. Counts are of
-    the rows looked at; `distinct_count` is approximate above 200,000 rows.
+    `format` is that of a time that is not written as ISO 8601 has it, in the words of sources.yml.
+    `minimum`, `maximum` and `examples` are text. `values` are all values of a column of a few
+    texts, else empty, and `late_values` says how many of them come in the second half of the rows
+    alone. `epoch` is the format of a number that counts since 1970, in a file that
+    carries its types. Counts are of the rows looked at; `distinct_count` is approximate above
+    200,000 rows.
     """
 
     name: str
@@ -44,8 +41,9 @@ class InferredColumn:
     maximum: str | None = None
     examples: tuple[str, ...] = ()
     values: tuple[str, ...] = ()
+    late_values: int = 0
     bad_count: int = 0
-    epoch: Literal["s", "ms"] | None = None
+    epoch: str | None = None
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 # Texts that stand for a missing value wherever numbers or times are expected; JSON has empty ones.
 MISSING = frozenset(
@@ -10,6 +11,7 @@ MISSING = frozenset(
         "",
         *("NA", "N/A", "n/a", "na", "#N/A", "<NA>", "NaN", "nan", "NAN", "NULL", "null", "Null"),
         *("(null)", "\\N", "-", "--", "---", "?", ".", "..", "*", "None", "none", "NONE"),
+        *("0000-00-00", "0000-00-00 00:00:00"),
         *("unknown", "Unknown", "UNKNOWN", "missing", "Missing", "nil", "n.a.", "k.A.", "#NV"),
     }
 )
@@ -20,6 +22,10 @@ PERHAPS_A_VALUE = frozenset(
 # These mean null even in a column of text.
 ALWAYS_NULL = frozenset({"\\N", "<NA>", "#N/A", "(null)"})
 BOOLEAN_WORDS = frozenset({"true", "false", "t", "f", "yes", "no", "y", "n"})
+
+REMEMBERED = 1 << 16
+LONGEST_TIME = 64
+NO_TIME = re.compile(r"\D*|[-+]?(?:\d{1,5}|\d*\.\d+)")  # no digit, or a number
 
 MOSTLY = 0.9  # the share of a column's values that tells what the column is
 
@@ -50,6 +56,7 @@ DATES = (
     (rf"{DAY}-{DAY}-{YEAR}", ("%d-%m-%Y", "%m-%d-%Y")),
     (rf"{DAY}-{DAY}-\d\d", ("%d-%m-%y", "%m-%d-%y")),
     (rf"{YEAR}\.{DAY}\.{DAY}", ("%Y.%m.%d",)),
+    (rf"{YEAR}-(?:0[1-9]|1[0-2])", ("%Y-%m",)),
     (rf"{DAY}-{MONTH}-{YEAR}", ("%d-%b-%Y",)),
     (rf"{DAY}-{MONTH}-\d\d", ("%d-%b-%y",)),
     (rf"{DAY} {MONTH} {YEAR}", ("%d %b %Y",)),
@@ -61,6 +68,7 @@ DATES = (
     (rf"[a-z]{{3}}, {DAY} {MONTH} {YEAR}", ("%a, %d %b %Y",)),
     (rf"{YEAR}(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])", ("%Y%m%d",)),
 )
+GROUPED = r"\d[\d.,'\u2019 \u00a0\u2009\u202f]*"
 _ZONE = rf"(?:Z|{OFFSET})"
 _ISO = rf"{YEAR}[-/]\d{{1,2}}[-/]\d{{1,2}}"
 SHAPES: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
@@ -86,7 +94,10 @@ SHAPES: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
         ),
         ("comma", r" *[-+]?\d*,\d+ *"),
         ("percent", r"[-+]?\d+(?:[.,]\d+)? ?%"),
-        ("currency", r"[-+]?[€$£¥] ?[-+]?\d[\d.,]*|[-+]?\d[\d.,]* ?(?:[€$£¥]|EUR|USD|GBP|CHF)"),
+        (
+            "currency",
+            rf"[-+(]?[€$£¥] ?[-+]?{GROUPED}\)?|[-+(]?{GROUPED} ?(?:[€$£¥]|EUR|USD|GBP|CHF)\)?",
+        ),
         ("uuid", r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"),
     )
 )
@@ -101,23 +112,29 @@ _FORMATS = tuple(
         (rf"\[{DAY}/{MONTH}/{YEAR}:{CLOCK}:\d\d [-+]\d{{4}}\]", "[%d/%b/%Y:%H:%M:%S %z]"),
         (rf"{YEAR}-\d\d-\d\d {CLOCK}:\d\d {OFFSET}", "%Y-%m-%d %H:%M:%S %z"),
         (rf"{YEAR}-\d\d-\d\d {CLOCK}:\d\d\.\d+ {OFFSET}", "%Y-%m-%d %H:%M:%S.%f %z"),
+        (rf"{YEAR}-\d\d-\d\d {CLOCK}:\d\d,\d{{3,6}}", "%Y-%m-%d %H:%M:%S,%f"),
         (rf"{YEAR}-\d\d-\d\dT\d\d:\d\dZ", "%Y-%m-%dT%H:%MZ"),
         (rf"{YEAR}\d{{4}}T\d{{6}}Z?", "%Y%m%dT%H%M%SZ"),
         (rf"{YEAR}\d{{10}}", "%Y%m%d%H%M%S"),
         (rf"[a-z]{{3}}, {DAY} {MONTH} {YEAR} {CLOCK}:\d\d GMT", "%a, %d %b %Y %H:%M:%S GMT"),
         (rf"[a-z]{{3}}, {DAY} {MONTH} {YEAR} {CLOCK}:\d\d [-+]\d{{4}}", "%a, %d %b %Y %H:%M:%S %z"),
         (rf"[a-z]{{3}} {MONTH} {DAY} {CLOCK}:\d\d {YEAR}", "%a %b %d %H:%M:%S %Y"),
+        (rf"{DAY}-{MONTH}-\d\d \d\d\.\d\d\.\d\d\.\d+ [ap]m", "%d-%b-%y %I.%M.%S.%f %p"),
     )
 )
 
 
+@lru_cache(REMEMBERED)
 def shape(value: str) -> str:
     """The first shape that the whole value has; `text` when it has none."""
     return next((name for name, pattern in SHAPES if pattern.fullmatch(value)), "text")
 
 
+@lru_cache(REMEMBERED)
 def time_formats(value: str) -> tuple[str, ...]:
     """The strptime formats by which the value may be a time that is not ISO 8601."""
+    if len(value) > LONGEST_TIME or NO_TIME.fullmatch(value):
+        return ()
     return next((formats for pattern, formats in _FORMATS if pattern.fullmatch(value)), ())
 
 

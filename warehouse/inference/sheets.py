@@ -15,10 +15,11 @@ import duckdb
 
 from warehouse.duck import identifier
 from warehouse.inference.dialect import has_header
-from warehouse.inference.result import Notes, counted
+from warehouse.inference.result import Notes
 from warehouse.readers import excel as reader
 from warehouse.readers.contract import Opened
 from warehouse.sources import Source
+from warehouse.wording import counted
 
 PROGRAM = Path(reader.__file__).with_name("excel_sheet.py")
 NO_SHEET = "*"  # no sheet may be called so: asked for it, the program names those that there are

@@ -61,7 +61,7 @@ def read(
         [file.label for file in files],
         options,
         row_count,
-        frozenset(types.keys() - everywhere),
+        frozenset(name for name in types if name.lower() not in everywhere),
     )
 
 
@@ -111,7 +111,7 @@ def _read_all(
         columns = reader_for(source, plain).read(con, source, plain)
         names = [column.name for column in columns]
         _check_names(names, file)
-        names_of.append(set(names))
+        names_of.append({name.lower() for name in names})
         listed = "".join(f"{identifier(name)}, " for name in names)
         part = f"part_{place}"
         con.execute(

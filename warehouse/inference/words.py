@@ -13,28 +13,48 @@ MONEY = frozenset(
         *("msrp", "gross", "net", "freight", "turnover", "spend", "deposit", "premium", "bonus"),
         *("betrag", "preis", "saldo", "umsatz", "summe", "brutto", "netto", "kosten", "gebühr"),
         *("montant", "prix", "importe", "precio", "eur", "usd", "gbp", "chf", "money", "cash"),
-        *("shipping", "steuer", "mwst", "rabatt", "entgelt", "porto"),
+        *("shipping", "steuer", "mwst", "rabatt", "entgelt", "porto", "solde"),
+        *("сумма", "цена", "стоимость", "金額", "価格"),
     }
 )
 # German writes a thing and its amount as one word, such as Nettobetrag and Einzelpreis.
 MONEY_ENDINGS = ("betrag", "beträge", "preis", "summe", "kosten", "umsatz", "gebühr", "saldo")
+# Of these, the ones that may be a share, or a sum or rate of anything: their values tell.
+PERHAPS_SHARES = frozenset(
+    {
+        *("discount", "disc", "tax", "taxes", "vat", "mwst", "steuer", "rabatt", "bonus"),
+    }
+)
+PERHAPS_MEASURES = frozenset(
+    {
+        *("total", "subtotal", "net", "gross", "sales", "balance", "credit", "summe", "brutto"),
+        *("netto", "eur", "usd", "gbp", "chf", "charge", "charges", "turnover", "premium"),
+    }
+)
 CURRENCY_SIGNS = frozenset("€$£")
 FLAGS = frozenset({"is", "has", "was", "can", "flag", "flags", "ist", "hat", "bool"})
 LABELS = frozenset(
     {
         *("zip", "zipcode", "postal", "postcode", "postalcode", "plz", "phone", "telephone"),
         *("tel", "telefon", "mobile", "fax", "telefax", "msisdn", "iban", "ssn", "cep"),
+        *("ean", "gtin", "upc", "isbn", "issn", "barcode", "imei", "blz", "bsb", "fips", "siret"),
+        *("cusip", "npi", "telefono", "telefone", "handy", "pincode"),
+        *("phonenumber", "zipcodes", "cellphone", "eircode", "iccid", "imsi"),
     }
 )
+LABEL_ENDINGS = frozenset({"no", "nr", "num", "number", "nummer", "code", "id", "digits"})
 IDENTIFIERS = frozenset(
     {
         *("id", "ids", "uuid", "guid", "key", "pk", "code", "sku", "isbn", "ean", "upc", "gtin"),
-        *("barcode", "ref", "reference", "serial", "iban", "symbol", "ticker", "iso", "iso2"),
+        *("barcode", "ref", "reference", "serial", "symbol", "ticker", "iso", "iso2"),
         *("iso3", "slug", "vin", "plate", "hash", "kennung", "username", "login", "identifier"),
         *("alpha2", "alpha3", "icao", "iata", "asin", "imei", "mac", "beleg"),
+        *("ean13", "isbn10", "isbn13", "gtin13", "gtin14"),
     }
 )
 NUMBERED = frozenset({"no", "nr", "num", "number", "nummer", "rowid", "index", "idx"})
+# Of an account with somebody else, such as a payer's: it comes again with each payment.
+ACCOUNTS = frozenset({"iban", "kontonummer", "kontonr", "blz", "bic"})
 # German writes a thing and its number as one word, such as Belegnummer and Kundennr.
 NUMBER_ENDINGS = ("nummer", "nr", "kennung", "schlüssel")
 NOT_IDS = frozenset(
@@ -47,7 +67,19 @@ NOT_IDS = frozenset(
 LINES = frozenset(
     {
         *("line", "lineno", "linenumber", "seq", "sequence", "pos", "position", "item", "items"),
-        *("row", "rownum", "version", "ordinal", "step", "installment", "zeile", "part"),
+        *(
+            "sequential",
+            "lfd",
+            "lfdnr",
+            "row",
+            "rownum",
+            "version",
+            "ordinal",
+            "step",
+            "installment",
+            "zeile",
+            "part",
+        ),
     }
 )
 PERIODS = frozenset(
@@ -56,7 +88,14 @@ PERIODS = frozenset(
         *("monat", "time", "timestamp", "ts", "datetime", "season", "round", "fecha", "yr"),
     }
 )
+YEARS = frozenset({"year", "yr", "jahr", "season", "annee", "année", "anno", "año"})
 TIMES = PERIODS | {"at", "on", "epoch", "created", "unix", "dt"}
+# Of a number, that it counts since 1970; beside its range.
+EPOCHS = (TIMES - {"no", "season", "round", "period"}) | {
+    *("unixtime", "utime", "utc", "mtime", "ctime", "atime", "start", "end", "started", "ended"),
+    *("starttime", "endtime", "updated", "modified", "edited", "deleted", "expires", "expiry"),
+    *("when", "seen", "joined", "registered", "published", "received", "sent", "occurred"),
+}
 CHANGES = frozenset(
     {
         *("updated", "update", "modified", "changed", "edited", "refreshed", "synced", "loaded"),
@@ -118,6 +157,7 @@ SUBJECTS = frozenset(
         *("demographics", "shop", "branch", "region", "currency", "article", "location", "staff"),
         *("kunde", "kunden", "produkt", "produkte", "artikel", "mitarbeiter", "filiale"),
         *("company", "airport", "airline", "school", "hospital", "brand", "contact", "seller"),
+        *("state", "province", "county", "municipality", "language", "continent"),
         *("driver", "vehicle", "merchant", "dim", "geography", "territory", "agent", "warehouse"),
     }
 )
@@ -132,15 +172,9 @@ OWN_WORDS = frozenset(
         *("straße", "strasse", "url", "link", "tags", "vorname", "nachname", "json", "metadata"),
     }
 )
-# Numbers that are below zero at another place, season or time.
-SIGNED = frozenset(
-    {
-        *("lat", "latitude", "lon", "lng", "long", "longitude", "breitengrad", "laengengrad"),
-        *("temp", "temperature", "temperatur", "tmin", "tmax", "tavg", "dewpoint", "celsius"),
-        *("fahrenheit", "altitude", "elevation", "balance", "saldo", "profit", "margin", "change"),
-        *("delta", "diff", "difference", "offset"),
-    }
-)
+# Of numbers with a point, of which 1.10 is not 1.1.
+VERSIONS = frozenset({"version", "versions", "release", "build", "revision", "firmware"})
+MAIL = frozenset({"email", "mail"})
 
 
 def words(name: str) -> list[str]:
@@ -175,9 +209,27 @@ def identifying(name: str, table: str) -> int:
     if last in ("id", "uuid", "guid", "key", "pk") or parts[0] == "id" or glued:
         stem = [singular(word) for word in rest] or [last.removesuffix("id").rstrip("_")]
         return 3 if stem and own >= set(stem) else 2
+    if last in ACCOUNTS:
+        return 0
     if last in IDENTIFIERS | NUMBERED or last.endswith(NUMBER_ENDINGS):
         return 2 if rest and own >= {singular(word) for word in rest} else 1
     return 0
+
+
+def is_epoch(name: str) -> bool:
+    """Whether the name is that of a time, and of no identifier."""
+    return says(name, EPOCHS) and not identifying(name, "") and not is_label(name)
+
+
+def is_label(name: str) -> bool:
+    """Whether the name is that of a label of digits, such as a postal code: no number at all.
+
+    `zip_code` and `phone_2` are labels, `phone_calls` is not.
+    """
+    parts = [re.sub(r"\d+$", "", word) for word in words(name)]
+    while len(parts) > 1 and (not parts[-1] or parts[-1] in LABEL_ENDINGS):
+        parts.pop()
+    return bool(parts) and parts[-1] in LABELS
 
 
 def is_named_for(name: str, table: str) -> bool:
@@ -198,6 +250,17 @@ def is_money(name: str) -> bool:
     named = not MONEY.isdisjoint(parts) or any(part.endswith(MONEY_ENDINGS) for part in parts)
     is_share = not share.isdisjoint(parts) or "%" in name
     return (named or not CURRENCY_SIGNS.isdisjoint(name)) and not is_share
+
+
+def may_be_share(name: str) -> bool:
+    """Whether an amount of that name may as well be a share, such as a discount of 0.2."""
+    return says(name, PERHAPS_SHARES)
+
+
+def is_surely_money(name: str) -> bool:
+    """Whether some word of the name is of money alone; `total` and `net` are of anything."""
+    parts = [part for part in words(name) if part not in PERHAPS_MEASURES]
+    return is_money("_".join(parts)) or not CURRENCY_SIGNS.isdisjoint(name)
 
 
 def is_own_words(name: str) -> bool:

@@ -66,24 +66,24 @@ def declared_cast(source: Source, name: str) -> Cast:
         # What a point means that parts no thousands cannot be told, so the cast fails.
         text = f"replace(replace({text}, '.', '?'), ',', '.')"
     if declared.format and is_epoch:
-        return _epoch_cast(text, EPOCHS[declared.format])
+        cast = epoch_cast(text, declared.format)
+        return Cast(text, cast, cast, f"{text} is not null and {VALUE} is null")
     return text_cast(text, declared.type)
 
 
-def _epoch_cast(text: str, digits: int) -> Cast:
-    """How a text that counts since 1970 becomes a TIMESTAMP, null unless to the microsecond.
+def epoch_cast(text: str, form: str) -> str:
+    """SQL for the text that counts since 1970 as a TIMESTAMP, null unless to the microsecond.
 
-    It counts in seconds divided by ten to the `digits`, perhaps with a fraction.
+    `form` is one of EPOCHS; the text may have a fraction.
     """
-    finer = FRACTION_DIGITS["TIMESTAMP"] - digits
+    finer = FRACTION_DIGITS["TIMESTAMP"] - EPOCHS[form]
     if finer >= 0:
         micros = f"({strict_cast(text, f'DECIMAL(24,{finer})')} * {10**finer})::hugeint"
     else:
         count, unit = strict_cast(text, "DECIMAL(21,0)"), 10**-finer
         micros = f"(case when ({count}) % {unit} = 0 then ({count})::hugeint // {unit} end)"
     low, high = TIMES
-    cast = f"case when {micros} between {low} and {high} then make_timestamp({micros}::bigint) end"
-    return Cast(text, cast, cast, f"{text} is not null and {VALUE} is null")
+    return f"case when {micros} between {low} and {high} then make_timestamp({micros}::bigint) end"
 
 
 def grouped_number(thousands: Thousands, decimal: Decimal) -> str:
