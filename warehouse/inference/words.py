@@ -62,6 +62,8 @@ NOT_IDS = frozenset(
         *("paid", "void", "valid", "grid", "solid", "android", "covid", "bid", "mid", "kid"),
         *("liquid", "acid", "fluid", "avoid", "humid", "rapid", "hybrid", "said", "prepaid"),
         *("unpaid", "invalid", "centroid", "steroid", "thyroid", "aid", "raid", "braid", "maid"),
+        *("rancid", "placid", "arid", "morbid", "timid", "vivid", "rigid", "squid", "orchid"),
+        "plasmid",
     }
 )
 LINES = frozenset(

@@ -1,25 +1,33 @@
-"""The first rules of a new mart: what holds in all rows that were looked at."""
+"""The first rules of a new mart: what is sure by the nature of the data, not only in the sample.
+
+A rule that the next good file would break is worse than none: warnings that come every month are
+read by nobody.
+"""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from warehouse.inference import words
 from warehouse.inference.result import InferredColumn
+from warehouse.onboarding import rule_words
 from warehouse.onboarding.models import Column, Dataset
 from warehouse.onboarding.names import sql_name
 from warehouse.onboarding.yaml_text import Inline, dumped
+from warehouse.readers.casting import INTEGERS
 
-NUMBER = re.compile(r"(U?(TINY|SMALL|BIG|HUGE)INT|U?INTEGER|FLOAT|DOUBLE|DECIMAL\(.*\))")
-# Numbers that are names: nobody subtracts them.
-LABEL = re.compile(r"(.*_)?(id|key|code|no|nr|number)")
+# Unsigned integers need no bound.
+NUMBER = re.compile(r"((TINY|SMALL|BIG|HUGE)INT|INTEGER|FLOAT|DOUBLE|DECIMAL\(.*\))")
 TIME = re.compile(r"DATE|TIMESTAMP.*")
 LONGEST_LIST = 80
-# From this many rows on, values that nobody has seen yet are news.
+# From this many rows on, what never was may be called unusual.
 ENOUGH_ROWS = 100
+OFTEN = 50  # times that each kind comes, on average
+# Of a table with more amounts, nobody would read the rules.
+MOST_BOUNDS = 30
 
 
 def rules_yaml(data: Dataset) -> str:
@@ -34,6 +42,7 @@ def rule_count(data: Dataset) -> int:
 
 
 def _rules(data: Dataset) -> Iterator[dict[str, Any]]:
+    """The rules: critical are those that loading and building keep, whatever the files hold."""
     if all(column.type == column.type.upper() for column in data.columns):
         types = {column.name: column.shown_type for column in data.columns}
         yield _rule(
@@ -50,8 +59,8 @@ def _rules(data: Dataset) -> Iterator[dict[str, Any]]:
         "critical",
         "an empty table means that a load or a build went wrong",
     )
-    if data.key:
-        key = [column.name for column in data.key]
+    key = [column.name for column in data.key]
+    if key:
         yield _rule(
             data,
             "key_unique",
@@ -59,10 +68,21 @@ def _rules(data: Dataset) -> Iterator[dict[str, Any]]:
             "critical",
             data.grain[0].lower() + data.grain[1:],
         )
-    yield from _complete(data)
+    yield _rule(
+        data,
+        "complete",
+        {"check": "not_null", **_named([*key, "_loaded_at"])},
+        "critical",
+        "rows without a key are quarantined, and each has a time of loading",
+    )
+    yield from _usually_complete(data)
     yield from _not_ahead_of_load(data)
-    for column in data.columns:
-        yield from _of_values(data, column)
+    others = [c for c in data.columns if c not in data.key and not c.seen.epoch]
+    for column in others:
+        yield from _of_kinds(data, column)
+    refunds = any(_is_money_below_zero(column) for column in data.columns)
+    bounds = [rule for c in others for rule in _of_bounds(data, c, refunds=refunds)]
+    yield from bounds if len(bounds) <= MOST_BOUNDS else []
 
 
 def _rule(
@@ -77,64 +97,56 @@ def _named(columns: list[str]) -> dict[str, Any]:
     return {"columns": Inline(columns) if len(", ".join(columns)) < LONGEST_LIST else columns}
 
 
-def _complete(data: Dataset) -> Iterator[dict[str, Any]]:
-    """No nulls where there are none: the key and the event time must not have any."""
-    event = data.event_time
-    must = [*data.key, *([event] if event and not event.seen.null_count else [])]
-    critical = list(dict.fromkeys([*(column.name for column in must), "_loaded_at"]))
-    yield _rule(
-        data,
-        "complete",
-        {"check": "not_null", **_named(critical)},
-        "critical",
-        "without them nobody can tell which row it is, or of when",
-    )
-    usual = [c.name for c in data.columns if c.name not in critical and _never_null(c, data)]
-    if usual:
+def _usually_complete(data: Dataset) -> Iterator[dict[str, Any]]:
+    """No nulls where enough rows had none, and where the name says that each has a value."""
+    if data.inferred.rows_looked_at < ENOUGH_ROWS:
+        return
+    given = [c.name for c in data.columns if c not in data.key and _is_always_given(c, data)]
+    if given:
         yield _rule(
             data,
             "usually_complete",
-            {"check": "not_null", **_named(usual)},
+            {"check": "not_null", **_named(given)},
             "warning",
             f"none was empty in the first {_rows(data)}",
         )
 
 
-def _never_null(column: Column, data: Dataset) -> bool:
-    return not column.seen.null_count and data.inferred.rows_looked_at > 0
+def _is_always_given(column: Column, data: Dataset) -> bool:
+    name = column.seen.name
+    is_time = column == data.event_time or (_is_time(column) and rule_words.has_happened(name))
+    is_named = is_time or rule_words.is_always_given(name, data.name)
+    return is_named and not column.seen.null_count and not _is_of_country(data, column)
 
 
 def _not_ahead_of_load(data: Dataset) -> Iterator[dict[str, Any]]:
+    """No event after its own arrival, where events are of the past and all in the files are."""
     event = data.event_time
-    if event is None or not TIME.fullmatch(event.type) or _is_ahead(event.seen.maximum):
+    if event is None or not _is_time(event) or rule_words.is_planned(event.seen.name, data.name):
+        return
+    if event.seen.maximum is None or _is_ahead(event.seen.maximum, data):
         return
     name = sql_name(event.name)
-    condition = f"{name} < _loaded_at + interval 1 day"
-    if event.seen.null_count:
-        condition = f"{name} is null or {condition}"
     yield _rule(
         data,
         "not_ahead_of_load",
-        {"check": "expression", "expression": condition},
+        {
+            "check": "expression",
+            "expression": f"{name} is null or {name} < _loaded_at + interval 1 day",
+        },
         "warning",
         "what happens after its own arrival has a wrong clock or time zone",
     )
 
 
-def _is_ahead(latest: str | None) -> bool:
-    """Whether the times reach into the future by design, as a plan's do."""
-    if latest is None:
-        return False
-    tomorrow = datetime.now(UTC) + timedelta(days=1)
-    return latest[:10] > tomorrow.date().isoformat()
+def _is_ahead(latest: str, data: Dataset) -> bool:
+    """Whether the times reach beyond the newest file's own, as a plan's do."""
+    return latest[:10] > (data.written_at + timedelta(days=1)).date().isoformat()
 
 
-def _of_values(data: Dataset, column: Column) -> Iterator[dict[str, Any]]:
-    """The known values of a column with few, a bound for numbers that are never negative."""
-    seen = column.seen
-    if column in data.key or seen.epoch:
-        return
-    if values := _known_values(column, data.inferred.rows_looked_at):
+def _of_kinds(data: Dataset, column: Column) -> Iterator[dict[str, Any]]:
+    """The known values of a list of kinds."""
+    if values := _known_values(data, column):
         yield _rule(
             data,
             f"{column.name}_known",
@@ -142,7 +154,23 @@ def _of_values(data: Dataset, column: Column) -> Iterator[dict[str, Any]]:
             "warning",
             f"the first {_rows(data)} had no other value; a new one is worth a look",
         )
-    elif _is_amount(column) and _is_positive(seen):
+
+
+def _of_bounds(data: Dataset, column: Column, *, refunds: bool) -> Iterator[dict[str, Any]]:
+    """What a number lies between, or that it is never below 0.
+
+    With `refunds`, some column has money below 0, and so may each of the others.
+    """
+    if bounds := _bounds(data, column):
+        least, most = bounds
+        yield _rule(
+            data,
+            f"{column.name}_in_range",
+            {"check": "between", "column": column.name, "min": least, "max": most},
+            "warning",
+            "there is nothing beyond, by its name",
+        )
+    elif _is_amount(data, column) and not (refunds and words.is_money(column.seen.name)):
         yield _rule(
             data,
             f"{column.name}_not_negative",
@@ -152,36 +180,71 @@ def _of_values(data: Dataset, column: Column) -> Iterator[dict[str, Any]]:
         )
 
 
-def _known_values(column: Column, rows: int) -> list[str] | list[int]:
-    """All values of a text with few, or of a flag of 0 and 1.
+def _known_values(data: Dataset, column: Column) -> list[str] | list[int]:
+    """All values of a text of kinds or of yes and no, or of a flag of 0 and 1.
 
-    None when too few rows were seen, or the text is of people's own words.
+    None when too few rows were seen, or new values were still coming in their second half.
     """
-    seen = column.seen
+    seen, rows = column.seen, data.inferred.rows_looked_at
     if rows < ENOUGH_ROWS:
         return []
-    if column.type == "VARCHAR":
-        return [] if words.is_own_words(column.name) or _is_json(seen) else list(seen.values)
-    is_flag = (seen.minimum, seen.maximum, seen.distinct_count) == ("0", "1", 2)
-    return [0, 1] if is_flag and column.type.endswith("INT") else []
+    if column.type in INTEGERS:
+        is_flag = (seen.minimum, seen.maximum, seen.distinct_count) == ("0", "1", 2)
+        return [0, 1] if is_flag and rule_words.is_flag(seen.name) else []
+    few = 2 <= len(seen.values) <= rows / OFTEN
+    is_settled = few and not seen.late_values and not _is_json(seen)
+    is_kind = rule_words.is_kind(seen.name) and not _is_of_country(data, column)
+    is_list = is_kind or rule_words.is_yes_or_no(seen.values)
+    return list(seen.values) if column.type == "VARCHAR" and is_settled and is_list else []
 
 
-def _is_amount(column: Column) -> bool:
-    """Whether the column holds numbers that may well never be below 0."""
-    is_number = bool(NUMBER.fullmatch(column.type)) and not LABEL.fullmatch(column.name)
-    return is_number and not words.says(column.name, words.SIGNED)
+def _is_of_country(data: Dataset, column: Column) -> bool:
+    """Whether the column has the states of a country, not those of a thing."""
+    beside = any(rule_words.is_place(other.seen.name) for other in data.columns)
+    return rule_words.is_state(column.seen.name) and beside
+
+
+def _bounds(data: Dataset, column: Column) -> tuple[int, int] | None:
+    """What the name says that numbers lie between, if all of enough do."""
+    bounds = rule_words.bounds(column.seen.name) if NUMBER.fullmatch(column.type) else None
+    if bounds is None or data.inferred.rows_looked_at < ENOUGH_ROWS:
+        return None
+    least, most = _number(column.seen.minimum), _number(column.seen.maximum)
+    if least is None or most is None:
+        return None
+    return bounds if bounds[0] <= least and most <= bounds[1] else None
+
+
+def _is_amount(data: Dataset, column: Column) -> bool:
+    """Whether the column holds counts, sizes or money, and was never below 0."""
+    name, least = column.seen.name, _number(column.seen.minimum)
+    if not NUMBER.fullmatch(column.type) or least is None or not least >= 0:
+        return False
+    if data.inferred.rows_looked_at < ENOUGH_ROWS:
+        return rule_words.is_count_or_price(name)
+    return rule_words.is_amount(name)
+
+
+def _is_money_below_zero(column: Column) -> bool:
+    """Whether an amount of money was negative, as that of a refund is."""
+    least = _number(column.seen.minimum) if NUMBER.fullmatch(column.type) else None
+    return rule_words.tells_refunds(column.seen.name) and least is not None and least < 0
+
+
+def _is_time(column: Column) -> bool:
+    return bool(TIME.fullmatch(column.type))
 
 
 def _is_json(seen: InferredColumn) -> bool:
     return any(value.lstrip().startswith(("{", "[")) for value in seen.values)
 
 
-def _is_positive(seen: InferredColumn) -> bool:
-    """Whether no value is below 0; text that is no number says nothing."""
+def _number(text: str | None) -> float | None:
+    """The number that a text shows; None if it shows none."""
     try:
-        return seen.minimum is not None and float(seen.minimum) >= 0
+        return None if text is None else float(text)
     except ValueError:
-        return False
+        return None
 
 
 def _rows(data: Dataset) -> str:
