@@ -108,6 +108,21 @@ def write_visits(folder: Path) -> None:
             handle.write(f"<log><visits>{visits}</visits></log>")
 
 
+def write_clinic(folder: Path) -> Path:
+    """Three tables of a clinic: patients, two days of visits, rooms; and what makes no table."""
+    folder.mkdir()
+    patients = [f"{n},Name {n},19{n:02}-05-01" for n in range(1, 41)]
+    (folder / "patients.csv").write_text("\n".join(["patient_id,name,born", *patients, ""]))
+    for day in (1, 2):
+        visits = [f"{day}{n:03},{n % 40 + 1},2024-03-0{day} 10:{n:02},R{n % 3}" for n in range(60)]
+        text = "\n".join(["visit_id,patient_id,began_at,room", *visits, ""])
+        (folder / f"visits_2024-03-0{day}.csv").write_text(text)
+    rooms = [{"room": f"R{n}", "floor": n} for n in range(3)]
+    (folder / "clinic_rooms_export.json").write_text(json.dumps(rooms))
+    (folder / "README.md").write_text("What the files are.\n")
+    return folder
+
+
 @pytest.fixture
 def orders(tmp_path: Path) -> Path:
     return write_orders(tmp_path / "orders")
@@ -197,7 +212,7 @@ def test_nobody_to_ask_is_2(add: Call, tmp_path: Path, more: list[str]) -> None:
 @pytest.mark.parametrize(
     ("name", "more", "words"),
     [
-        ("orders", ["--yes"], "<source>.<dataset>"),
+        ("Orders", ["--yes"], "<source>.<dataset>"),
         ("shop.orders", ["b.csv", "--yes"], "in quotes"),
     ],
 )
@@ -222,6 +237,67 @@ def test_project_that_cannot_be_read_keeps_nothing(
     assert not (tmp_path / "my.yml").exists()
 
 
+def test_a_folder_of_several_tables_is_added_in_one_go(
+    add: Call, project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = write_clinic(tmp_path / "clinic")
+    before = files_of(project)
+    code, out, err = add("--yes", path=folder, name="shop.visits")
+    assert (code, out) == (2, "")
+    assert f"error: {folder}: 3 different tables, and --name shop.visits is for one" in err
+    assert "--name shop adds them all" in err
+    monkeypatch.setattr(sys, "stdin", Terminal("n\n"))
+    code, out, _ = add(path=folder, name="shop")
+    assert code == 0
+    for words in (
+        "1 of 3: shop.clinic_rooms: 3 rows in 1 file, json; clinic/clinic_rooms_export.json",
+        "3 of 3: shop.visits: 120 rows in 2 files, csv; clinic/visits_*.csv",
+        "+ my.yml: the entry shop.clinic_rooms and 2 more",
+        "left out, for their suffix tells no table: README.md",
+        "write these 17 files? [y/N]",
+        "nothing was written",
+    ):
+        assert words in out
+    assert files_of(project) == before
+    code, out, _ = add("--yes", "--json", path=folder, name="shop")
+    told = json.loads(out)
+    assert (code, told["written"], len(told["files"])) == (0, True, 17)
+    assert all(Path(file).is_file() for file in told["files"])
+    declared = yaml.safe_load((tmp_path / "my.yml").read_text())["sources"]
+    assert declared == [table["entry"] for table in told["tables"]]
+    assert [entry["path"] for entry in declared] == [
+        "clinic/clinic_rooms_export.json",
+        "clinic/patients.csv",
+        "clinic/visits_*.csv",
+    ]
+    written = files_of(project)
+    for name in ("shop", "shop.visits"):
+        code, out, err = add("--yes", path=folder, name=name)
+        assert (code, out) == (2, "")
+        assert "declared already" in err
+    assert files_of(project) == written
+
+
+def test_several_tables_are_kept_all_or_none(add: Call, project: Path, tmp_path: Path) -> None:
+    folder = write_clinic(tmp_path / "clinic")
+    (project / "models" / "marts" / "broken.sql").write_text("select * from {{ ref('nobody') }}")
+    before = files_of(project)
+    code, _, err = add("--yes", path=folder, name="shop")
+    assert code == 2
+    assert "none was kept" in err
+    assert files_of(project) == before
+    assert not (tmp_path / "my.yml").exists()
+
+
+def test_a_table_that_cannot_be_added_does_not_keep_the_others(add: Call, tmp_path: Path) -> None:
+    folder = write_clinic(tmp_path / "clinic")
+    (folder / "staff.csv").write_text("staff_id,role,since\n")
+    code, out, _ = add("--dry-run", path=folder, name="shop")
+    assert code == 0
+    assert "all 3 tables" in out
+    assert "left out: clinic/staff.csv: there is a header, but no row to learn from" in out
+
+
 def test_three_commands_lead_from_files_to_an_answer(tmp_path: Path) -> None:
     """In a copy of the repository; the second and third command are the ones that it prints."""
     tree = tmp_path / "tree"
@@ -233,6 +309,7 @@ def test_three_commands_lead_from_files_to_an_answer(tmp_path: Path) -> None:
     write_products(tree / "products.json")
     write_weather(tree / "weather.xlsx")
     write_visits(tree / "visits")
+    write_clinic(tree / "clinic")
     variables = os.environ | {"CLEARWATER_HOME": str(tmp_path / "home"), "PYTHONPATH": str(tree)}
 
     def clearwater(command: str) -> str:
@@ -252,7 +329,8 @@ def test_three_commands_lead_from_files_to_an_answer(tmp_path: Path) -> None:
     said = clearwater("clearwater source add 'data orders' --name shop.orders --yes")
     clearwater("clearwater source add products.json --name shop.products --yes")
     clearwater("clearwater source add weather.xlsx --name met.weather --yes")
-    clearwater("clearwater source add visits --name clinic.visits --yes")
+    clearwater("clearwater source add visits --name log.visits --yes")
+    clearwater("clearwater source add clinic --name clinic --yes")
     run, query = (line for line in said.splitlines() if line.startswith("  clearwater "))
     summary = json.loads(clearwater(f"{run} --json"))
     assert summary["status"] == "done"
@@ -282,8 +360,8 @@ def test_three_commands_lead_from_files_to_an_answer(tmp_path: Path) -> None:
         " (select count(*) from dim_shop_products where stock is null) as sold_out,"
         " (select max(date) from fct_met_weather) as day,"
         " (select sum(temp_c) from fct_met_weather) as temp,"
-        ' (select max("at") from fct_clinic_visits) as visit,'
-        " (select sum(rating) from fct_clinic_visits) as rating"
+        ' (select max("at") from fct_log_visits) as visit,'
+        " (select sum(rating) from fct_log_visits) as rating"
     )
     (other,) = json.loads(clearwater(shlex.join(["clearwater", "query", of_others, "--json"])))
     assert other == {
@@ -295,4 +373,11 @@ def test_three_commands_lead_from_files_to_an_answer(tmp_path: Path) -> None:
         "visit": "2024-02-01T10:59:00",
         "rating": 300,
     }
+    joined = (
+        "select floor, count(*) as visits, count(distinct patients.name) as patients"
+        " from fct_clinic_visits join dim_clinic_rooms as rooms using (room)"
+        " join dim_clinic_patients as patients using (patient_id) group by all order by floor"
+    )
+    floors = json.loads(clearwater(shlex.join(["clearwater", "query", joined, "--json"])))
+    assert [list(row.values()) for row in floors] == [[0, 40, 20], [1, 40, 20], [2, 40, 20]]
     assert json.loads(clearwater("clearwater releases --json"))[0]["verdict"] == "pass"

@@ -7,11 +7,13 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
+import boto3
 import pytest
 import yaml
+from moto.server import ThreadedMotoServer
 
+from expectations.rules import load_rules
 from warehouse import dbt_runner
 from warehouse.errors import ConfigurationError
 from warehouse.inference.result import Inferred, InferredColumn
@@ -20,7 +22,7 @@ from warehouse.onboarding.names import column_names, snake_case, sql_name
 from warehouse.onboarding.yaml_text import with_item
 from warehouse.places import LocalFile, standing
 from warehouse.settings import PROJECT, Settings
-from warehouse.sources import load_sources
+from warehouse.sources import Source, load_sources
 
 ORDERS = Inferred(
     format="csv",
@@ -91,12 +93,6 @@ def content(project: Path) -> dict[str, str]:
         for file in project.rglob("*")
         if file.is_file()
     }
-
-
-def read_rules(project: Path, mart: str) -> dict[str, dict[str, Any]]:
-    file = project / "expectations" / "rules" / "marts" / f"{mart}.yml"
-    rules = yaml.safe_load(file.read_text())["rules"]
-    return {rule["id"].removeprefix(f"{mart}_"): rule for rule in rules}
 
 
 @pytest.mark.parametrize(
@@ -185,7 +181,10 @@ def test_list_that_is_none_is_told() -> None:
         (["d/1/a.csv", "d/2/b.csv"], "d/**/*.csv", "d/**/*.csv", 2),
         (["d[1]/a.csv"], "d[1]", "d[[]1]/*.csv", 1),
         (["d/a[1].csv"], "d/a[1].csv", "d/a[[]1].csv", 1),
-        ([f"d/{n:02}.csv" for n in range(10)] + ["d/meta.json"], "d", "d/*.csv", 10),
+        (["d/a.dat", "d/.b"], "d", "d/*.dat", 1),
+        (["d/a.log", "d/b.log.1", "d/.b"], "d", "d/*", 2),
+        (["d/a.log.gz", "d/b.log.gz"], "d", "d/*.log.gz", 2),
+        (["d/1/a.pdf", "d/2/b.jpg"], "d", "d/**/*", 2),
     ],
 )
 def test_path_finds_the_files_again(
@@ -231,22 +230,61 @@ def test_objects_are_downloaded_to_look_at(tmp_path: Path, monkeypatch: pytest.M
         find(given, tmp_path / "my.yml", tmp_path / "work")
 
 
+def test_a_folder_on_s3_is_taken_like_a_local_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    try:
+        endpoint = "http://{}:{}".format(*server.get_host_and_port())
+        for name, value in {
+            "AWS_ENDPOINT_URL": endpoint,
+            "AWS_ACCESS_KEY_ID": "clearwater",
+            "AWS_SECRET_ACCESS_KEY": "secret",
+            "AWS_REGION": "us-east-1",
+        }.items():
+            monkeypatch.setenv(name, value)
+        client = boto3.client("s3", endpoint_url=endpoint, region_name="us-east-1")
+        client.create_bucket(Bucket="shop")
+        for key in ("orders/a.csv", "orders/b.csv", "orders/old/c.csv", "orders/README.md"):
+            client.put_object(Bucket="shop", Key=key, Body=key.encode())
+        for key in ("deep/1/a.json", "deep/2/b.json", "one.csv", "logs/a.log", "logs/.b"):
+            client.put_object(Bucket="shop", Key=key, Body=key.encode())
+        for given, path, names in (
+            ("s3://shop/orders/", "s3://shop/orders/*.csv", ["a.csv", "b.csv"]),
+            ("s3://shop/orders", "s3://shop/orders/*.csv", ["a.csv", "b.csv"]),
+            ("s3://shop/deep", "s3://shop/deep/**/*.json", ["a.json", "b.json"]),
+            ("s3://shop/logs", "s3://shop/logs/*.log", ["a.log"]),
+            ("s3://shop/one.csv", "s3://shop/one.csv", ["one.csv"]),
+            ("s3://shop/orders/*.md", "s3://shop/orders/*.md", ["README.md"]),
+        ):
+            found = find(given, tmp_path / "my.yml", tmp_path / given.replace("/", "_"))
+            assert (found.path, [file.name for file in found.files]) == (path, names)
+            places = standing(Source(name="shop.orders", path=found.path))
+            assert [place.name for place in places] == names
+        warned = find("s3://shop/orders/", tmp_path / "my.yml", tmp_path / "warned").warnings
+        assert warned == (
+            "left out, for their suffix tells no table: README.md",
+            "left out: 1 file in folders below; 's3://shop/orders/**/*.csv' takes them, too",
+        )
+        with pytest.raises(ConfigurationError, match="no object matches"):
+            find("s3://shop/none", tmp_path / "my.yml", tmp_path / "none")
+    finally:
+        server.stop()
+
+
 def test_files_left_out_are_told(tmp_path: Path) -> None:
-    for n in range(10):
-        write(tmp_path / f"{n}.csv")
-    write(tmp_path / "meta.json")
+    write(tmp_path / "a.csv")
+    write(tmp_path / "notes.md")
     write(tmp_path / "old" / "1.csv")
     found = find(str(tmp_path), tmp_path / "my.yml", tmp_path / "work")
-    assert found.warnings[0] == "left out: meta.json"
+    assert found.warnings[0] == "left out, for their suffix tells no table: notes.md"
     assert "left out: 1 file in folders below" in found.warnings[1]
 
 
 @pytest.mark.parametrize(
     ("files", "given", "words"),
     [
-        (["d/a.csv", "d/b.json"], "d", "different kinds of files: 1 .csv, 1 .json"),
-        (["d/a.csv", "d/b.CSV"], "d", "different kinds of files: 1 .csv, 1 .CSV"),
-        (["d/a.dat", "d/.b"], "d", "no file there has a suffix that tells"),
         (["d/.b"], "d", "the folder holds no files"),
         ([], "none.csv", "no such file or folder"),
         (["d/a.csv"], "d/*.json", "no file matches"),
@@ -298,55 +336,29 @@ def test_typed_format_declares_no_columns(tmp_path: Path) -> None:
     assert {"columns", "format"}.isdisjoint(entry)
 
 
-def test_rules_say_what_holds_in_the_data(tmp_path: Path) -> None:
-    drafted(tmp_path).write()
-    rules = read_rules(tmp_path, "fct_shop_orders")
-    assert {name: rule["severity"] for name, rule in rules.items()} == {
-        "columns": "critical",
-        "not_empty": "critical",
-        "key_unique": "critical",
-        "complete": "critical",
-        "usually_complete": "warning",
-        "not_ahead_of_load": "warning",
-        "status_known": "warning",
-        "amount_not_negative": "warning",
-        "gift_known": "warning",
+def test_files_without_a_table_get_an_entry_alone(tmp_path: Path, settings: Settings) -> None:
+    file = write(tmp_path / "web" / "app.log", "it began\n")
+    logs = replace(ORDERS, format="bytes", options={}, columns=(), key=(), event_time=None)
+    found = Found("web/*.log", (file,))
+    made = draft("web.logs", found, logs, tmp_path / "my.yml", tmp_path)
+    assert made.entry == {
+        "name": "web.logs",
+        "kind": "files",
+        "path": "web/*.log",
+        "format": "bytes",
     }
-    assert rules["key_unique"]["columns"] == ["order_no", "line"]
-    assert rules["complete"]["columns"] == ["order_no", "line", "ordered_at", "_loaded_at"]
-    assert rules["usually_complete"]["columns"] == ["status", "balance"]
-    assert rules["status_known"]["values"] == ["open", "paid"]
-    assert rules["gift_known"]["values"] == [0, 1]
-    assert rules["columns"]["columns"]["amount"] == "decimal(18,2)"
-
-
-def test_names_labels_and_places_have_no_rules_of_values(tmp_path: Path) -> None:
-    texts = ("Billing Name", "Notes", "phone", "Zip", "E-Mail", "Kundenname")
-    numbers = ("lat", "Longitude", "temperature")
-    columns = [InferredColumn(n, "varchar", None, 0, 2, values=("a", "b")) for n in texts]
-    columns += [InferredColumn("extra", "varchar", None, 0, 2, values=("{}", '{"a": 1}'))]
-    columns += [InferredColumn(n, "double", None, 0, 90, "1.5", "9.5") for n in (*numbers, "size")]
-    columns += [InferredColumn("state", "varchar", None, 0, 2, values=("new", "old"))]
-    drafted(tmp_path, replace(ORDERS, columns=tuple(columns), key=(), event_time=None)).write()
-    rules = read_rules(tmp_path, "dim_shop_orders")
-    kept = [name for name in rules if name.endswith(("_known", "_not_negative"))]
-    assert kept == ["size_not_negative", "state_known"]
+    made.write()
+    assert set(content(tmp_path)) == {"my.yml", "web/app.log"}
+    (source,) = load_sources(tmp_path / "my.yml", settings)
+    assert source.format_of("app.log") == "bytes"
 
 
 def test_data_without_event_time_become_a_dimension(tmp_path: Path) -> None:
     made = drafted(tmp_path, COUNTRIES, "geo.countries")
     made.write()
     assert made.data.mart == "dim_geo_countries"
-    assert list(read_rules(tmp_path, "dim_geo_countries")) == [
-        *("columns", "not_empty", "key_unique", "complete", "usually_complete")
-    ]
-
-
-def test_times_ahead_by_design_are_no_fault(tmp_path: Path) -> None:
-    plan = InferredColumn("day", "date", None, 0, 9, "2024-01-01", "2999-12-31")
-    made = drafted(tmp_path, replace(ORDERS, columns=(plan,), key=(), event_time="day"))
-    made.write()
-    assert "not_ahead_of_load" not in read_rules(tmp_path, "fct_shop_orders")
+    rules = tmp_path / "expectations" / "rules" / "marts" / "dim_geo_countries.yml"
+    assert {rule.table for rule in load_rules(rules.parents[1])} == {"marts.dim_geo_countries"}
 
 
 def test_second_dataset_joins_its_source(tmp_path: Path, settings: Settings) -> None:
@@ -423,6 +435,7 @@ def test_name_must_be_free_and_well_formed(tmp_path: Path, settings: Settings) -
     check_name("shop.orders", sources, settings)
     drafted(tmp_path).write()
     check_name("shop.countries", sources, settings)
+    check_name("shop", sources, settings)
     with pytest.raises(ConfigurationError, match="declared already"):
         check_name("shop.orders", sources, settings)
     with pytest.raises(ConfigurationError, match="lower case"):

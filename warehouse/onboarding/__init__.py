@@ -1,11 +1,12 @@
 """From files never seen before to project files: an entry in sources.yml, models and rules.
 
-`look` decides everything and writes nothing; `Draft.write` writes; `Draft.take_back` undoes it.
+`draft` decides everything and writes nothing; `Changes.write` writes, `Changes.take_back` undoes.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,12 @@ from warehouse.errors import ConfigurationError
 from warehouse.files import write_atomically
 from warehouse.inference.result import Inferred
 from warehouse.onboarding import models, rules
-from warehouse.onboarding.found import Found, find, told_format
+from warehouse.onboarding.found import Found, find, listed, told_format, written_at
 from warehouse.onboarding.yaml_text import Inline, InlineMapping, dumped, with_item
 from warehouse.settings import Settings
 from warehouse.sources import NAME, load_sources
 
-__all__ = ["Change", "Draft", "Found", "draft", "find"]
+__all__ = ["Change", "Changes", "Draft", "Found", "draft", "find", "together"]
 
 # Formats that carry their columns' types.
 TYPED = ("parquet", "avro", "orc")
@@ -37,18 +38,11 @@ class Change:
 
 
 @dataclass(frozen=True)
-class Draft:
-    """A dataset's project files, not written yet; `entry` is the one for the sources file."""
+class Changes:
+    """Files that are written together or not at all."""
 
-    data: models.Dataset
-    entry: dict[str, Any]
     changes: tuple[Change, ...]
-    _made: list[Path] = field(default_factory=list, compare=False)
-
-    @property
-    def entry_text(self) -> str:
-        """The entry as sources.yml has it."""
-        return dumped([self.entry], 2)
+    _made: list[Path] = field(default_factory=list, compare=False, kw_only=True)
 
     def write(self) -> None:
         """Write every file, or none.
@@ -89,30 +83,88 @@ class Draft:
             self._made.append(place)
 
 
-def check_name(name: str, sources: Path, settings: Settings) -> None:
-    """Raise ConfigurationError unless `name` may become a source of the sources file."""
-    if not NAME.fullmatch(name):
-        raise ConfigurationError(
-            f"{name!r} is not a name of the form <source>.<dataset> in lower case",
-            where="--name",
-            next_step="choose one such as shop.orders",
+@dataclass(frozen=True)
+class Draft(Changes):
+    """A dataset's project files, not written yet; `entry` is the one for the sources file."""
+
+    data: models.Dataset
+    entry: dict[str, Any]
+
+    @property
+    def entry_text(self) -> str:
+        """The entry as sources.yml has it."""
+        return dumped([self.entry], 2)
+
+
+def together(drafts: Sequence[Draft]) -> Changes:
+    """The changes of all drafts, each of which was made with those before it as `earlier`."""
+    found: dict[Path, list[Change]] = {}
+    for change in (change for draft in drafts for change in draft.changes):
+        found.setdefault(change.path, []).append(change)
+    return Changes(
+        tuple(
+            replace(some[0], after=some[-1].after, what=_told([change.what for change in some]))
+            for some in found.values()
         )
-    if _has_sources(sources):
-        for source in load_sources(sources, settings):
-            if source.name == name:
-                raise ConfigurationError(
-                    f"the source {name!r} is declared already",
-                    where=str(sources),
-                    next_step="choose another --name, or remove that entry first",
-                )
+    )
 
 
-def draft(name: str, found: Found, inferred: Inferred, sources: Path, project: Path) -> Draft:
+def _told(whats: list[str]) -> str:
+    return whats[0] if len(whats) == 1 else f"{whats[0]} and {len(whats) - 1} more"
+
+
+def check_name(name: str, sources: Path, settings: Settings) -> None:
+    """Raise ConfigurationError unless `name` may become a source of the sources file.
+
+    A name without a dataset, such as `shop`, is for several: `check_free` tells of them.
+    """
+    if not NAME.fullmatch(name) and not NAME.fullmatch(f"{name}.x"):
+        raise ConfigurationError(
+            f"{name!r} is not a name of the form <source>.<dataset>, or <source> alone, in lower"
+            " case",
+            where="--name",
+            next_step="choose one such as shop.orders, or shop for a folder of several tables",
+        )
+    if "." in name:
+        check_free([name], sources, settings)
+
+
+def check_free(names: Sequence[str], sources: Path, settings: Settings) -> None:
+    """Raise ConfigurationError if the sources file declares one of the names already."""
+    declared = {s.name for s in load_sources(sources, settings)} if _has_sources(sources) else set()
+    taken = [repr(name) for name in names if name in declared]
+    if taken:
+        is_one = len(taken) == 1
+        remove = "remove that entry" if is_one else "remove those entries"
+        others = ", or add the other tables by their own paths" * (len(taken) < len(names))
+        raise ConfigurationError(
+            f"the source{'s' * (not is_one)} {listed(taken)} {'is' if is_one else 'are'} declared"
+            " already",
+            where=str(sources),
+            next_step=f"choose another --name, or {remove} first{others}",
+        )
+
+
+def draft(
+    name: str,
+    found: Found,
+    inferred: Inferred,
+    sources: Path,
+    project: Path,
+    earlier: Sequence[Draft] = (),
+) -> Draft:
     """The project files of the dataset `name`: `project` holds models/ and expectations/.
 
-    Raises ConfigurationError when one of them, or a model of that name, is there already.
+    Files that are no tables get an entry alone: there is nothing to model. `earlier` are drafts
+    that are written together with this one.
+    Raises ConfigurationError when one of the files, or a model of that name, is there already.
     """
-    data = models.dataset(name, inferred)
+    drafted = {change.path: change.after for other in earlier for change in other.changes}
+    data = models.dataset(name, inferred, written_at(found.files))
+    entry = _entry(name, found, inferred)
+    of_sources = _sources_change(sources.resolve(), entry, drafted)
+    if inferred.format == "bytes":
+        return Draft((of_sources,), data, entry)
     staging = project / "models" / "staging" / data.source
     marts = project / "models" / "marts" / data.source
     count = rules.rule_count(data)
@@ -128,15 +180,14 @@ def draft(name: str, found: Found, inferred: Inferred, sources: Path, project: P
     }
     for path in new:
         _check_free(path, project)
-    entry = _entry(name, found, inferred)
     return Draft(
-        data,
-        entry,
         (
-            _sources_change(sources.resolve(), entry),
-            _dbt_sources_change(staging / f"_{data.source}__sources.yml", data),
+            of_sources,
+            _dbt_sources_change(staging / f"_{data.source}__sources.yml", data, drafted),
             *(Change(path, None, text(data), what) for path, (what, text) in new.items()),
         ),
+        data,
+        entry,
     )
 
 
@@ -158,6 +209,8 @@ def _entry(name: str, found: Found, inferred: Inferred) -> dict[str, Any]:
     entry: dict[str, Any] = {"name": name, "kind": "files", "path": found.path}
     if told_format(found.files) != inferred.format:
         entry["format"] = inferred.format
+    if inferred.format == "bytes":
+        return entry
     for key, value in inferred.options.items():
         entry[key] = Inline(value) if isinstance(value, list | tuple) else value
     if inferred.format not in TYPED:
@@ -189,8 +242,8 @@ def _has_sources(file: Path) -> bool:
     return content is not None
 
 
-def _sources_change(file: Path, entry: dict[str, Any]) -> Change:
-    before = _text(file)
+def _sources_change(file: Path, entry: dict[str, Any], drafted: Mapping[Path, str]) -> Change:
+    before = drafted.get(file) or _text(file)
     text = before or ""
     if yaml.safe_load(text) is None:
         text = f"{text.rstrip()}\nversion: 1\n".lstrip("\n")
@@ -198,8 +251,8 @@ def _sources_change(file: Path, entry: dict[str, Any]) -> Change:
     return Change(file, before, after, f"the entry {entry['name']}")
 
 
-def _dbt_sources_change(file: Path, data: models.Dataset) -> Change:
-    before = _text(file)
+def _dbt_sources_change(file: Path, data: models.Dataset, drafted: Mapping[Path, str]) -> Change:
+    before = drafted.get(file) or _text(file)
     what = f"the lake's table raw_{data.source}.{data.name}"
     if before is None:
         entry = dumped({"sources": [models.source_entry(data)]})

@@ -4,43 +4,113 @@ from __future__ import annotations
 
 import glob
 import re
-import shlex
 import shutil
 import zipfile
-from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import Protocol
 
-from warehouse.errors import ConfigurationError
-from warehouse.places import READ_BYTES, S3, standing
+from warehouse.errors import BatchRefusedError, ConfigurationError
+from warehouse.places import READ_BYTES, S3, Place, standing
 from warehouse.sources import SUFFIXES, Source
 
 MARK = re.compile(r"[*?\[]")
 PACKED = (".gz", ".gzip", ".zst", ".zstd")
 ZIP = ".zip"
-# One kind of file with so many times the others' number is what the folder is for.
-DOMINANT = 10
 SHOWN = 5
+
+
+class Folder(Protocol):
+    """Where files stand together; names are below it."""
+
+    @property
+    def shown(self) -> str:
+        """The folder in messages."""
+
+    def written(self, name: str, *, is_pattern: bool) -> str:
+        """The file of that name, or the pattern, as sources.yml has it."""
+
+    def takes(self, pattern: str) -> frozenset[str]:
+        """The names of all that the pattern matches."""
 
 
 @dataclass(frozen=True)
 class Found:
-    """Files to look at, in the order of their names; `path` matches them, as sources.yml has it."""
+    """Files to look at, in the order of their names.
+
+    `path` matches them and no others, as sources.yml has it; it is empty when no pattern does.
+    `names` are theirs below `folder`; there is none for a single file.
+    """
 
     path: str
     files: tuple[Path, ...]
     warnings: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()
+    folder: Folder | None = None
+
+
+@dataclass(frozen=True)
+class LocalFolder:
+    """A folder of this machine; `sources` is the file that a path is relative to."""
+
+    place: Path
+    sources: Path
+
+    @property
+    def shown(self) -> str:
+        """The folder in messages."""
+        return str(self.place)
+
+    def written(self, name: str, *, is_pattern: bool) -> str:
+        """The file of that name, or the pattern, as sources.yml has it."""
+        return _written(self.place, name, self.sources, is_pattern=is_pattern)
+
+    def takes(self, pattern: str) -> frozenset[str]:
+        """The names of all that the pattern matches."""
+        return frozenset(map(self.name, _matches(self.place, pattern)))
+
+    def name(self, file: Path) -> str:
+        """The file's name below the folder."""
+        return file.relative_to(self.place).as_posix()
+
+
+@dataclass(frozen=True)
+class S3Folder:
+    """What all keys of these objects begin with; `address` ends with a slash."""
+
+    address: str
+
+    @property
+    def shown(self) -> str:
+        """The folder in messages."""
+        return self.address.rstrip("/")
+
+    def written(self, name: str, *, is_pattern: bool) -> str:
+        """The object of that name, or the pattern, as sources.yml has it."""
+        is_plain = is_pattern or not MARK.search(f"{self.address}{name}")
+        return f"{self.address}{name if is_plain else glob.escape(name)}"
+
+    def takes(self, pattern: str) -> frozenset[str]:
+        """The names of all that the pattern matches."""
+        return frozenset(map(self.name, _standing(f"{self.address}{pattern}")))
+
+    def name(self, place: Place) -> str:
+        """The object's name below the folder."""
+        return place.path.removeprefix(self.address)
 
 
 def find(given: str, sources: Path, work: Path) -> Found:
     """The files that `given` means: a file, a folder, a pattern, or the like on S3.
 
-    What stands on S3 is downloaded to `work`. Raises ConfigurationError when there is nothing, or
-    a folder holds different kinds of files; BatchRefusedError when S3 cannot be read.
+    What stands on S3 is downloaded to `work`. Raises ConfigurationError when there is nothing;
+    BatchRefusedError when S3 cannot be read.
     """
     if given.startswith(S3):
-        return Found(given, _downloaded(given, work))
+        return _on_s3(given, work)
     if "://" in given:
         raise ConfigurationError(
             "only local files and S3 can be looked at",
@@ -49,7 +119,11 @@ def find(given: str, sources: Path, work: Path) -> Found:
         )
     place = Path(given).expanduser()
     if place.is_dir():
-        return _in_folder(place, sources)
+        folder = LocalFolder(place, sources)
+        names = [folder.name(file) for file in _matches(place, "**/*")]
+        pattern, chosen, warnings = _of_folder(str(place), names)
+        path = folder.written(pattern, is_pattern=True) if pattern else ""
+        return Found(path, tuple(place / n for n in chosen), warnings, tuple(chosen), folder)
     if place.exists():
         return Found(_written(place.parent, place.name, sources, is_pattern=False), (place,))
     if not MARK.search(given):
@@ -59,116 +133,136 @@ def find(given: str, sources: Path, work: Path) -> Found:
     return _matching(place, given, sources)
 
 
-def _downloaded(given: str, work: Path) -> tuple[Path, ...]:
+def _on_s3(given: str, work: Path) -> Found:
+    """An object, the objects that match a pattern, or those of a folder, which S3 only acts as."""
+    if mark := MARK.search(given):
+        folder = S3Folder(given[: given.rindex("/", 0, mark.start()) + 1])
+        objects = _standing(given)
+        names = tuple(map(folder.name, objects))
+        return Found(given, _downloaded(given, objects, work), (), names, folder)
+    if not given.endswith("/"):
+        with suppress(BatchRefusedError):  # a folder is no object
+            if objects := _standing(given):
+                return Found(given, _downloaded(given, objects, work))
+    folder = S3Folder(f"{given.rstrip('/')}/")
+    below = {folder.name(place): place for place in _standing(f"{folder.address}**/*")}
+    if not below:
+        raise _nothing(given)
+    pattern, chosen, warnings = _of_folder(folder.shown, list(below))
+    files = _downloaded(given, [below[name] for name in chosen], work)
+    path = folder.written(pattern, is_pattern=True) if pattern else ""
+    return Found(path, files, warnings, tuple(chosen), folder)
+
+
+def _standing(path: str) -> list[Place]:
+    return standing(Source(name="source.add", path=path))
+
+
+def _downloaded(given: str, places: Sequence[Place], work: Path) -> tuple[Path, ...]:
     """The objects as files of the same names, each in a folder of its own."""
     files = []
-    for number, place in enumerate(standing(Source(name="source.add", path=given))):
+    for number, place in enumerate(places):
         file = work / str(number) / place.name
         file.parent.mkdir(parents=True)
         with place.open() as stream, file.open("wb") as copy:
             shutil.copyfileobj(stream, copy, READ_BYTES)
         files.append(file)
     if not files:
-        raise ConfigurationError(
-            "no object matches", where=given, next_step="correct the key or the pattern"
-        )
+        raise _nothing(given)
     return tuple(files)
+
+
+def _nothing(given: str) -> ConfigurationError:
+    return ConfigurationError(
+        "no object matches", where=given, next_step="correct the key or the pattern"
+    )
 
 
 def _matching(place: Path, given: str, sources: Path) -> Found:
     first = next(n for n, part in enumerate(place.parts) if MARK.search(part))
-    folder, pattern = Path(*place.parts[:first]), "/".join(place.parts[first:])
-    files = _matches(folder, pattern)
+    folder = LocalFolder(Path(*place.parts[:first]), sources)
+    pattern = "/".join(place.parts[first:])
+    files = _matches(folder.place, pattern)
     if not files:
         raise ConfigurationError(
             "no file matches", where=given, next_step="correct the pattern, and keep its quotes"
         )
-    return Found(_written(folder, pattern, sources), files)
+    path = folder.written(pattern, is_pattern=True)
+    return Found(path, files, (), tuple(map(folder.name, files)), folder)
 
 
-def _in_folder(folder: Path, sources: Path) -> Found:
-    """The folder's own data files; where it has none, those of the folders below."""
-    depth, files = "", _data_files(folder, "*")
-    below = _data_files(folder, "**/*")
-    if not files:
-        depth, files = "**/", below
-    if not files:
-        raise _unknown(folder)
-    chosen = _dominant(folder, depth, files)
-    suffixes = {_suffix(file) for file in chosen}
+def _of_folder(place: str, names: list[str]) -> tuple[str, list[str], tuple[str, ...]]:
+    """The pattern for a folder's data files, these files, and warnings of what it leaves out.
+
+    `names` are paths below it, of files in the order in which they are loaded. Taken are its own
+    files of a known suffix, else those below, else all whose suffix tells nothing. The pattern is
+    empty when the files are of several kinds.
+    """
+    own = [name for name in names if "/" not in name]
+    known = [name for name in names if _suffix(name)]
+    depth, chosen = "", [name for name in own if _suffix(name)]
+    if not chosen and known:
+        depth, chosen = "**/", known
+    if not chosen:
+        return _untold(place, own or names)
+    suffixes = {_suffix(name) for name in chosen}
     ending = f"{_kind(chosen[0])}*" if len(suffixes) > 1 else suffixes.pop()
-    pattern = f"{depth}*{ending}"
-    if _matches(folder, pattern) != tuple(chosen):
-        raise _mixture(folder, depth, files)
+    beside = names if depth else own
+    matching = [name for name in beside if fnmatchcase(_last(name), f"*{ending}")]
     warnings = []
-    if left := [file.name for file in files if file not in chosen]:
-        warnings.append(f"left out: {_listed(left)}")
-    if not depth and (more := len(below) - len(files)):
+    if left := [_last(name) for name in beside if not _suffix(name)]:
+        warnings.append(f"left out, for their suffix tells no table: {listed(left)}")
+    if not depth and (more := len(known) - len(chosen)):
         count = f"{more:,} file{'s' * (more != 1)} in folders below"
-        warnings.append(f"left out: {count}; '{folder}/**/*{ending}' takes them, too")
-    return Found(_written(folder, pattern, sources), tuple(chosen), tuple(warnings))
+        how = f"'{place}/**/*{ending}' takes them, too" if matching == chosen else "add those, too"
+        warnings.append(f"left out: {count}; {how}")
+    return f"{depth}*{ending}" if matching == chosen else "", chosen, tuple(warnings)
 
 
-def _unknown(folder: Path) -> ConfigurationError:
-    """The folder has no file whose name tells its format; a pattern says which are meant."""
-    suffixes = Counter(file.suffix for file in _matches(folder, "**/*") if file.name[0] != ".")
-    if not suffixes:
-        return ConfigurationError(
-            "the folder holds no files", where=str(folder), next_step="name another one"
+def _untold(place: str, names: list[str]) -> tuple[str, list[str], tuple[str, ...]]:
+    """The same where no suffix tells a format: what the files hold will tell it."""
+    if not names:
+        raise ConfigurationError(
+            "the folder holds no files", where=place, next_step="name another one"
         )
-    pattern = f"{folder}/**/*{suffixes.most_common(1)[0][0]}"
-    return ConfigurationError(
-        "no file there has a suffix that tells its format",
-        where=str(folder),
-        next_step=f"say which are meant with a quoted pattern, such as {shlex.quote(pattern)}",
-    )
-
-
-def _data_files(folder: Path, pattern: str) -> list[Path]:
-    return [file for file in _matches(folder, pattern) if _suffix(file)]
+    endings = {"".join(_ending(name)) for name in names}
+    ending = glob.escape(endings.pop()) if len(endings) == 1 else ""
+    return f"{'**/' * ('/' in names[0])}*{ending}", names, ()
 
 
 def _matches(folder: Path, pattern: str) -> tuple[Path, ...]:
-    return tuple(sorted(file for file in folder.glob(pattern) if file.is_file()))
+    """The files of that pattern which a run would take: not the hidden ones."""
+    hidden = pattern.rpartition("/")[2].startswith(".")
+    found = (file for file in folder.glob(pattern) if file.is_file())
+    return tuple(sorted(file for file in found if hidden or file.name[0] != "."))
 
 
-def _suffix(file: Path) -> str:
+def _last(name: str) -> str:
+    return name.rpartition("/")[2]
+
+
+def _suffix(name: str) -> str:
     """The file's known suffix, its compression's included, as written; else nothing."""
-    packed = file.suffix if file.suffix.lower() in PACKED else ""
-    inner = Path(file.name.removesuffix(packed)).suffix
-    if inner.lower() in SUFFIXES or (inner.lower() == ZIP and not packed):
-        return inner + packed
-    return ""
+    inner, packed = _ending(name)
+    is_known = inner.lower() in SUFFIXES or (inner.lower() == ZIP and not packed)
+    return inner + packed if is_known else ""
 
 
-def _kind(file: Path) -> str:
+def _ending(name: str) -> tuple[str, str]:
+    """The file's suffix, and that of its compression, each perhaps empty."""
+    last = Path(name).suffix
+    packed = last if last.lower() in PACKED else ""
+    return Path(name.removesuffix(packed)).suffix, packed
+
+
+def _kind(name: str) -> str:
     """The file's known suffix without its compression's."""
-    suffix = _suffix(file).lower()
+    suffix = _suffix(name).lower()
     return suffix.removesuffix(next((s for s in PACKED if suffix.endswith(s)), ""))
 
 
-def _dominant(folder: Path, depth: str, files: list[Path]) -> list[Path]:
-    kinds: dict[str, list[Path]] = {}
-    for file in files:
-        kinds.setdefault(_kind(file), []).append(file)
-    most = max(kinds.values(), key=len)
-    if len(kinds) > 1 and len(most) < DOMINANT * (len(files) - len(most)):
-        raise _mixture(folder, depth, files)
-    return most
-
-
-def _mixture(folder: Path, depth: str, files: list[Path]) -> ConfigurationError:
-    counts = Counter(_suffix(file) for file in files)
-    told = ", ".join(f"{count:,} {suffix}" for suffix, count in counts.items())
-    pattern = f"{folder}/{depth}*{counts.most_common(1)[0][0]}"
-    return ConfigurationError(
-        f"the folder holds different kinds of files: {told}",
-        where=str(folder),
-        next_step=f"say which with a quoted pattern, such as {shlex.quote(pattern)}",
-    )
-
-
-def _listed(names: Sequence[str]) -> str:
+def listed(names: Sequence[str]) -> str:
+    """The first of the names, and how many more there are."""
     rest = f" and {len(names) - SHOWN:,} more" if len(names) > SHOWN else ""
     return ", ".join(names[:SHOWN]) + rest
 
@@ -188,6 +282,11 @@ def told_format(files: Sequence[Path]) -> str | None:
     """The format that every file's name, or a zip's members' names, tells; None if any does not."""
     formats = {SUFFIXES.get(Path(name).suffix.lower()) for file in files for name in _names(file)}
     return formats.pop() if len(formats) == 1 else None
+
+
+def written_at(files: Sequence[Path]) -> datetime:
+    """When the newest of the files was written, UTC."""
+    return datetime.fromtimestamp(max(file.stat().st_mtime for file in files), UTC)
 
 
 def _names(file: Path) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from warehouse.duck import identifier
@@ -34,12 +35,16 @@ class Column:
 
 @dataclass(frozen=True)
 class Dataset:
-    """What is known of the dataset `<source>.<name>` before anything of it is written."""
+    """What is known of the dataset `<source>.<name>` before anything of it is written.
+
+    `written_at` is when the newest of its files was written, UTC.
+    """
 
     source: str
     name: str
     inferred: Inferred
     columns: tuple[Column, ...]
+    written_at: datetime
 
     @property
     def full_name(self) -> str:
@@ -76,12 +81,12 @@ class Dataset:
         return f"One row per {' and '.join(column.name for column in self.key)}"
 
 
-def dataset(name: str, inferred: Inferred) -> Dataset:
-    """The dataset under our column names."""
+def dataset(name: str, inferred: Inferred, written_at: datetime) -> Dataset:
+    """The dataset under our column names; `written_at` is when its newest file was, UTC."""
     source, own_name = name.split(".")
     names = column_names(column.name for column in inferred.columns)
     columns = tuple(Column(names[c.name], known_type(c.type), c) for c in inferred.columns)
-    return Dataset(source, own_name, inferred, columns)
+    return Dataset(source, own_name, inferred, columns, written_at)
 
 
 def source_table(data: Dataset) -> dict[str, Any]:
