@@ -48,7 +48,8 @@ class Batch:
     """One landed file on its way into the lake, or the member `part` of a landed zip.
 
     `refused_before` if the ledger has its refusal. `whole` is false when only its quarantined rows
-    are judged again. `withheld` are rows that a decision keeps from loading.
+    are judged again. `withheld` are rows that a decision keeps from loading, by their numbers in a
+    file of `withheld_of` rows: where it is read as another number, none is.
     """
 
     landed: Landed
@@ -59,6 +60,7 @@ class Batch:
     refused_before: bool = False
     whole: bool = True
     withheld: tuple[Withheld, ...] = ()
+    withheld_of: int | None = None
 
     @property
     def id(self) -> str:

@@ -104,6 +104,28 @@ def load_extensions(con: duckdb.DuckDBPyConnection) -> None:
         con.execute(f"load {quoted(extension_file(name))}")
 
 
+def is_lake_lost(settings: Settings) -> bool:
+    """Whether there is no lake, though landing knows that something was loaded."""
+    noted = settings.landing / "definitions"  # written before anything is loaded
+    return not settings.lake_catalog.exists() and noted.exists()
+
+
+def no_lake(settings: Settings) -> LakeError:
+    """What to say when there is no lake: none yet, or none any more."""
+    if is_lake_lost(settings):
+        return LakeError(
+            "the lake is gone, though landing knows of loads",
+            where=str(settings.lake_catalog),
+            next_step="make it again with `clearwater lake rebuild`, and the same --home and"
+            " --sources",
+        )
+    return LakeError(
+        "there is no lake yet",
+        where=str(settings.lake_catalog),
+        next_step="load something first: `clearwater demo` or `clearwater run`",
+    )
+
+
 def attach_lake(
     con: duckdb.DuckDBPyConnection,
     settings: Settings,
@@ -113,14 +135,10 @@ def attach_lake(
 ) -> None:
     """Attach the lake as `lake`, at `snapshot` if given.
 
-    Raises LakeError when there is no lake yet.
+    Raises LakeError when there is no lake.
     """
     if read_only and not settings.lake_catalog.exists():
-        raise LakeError(
-            "there is no lake yet",
-            where=str(settings.lake_catalog),
-            next_step="load something first: `clearwater demo` or `clearwater run`",
-        )
+        raise no_lake(settings)
     load_extensions(con)
     options = [f"data_path {quoted(f'{settings.lake_data}/')}", "override_data_path true"]
     if read_only:

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
 import duckdb
 
 from warehouse.batch import Batch, Counts, Loaded, batch_id
 from warehouse.containers import parts
-from warehouse.errors import BatchRefusedError, LakeError
-from warehouse.lake import LedgerLine, finish_swap, latest_snapshot, ledger, writing
-from warehouse.landing import Landed, arrivals, land, seen_places
+from warehouse.errors import BatchRefusedError
+from warehouse.lake import LedgerLine, is_encrypted, latest_snapshot, ledger, writing
+from warehouse.landing import Landed, arrivals, land, note_standing, seen_places
 from warehouse.loading import load_batch, load_times
-from warehouse.loads import definition, note_loads, noted_loads
+from warehouse.loads import LoadLog, definition, keep_definition, note_encrypted
 from warehouse.places import standing
 from warehouse.settings import Settings
 from warehouse.sources import Source
-from warehouse.wording import counted
 
 
 @dataclass(frozen=True)
@@ -72,6 +71,7 @@ def land_sources(settings: Settings, sources: list[Source]) -> Arrivals:
     before = arrivals(settings)
     summaries = {source.name: SourceSummary(source.name) for source in sources}
     seen: set[str] = set()
+    found: dict[str, list[str]] = {}
     new_files = 0
     for source in sources:
         own = [landed for landed in before if landed.source == source.name]
@@ -89,6 +89,7 @@ def land_sources(settings: Settings, sources: list[Source]) -> Arrivals:
             )
             summaries[source.name] = summaries[source.name].with_problem(absent)
         seen_before = seen_places(settings, source)
+        found[source.name] = []
         standing_now = frozenset(place.path for place in places)
         for place in places:
             try:
@@ -97,9 +98,11 @@ def land_sources(settings: Settings, sources: list[Source]) -> Arrivals:
                 summaries[source.name] = summaries[source.name].with_problem(error)
                 continue
             seen.add(landed.batch_id)
+            found[source.name].append(landed.sha256)
             new_files += is_new
             if is_new:
                 own.append(landed)
+    note_standing(settings, found)
     return Arrivals(frozenset(seen), new_files, summaries)
 
 
@@ -113,53 +116,55 @@ def load_sources(
     """
     summaries = dict(landed.summaries)
     by_name = {source.name: source for source in sources}
-    _check_lake(settings)
     with writing(settings) as con:
+        for declared in sources:
+            keep_definition(settings, declared)
+        note_encrypted(settings, encrypted=is_encrypted(settings))
+        log = LoadLog(settings, con)
         known = ledger(con)
         used = {line.source: line.source_fingerprint for line in known.values() if line.is_loaded}
+        loaded = {line.batch_id for line in known.values() if line.is_loaded}
         times = load_times(con)
         in_place: dict[tuple[str, str], Landed] = {}
         for arrival in arrivals(settings):
             source = by_name.get(arrival.source)
             if source is None:
                 continue
+            place = (source.name, arrival.original_path)
             for part in parts(settings, arrival):
                 line = known.get(batch_id(arrival, part))
-                if not _is_due(arrival, line, landed):
-                    continue
-                batch = Batch(arrival, source, run_id, next(times), part, line is not None)
-                summary = _load(con, settings, batch, summaries[source.name])
-                if summary.batches > summaries[source.name].batches:
-                    before = in_place.get((source.name, arrival.original_path))
-                    notes = _notes(settings, batch, used.get(source.name), before)
-                    told = ((batch.file, note) for note in notes)
-                    summary = replace(summary, told=(*summary.told, *told))
-                    used[source.name] = source.fingerprint()
-                summaries[source.name] = summary
-            in_place[arrival.source, arrival.original_path] = arrival
-        note_loads(settings, con)
+                if _is_due(arrival, line, landed):
+                    batch = Batch(arrival, source, run_id, next(times), part, line is not None)
+                    notes = _notes(settings, batch, used.get(source.name), in_place.get(place))
+                    summary, has_rows = _load(con, settings, batch, summaries[source.name], notes)
+                    summaries[source.name] = summary
+                    log.note(batch.id)
+                    if has_rows:
+                        used[source.name] = source.fingerprint()
+                        loaded.add(batch.id)
+            if any(batch_id(arrival, part) in loaded for part in parts(settings, arrival)):
+                in_place[place] = arrival
         snapshot = latest_snapshot(con)
     return summaries, snapshot
 
 
-def _check_lake(settings: Settings) -> None:
-    finish_swap(settings)
-    if not settings.lake_catalog.exists() and (noted := noted_loads(settings)):
-        raise LakeError(
-            f"the lake is gone, of which landing knows {counted(len(noted), 'load')}",
-            where=str(settings.lake_catalog),
-            next_step="make it again from landing: `clearwater lake rebuild`",
-        )
-
-
 def _load(
-    con: duckdb.DuckDBPyConnection, settings: Settings, batch: Batch, summary: SourceSummary
-) -> SourceSummary:
+    con: duckdb.DuckDBPyConnection,
+    settings: Settings,
+    batch: Batch,
+    summary: SourceSummary,
+    notes: Iterable[str],
+) -> tuple[SourceSummary, bool]:
+    """Load the batch; returns the summary with it, and whether it has rows to tell `notes` of."""
     try:
-        return summary.with_batch(batch, load_batch(con, settings, batch))
+        done = load_batch(con, settings, batch)
     except BatchRefusedError as error:
         refused = Counts(rows_in=error.rows, refused=error.rows)
-        return replace(summary.with_problem(error), counts=summary.counts + refused)
+        return replace(summary.with_problem(error), counts=summary.counts + refused), False
+    has_rows = done.counts.rows_in > 0
+    if has_rows:
+        done = replace(done, told=(*done.told, *notes))
+    return summary.with_batch(batch, done), has_rows
 
 
 def _notes(

@@ -32,7 +32,7 @@ def judge(con: duckdb.DuckDBPyConnection, batch: Batch, columns: list[Column]) -
         " (_source_row bigint, verdict varchar, reason varchar, detail varchar)"
     )
     fresh = "incoming"
-    if batch.withheld:
+    if batch.withheld and batch.withheld_of in (None, _rows_in(con)):
         _withhold(con, batch)
         fresh = "incoming anti join judged using (_source_row)"
     con.execute(
@@ -50,6 +50,11 @@ def judge(con: duckdb.DuckDBPyConnection, batch: Batch, columns: list[Column]) -
     elif batch.source.write == "snapshot" and batch.whole:
         _judge_contents(con, batch, columns)
     return _count(con)
+
+
+def _rows_in(con: duckdb.DuckDBPyConnection) -> int:
+    sql = "select (select count(*) from incoming) + (select count(*) from rejected)"
+    return number(con, sql)
 
 
 def _withhold(con: duckdb.DuckDBPyConnection, batch: Batch) -> None:

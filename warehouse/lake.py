@@ -17,8 +17,10 @@ from warehouse.duck import (
     connect,
     extension_file,
     identifier,
+    is_lake_lost,
     load_extensions,
     loading_memory,
+    no_lake,
     quoted,
 )
 from warehouse.errors import LakeError
@@ -104,12 +106,16 @@ class LedgerLine:
 
 
 @contextmanager
-def writing(settings: Settings) -> Iterator[duckdb.DuckDBPyConnection]:
+def writing(settings: Settings, *, anew: bool = False) -> Iterator[duckdb.DuckDBPyConnection]:
     """A connection with the lake attached for writing; makes the lake when there is none.
 
-    The caller holds the writer lock.
+    Raises LakeError when the lake is gone, unless it is to be made `anew`: another beside the
+    loads of the first would not do what was done and decided before. The caller holds the writer
+    lock.
     """
     finish_swap(settings)
+    if is_lake_lost(settings) and not anew:
+        raise no_lake(settings)
     if not settings.lake_catalog.exists():
         _create(settings)
     con = connect(settings)
@@ -356,10 +362,6 @@ def retypings(settings: Settings, first: int, last: int) -> dict[tuple[str, str]
 @contextmanager
 def _catalog(settings: Settings) -> Iterator[sqlite3.Connection]:
     if not settings.lake_catalog.exists():
-        raise LakeError(
-            "there is no lake yet",
-            where=str(settings.lake_catalog),
-            next_step="load something first: `clearwater demo` or `clearwater run`",
-        )
+        raise no_lake(settings)
     with closing(sqlite3.connect(settings.lake_catalog)) as catalog:
         yield catalog

@@ -66,6 +66,26 @@ def arrivals(settings: Settings) -> list[Landed]:
     return sorted(found, key=lambda landed: (landed.arrived_at, landed.original_name))
 
 
+def _standing_file(settings: Settings) -> Path:
+    return settings.landing / "standing.json"
+
+
+def standing_bytes(settings: Settings) -> dict[str, list[str]]:
+    """By source: the SHA-256 of all that stood there when a run looked last."""
+    try:
+        content: dict[str, list[str]] = json.loads(_standing_file(settings).read_text())
+    except (OSError, ValueError):
+        return {}
+    return content
+
+
+def note_standing(settings: Settings, found: dict[str, list[str]]) -> None:
+    """Keep what stands at these sources now; what is known of others stays."""
+    before = standing_bytes(settings)
+    if before | found != before:
+        write_atomically(_standing_file(settings), json.dumps(before | found) + "\n")
+
+
 @dataclass(frozen=True)
 class Seen:
     """A remote file as it was listed when its bytes were read: known again without reading them.

@@ -7,6 +7,7 @@ sources.yml may say something else today than when a file was loaded.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
@@ -18,11 +19,15 @@ from warehouse.files import sync, write_atomically
 from warehouse.settings import Settings
 from warehouse.sources import Source
 
-LEDGER = "batch_id, source, source_file, loaded_at, source_fingerprint, run_id"
+LEDGER = "batch_id, source, source_file, loaded_at, source_fingerprint, run_id, rows_in"
 
 
 class Load(NamedTuple):
-    """A batch's line in the ledger, as far as it tells how to load it again."""
+    """A batch's line in the ledger, as far as it tells how to load it again.
+
+    `redefined` if a rebuild loaded it under another definition than it was decided on: rows that
+    were given up before stay away then, whatever the definition says of them.
+    """
 
     batch_id: str
     source: str
@@ -30,15 +35,17 @@ class Load(NamedTuple):
     loaded_at: datetime
     source_fingerprint: str
     run_id: str
+    rows_in: int
+    redefined: bool = False
 
 
-def _definition_file(settings: Settings, fingerprint: str) -> Path:
-    return settings.landing / "definitions" / f"{fingerprint}.json"
+def _definitions(settings: Settings) -> Path:
+    return settings.landing / "definitions"
 
 
 def keep_definition(settings: Settings, source: Source) -> None:
     """Write down how the source is loaded, before anything is loaded so."""
-    file = _definition_file(settings, source.fingerprint())
+    file = _definitions(settings) / f"{source.fingerprint()}.json"
     if not file.exists():
         write_atomically(file, json.dumps(source.definition()) + "\n")
 
@@ -46,7 +53,7 @@ def keep_definition(settings: Settings, source: Source) -> None:
 def definition(settings: Settings, fingerprint: str) -> Source | None:
     """The source as it was defined under this fingerprint, without a path; None if unknown."""
     try:
-        text = _definition_file(settings, fingerprint).read_text(encoding="utf-8")
+        text = (_definitions(settings) / f"{fingerprint}.json").read_text(encoding="utf-8")
         return Source.model_validate({**json.loads(text), "path": ""})
     except (OSError, ValueError):
         return None
@@ -75,17 +82,66 @@ def noted_loads(settings: Settings) -> dict[str, Load]:
     return dict(sorted(found.items(), key=lambda item: item[1].loaded_at))
 
 
-def note_loads(settings: Settings, con: duckdb.DuckDBPyConnection) -> None:
-    """Note in landing what the ledger says and landing does not know yet."""
-    noted = noted_loads(settings)
-    lines = [
-        json.dumps({**load._asdict(), "loaded_at": load.loaded_at.isoformat()})
-        for batch, load in ledger_loads(con).items()
-        if noted.get(batch) != load
-    ]
+class LoadLog:
+    """Notes in landing what the ledger says of each load."""
+
+    def __init__(self, settings: Settings, con: duckdb.DuckDBPyConnection) -> None:
+        """Note what a killed process did not."""
+        self._settings = settings
+        self._con = con
+        self._noted = noted_loads(settings)
+        self._note(ledger_loads(con).values())
+
+    def note(self, batch_id: str) -> None:
+        """Note the batch as the ledger has it now."""
+        row = self._con.execute(
+            f"select {LEDGER} from lake.meta.batches where batch_id = ?", [batch_id]
+        ).fetchone()
+        if row is not None:
+            self._note([Load(*row)])
+
+    def _note(self, loads: Iterable[Load]) -> None:
+        lines = []
+        for load in loads:
+            noted = self._noted.get(load.batch_id)
+            if noted is None or noted._replace(redefined=False) != load:
+                lines.append(_line(load))
+                self._noted[load.batch_id] = load
+        _append(self._settings, lines)
+
+
+def note_redefined(settings: Settings, con: duckdb.DuckDBPyConnection) -> None:
+    """Note every load of a lake that was made under today's definitions."""
+    _append(settings, [_line(load._replace(redefined=True)) for load in ledger_loads(con).values()])
+
+
+def _encrypted_mark(settings: Settings) -> Path:
+    return settings.landing / "lake.encrypted"
+
+
+def note_encrypted(settings: Settings, *, encrypted: bool) -> None:
+    """Note whether the lake is encrypted, so that it is again when it is made from landing."""
+    mark = _encrypted_mark(settings)
+    if encrypted and not mark.exists():
+        write_atomically(mark, "")
+    elif not encrypted:
+        mark.unlink(missing_ok=True)
+
+
+def was_encrypted(settings: Settings) -> bool:
+    """Whether a lake that is gone was encrypted, or one is to be now."""
+    return settings.encrypted or _encrypted_mark(settings).exists()
+
+
+def _line(load: Load) -> str:
+    return json.dumps({**load._asdict(), "loaded_at": load.loaded_at.isoformat()})
+
+
+def _append(settings: Settings, lines: list[str]) -> None:
     if not lines:
         return
     log = _log(settings)
+    log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("a", encoding="utf-8") as handle:
         # The first newline ends what a killed process may have left half written.
         handle.write("\n" + "\n".join(lines) + "\n")

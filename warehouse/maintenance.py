@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from warehouse.errors import LakeError
+from warehouse.duck import no_lake
 from warehouse.lake import lake_identity, latest_snapshot, writing
 from warehouse.releases import releases
 from warehouse.settings import Settings
@@ -33,7 +33,7 @@ def maintain(settings: Settings, *, days: int = KEPT_DAYS) -> Maintained:
     caller holds the writer lock, so that a file without a snapshot is nobody's.
     """
     if not settings.lake_catalog.exists():
-        raise LakeError("there is no lake yet", where=str(settings.lake_catalog))
+        raise no_lake(settings)
     with writing(settings) as con:
         before = _sizes(settings)
         con.execute("call ducklake_delete_orphaned_files('lake', cleanup_all => true)")

@@ -204,10 +204,13 @@ def settle(con: duckdb.DuckDBPyConnection, settings: Settings) -> None:
     """End what a killed process left: carry a decided drop out, forget an unfinished replay.
 
     A replay whose transaction did not come to its end left its rows in quarantine, to be replayed.
+    What was decided on a batch that this lake does not have yet, one that was restored from a
+    copy, waits for it.
     """
     done = carried_out(con)
+    batches = {row for (row,) in con.execute("select batch_id from lake.meta.batches").fetchall()}
     for decision in decisions(settings):
-        if decision.id in done:
+        if decision.id in done or decision.batch_id not in batches:
             continue
         if decision.kind == "drop":
             carry_out_drop(con, decision)

@@ -17,14 +17,23 @@ from pathlib import Path
 import duckdb
 
 from warehouse.batch import Batch, Batches, Withheld, landed_batches
-from warehouse.decisions import Decision, carried_out, decisions
+from warehouse.decisions import Decision, carried_out, decisions, forget
 from warehouse.duck import identifier, number, quoted
 from warehouse.errors import BatchRefusedError, LakeError
 from warehouse.files import sync
 from warehouse.lake import earlier_lakes, finish_swap, is_encrypted, made_anew, writing
 from warehouse.landing import BLOCK_BYTES, Landed, content_path
 from warehouse.loading import load_batch
-from warehouse.loads import Load, definition, ledger_loads, note_loads, noted_loads
+from warehouse.loads import (
+    Load,
+    LoadLog,
+    definition,
+    ledger_loads,
+    note_encrypted,
+    note_redefined,
+    noted_loads,
+    was_encrypted,
+)
 from warehouse.quarantine import carry_out_drop, reading, settle
 from warehouse.replaying import replay_batch
 from warehouse.settings import Settings
@@ -78,7 +87,8 @@ class Rebuilt:
 class _Event:
     """Something to do again at its time: load a batch, or carry a decision out.
 
-    `fingerprint` is of the source's definition then; empty where that is not known.
+    `fingerprint` is of the source's definition then, empty where that is not known; `load` is set
+    for a load, `decision` for a decision.
     """
 
     at: datetime
@@ -86,6 +96,7 @@ class _Event:
     source: str
     run_id: str
     fingerprint: str
+    load: Load | None = None
     decision: Decision | None = None
 
 
@@ -101,17 +112,18 @@ def rebuild(
     """Make the lake again beside the old one; it takes the old one's place if it is equal.
 
     Every batch is loaded under the definition of its source that it was loaded under before; with
-    `redefine` under those of `sources`, and then rows may differ. With `accept` they may, too, and
-    batches may be missing; with `dry_run` the old lake stays. What the old lake has not loaded yet
-    is left to the next run. `encrypted` is as the old lake is, unless given. The caller holds the
-    writer lock.
+    `redefine` under those of `sources`, and then rows may differ: replays are forgotten, for each
+    row is judged anew, and rows that were given up stay away. With `accept` rows may differ, too,
+    and batches may be missing; with `dry_run` the old lake stays. What the old lake has not loaded
+    yet is left to the next run. `encrypted` is as the old lake is, unless given. The caller holds
+    the writer lock.
     """
     finish_swap(settings)
     has_old = settings.lake_catalog.exists()
     if has_old:
         _check_old(settings)
     if encrypted is None:
-        encrypted = is_encrypted(settings) if has_old else settings.encrypted
+        encrypted = is_encrypted(settings) if has_old else was_encrypted(settings)
     work = replace(settings, home=settings.home / "rebuilding", encrypted=encrypted)
     shutil.rmtree(work.home, ignore_errors=True)
     try:
@@ -124,22 +136,26 @@ def rebuild(
             else (_noted_and_landed(settings, landed), None)
         )
         events, problems = _events(settings, landed, loads, decided)
-        definitions = _Definitions(settings, sources, redefine=redefine)
-        with writing(work) as con:
-            problems += _do_again(con, work, definitions, landed, events)
-            tables = _compare(con, settings) if has_old else []
-        done = Rebuilt(
-            tables=tuple(tables),
-            problems=tuple(problems),
-            batches=sum(event.decision is None for event in events),
-            swapped=False,
-        )
-        is_good = not done.problems if redefine else done.is_equal
-        if dry_run or not (is_good or accept):
-            return done
+        again = _Again(work, sources, landed, events, redefine=redefine)
+        with writing(work, anew=True) as con:
+            problems += again.do(con)
+            done = Rebuilt(
+                tables=tuple(_compare(con, settings) if has_old else []),
+                problems=tuple(problems),
+                batches=sum(event.load is not None for event in events),
+                swapped=False,
+            )
+            is_good = not done.problems if redefine else done.is_equal
+            if dry_run or not (is_good or accept):
+                return done
+            if redefine:
+                note_redefined(settings, con)
         done = replace(done, swapped=True, kept=_swap(settings, work))
+        for decision in again.obsolete:
+            forget(settings, decision)
         with reading(settings) as con:
-            note_loads(settings, con)
+            LoadLog(settings, con)
+        note_encrypted(settings, encrypted=encrypted)
         return done
     finally:
         shutil.rmtree(work.home, ignore_errors=True)
@@ -166,7 +182,11 @@ def _old_lake(settings: Settings, *, dry_run: bool) -> tuple[dict[str, Load], se
         decided: set[str] = set()
         with suppress(duckdb.CatalogException):  # an older lake has no decisions
             decided = carried_out(con)
-        return ledger_loads(con), decided
+        loads = ledger_loads(con)
+    for batch, load in noted_loads(settings).items():
+        if load.redefined and loads.get(batch) == load._replace(redefined=False):
+            loads[batch] = load
+    return loads, decided
 
 
 def _noted_and_landed(settings: Settings, landed: Batches) -> dict[str, Load]:
@@ -179,7 +199,7 @@ def _noted_and_landed(settings: Settings, landed: Batches) -> dict[str, Load]:
         at = datetime.fromisoformat(arrival.arrived_at).astimezone(UTC).replace(tzinfo=None)
         last = max(at, last + timedelta(microseconds=1)) if last else at
         name = f"{arrival.original_name}/{part}" if part else arrival.original_name
-        loads[batch] = Load(batch, arrival.source, name, last, "", "rebuild")
+        loads[batch] = Load(batch, arrival.source, name, last, "", "rebuild", 0)
     return loads
 
 
@@ -188,7 +208,14 @@ def _events(
 ) -> tuple[list[_Event], list[str]]:
     """What is to be done again, in order, and which batches landing does not have."""
     events = [
-        _Event(load.loaded_at, load.batch_id, load.source, load.run_id, load.source_fingerprint)
+        _Event(
+            load.loaded_at,
+            load.batch_id,
+            load.source,
+            load.run_id,
+            load.source_fingerprint,
+            load=load,
+        )
         for load in loads.values()
     ]
     problems = [
@@ -199,6 +226,8 @@ def _events(
     for decision in decisions(settings):
         if decided is None or decision.id in decided:
             at = datetime.fromisoformat(decision.decided_at)
+            if (load := loads.get(decision.batch_id)) and load.loaded_at > at:
+                at = load.loaded_at  # into a lake that was restored from a copy of before
             events.append(
                 _Event(
                     at,
@@ -206,26 +235,70 @@ def _events(
                     decision.source,
                     "rebuild",
                     decision.source_fingerprint,
-                    decision,
+                    decision=decision,
                 )
             )
-    return sorted(events, key=lambda event: event.at), problems
+    return sorted(events, key=lambda event: (event.at, event.decision is not None)), problems
 
 
-class _Definitions:
-    """How each event's source is defined: as it was then, else, or with `redefine`, as today."""
+class _Again:
+    """Everything done again, in order, under the definitions of then or, to redefine, of today."""
 
-    def __init__(self, settings: Settings, sources: list[Source], *, redefine: bool) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        sources: list[Source],
+        landed: Batches,
+        events: list[_Event],
+        *,
+        redefine: bool,
+    ) -> None:
+        """`obsolete` are the decisions that have no meaning for what is made, once it is done."""
+        self.obsolete: list[Decision] = []
         self._settings = settings
         self._today = {source.name: source for source in sources}
+        self._landed = landed
+        self._events = events
         self._redefine = redefine
         self._then: dict[str, Source | None] = {}
+        self._sound: dict[str, bool] = {}
+        self._last = _last_decisions(events)
+        self._renumbered: set[str] = set()
+        self._problems: list[str] = []
 
-    def of(self, event: _Event) -> Source | None:
-        """The event's source; None if it is not known at all."""
-        return self.then(event) or self._today.get(event.source)
+    def do(self, con: duckdb.DuckDBPyConnection) -> list[str]:
+        """Do it; returns what could not be done, refusals left out."""
+        for event in self._events:
+            if event.batch_id not in self._landed:
+                continue
+            if event.decision is not None and event.decision.kind == "drop":
+                self._drop(con, event.decision)
+                continue
+            source = self._source(event)
+            arrival, part = self._landed[event.batch_id]
+            if source is None or not self._is_sound(arrival, event):
+                continue
+            batch = Batch(arrival, source, event.run_id, event.at, part)
+            if event.load is not None:
+                self._load(con, batch, event, event.load)
+            elif event.decision is not None:
+                self._replay(con, batch, event, event.decision)
+        return list(dict.fromkeys(self._problems))
 
-    def then(self, event: _Event) -> Source | None:
+    def _source(self, event: _Event) -> Source | None:
+        """How the event's source was defined then, else how it is today."""
+        if then := self._as_then(event):
+            return then
+        today = self._today.get(event.source)
+        if today is None:
+            told = "not in the sources file, so its batches were left out"
+            self._problems.append(f"{event.source}: {told}")
+        elif event.fingerprint not in ("", today.fingerprint()) and not self._redefine:
+            told = f"its definition {event.fingerprint} is not in landing; today's was taken"
+            self._problems.append(f"{event.source}: {told}")
+        return today
+
+    def _as_then(self, event: _Event) -> Source | None:
         """The event's source as it was; None if that is not known or not wanted."""
         if self._redefine or not event.fingerprint:
             return None
@@ -233,56 +306,62 @@ class _Definitions:
             self._then[event.fingerprint] = definition(self._settings, event.fingerprint)
         return self._then[event.fingerprint]
 
+    def _is_sound(self, arrival: Landed, event: _Event) -> bool:
+        """Whether landing still holds the very bytes that arrived."""
+        if arrival.sha256 not in self._sound:
+            self._sound[arrival.sha256] = _is_sound(self._settings, arrival)
+        if not self._sound[arrival.sha256] and event.load is not None:
+            self._problems.append(
+                f"{event.source}: {arrival.original_name}: the bytes in landing are not those"
+                f" that arrived: landing/{arrival.sha256[:2]}/{arrival.sha256}"
+            )
+        return self._sound[arrival.sha256]
 
-def _do_again(
-    con: duckdb.DuckDBPyConnection,
-    settings: Settings,
-    definitions: _Definitions,
-    landed: Batches,
-    events: list[_Event],
-) -> list[str]:
-    """Do everything in order; returns what could not be done, refusals left out."""
-    last = _last_decisions(events)
-    undefined = {event.source for event in events if definitions.of(event) is None}
-    problems = [
-        f"{name}: not in the sources file, so its batches were left out"
-        for name in sorted(undefined)
-    ]
-    sound: dict[str, bool] = {}
-    for event in events:
-        decision, source = event.decision, definitions.of(event)
-        if source is None or event.batch_id not in landed:
-            continue
-        arrival, part = landed[event.batch_id]
-        if arrival.sha256 not in sound:
-            sound[arrival.sha256] = _is_sound(settings, arrival)
-        if not sound[arrival.sha256]:
-            if decision is None:
-                problems.append(
-                    f"{event.source}: {arrival.original_name}: the bytes in landing are not those"
-                    f" that arrived: landing/{arrival.sha256[:2]}/{arrival.sha256}"
-                )
-            continue
-        batch = Batch(arrival, source, event.run_id, event.at, part)
-        is_as_then = definitions.then(event) is not None
-        if decision is None:
-            # Under another definition a row might load before it was decided on.
-            held = () if is_as_then else tuple(r for _, r in last.get(event.batch_id, {}).values())
-            with suppress(BatchRefusedError):  # the ledger tells
-                load_batch(con, settings, replace(batch, withheld=held))
-        elif decision.kind == "drop":
-            carry_out_drop(con, decision)
+    def _load(
+        self, con: duckdb.DuckDBPyConnection, batch: Batch, event: _Event, load: Load
+    ) -> None:
+        last = self._last.get(batch.id, {}).values()
+        if self._redefine or load.redefined:
+            # Each row is judged anew, but for those that were given up.
+            held = tuple(row for decision, row in last if decision.kind == "drop")
+        elif self._as_then(event) is not None:
+            held = ()
         else:
-            rows = last[event.batch_id]
-            meant = {row for row in decision.row_numbers if rows[row][0] is decision}
-            only = None if is_as_then else meant
-            try:
-                replay_batch(
-                    con, settings, replace(batch, whole=False), decided=decision, only=only
-                )
-            except BatchRefusedError as error:
-                problems.append(str(error))
-    return problems
+            # Under another definition a row might load before it was decided on.
+            held = tuple(row for _, row in last)
+        rows_in = None
+        with suppress(BatchRefusedError):  # the ledger tells
+            withheld_of = load.rows_in if self._redefine else None
+            ready = replace(batch, withheld=held, withheld_of=withheld_of)
+            rows_in = load_batch(con, self._settings, ready).counts.rows_in
+        if self._redefine and held and rows_in != load.rows_in:
+            self._renumbered.add(batch.id)
+            read = "is refused now" if rows_in is None else f"has {rows_in:,} now"
+            self._problems.append(
+                f"{batch.where}: it had {load.rows_in:,} rows and {read}, so which of them were"
+                " given up cannot be told, and none is"
+            )
+
+    def _replay(
+        self, con: duckdb.DuckDBPyConnection, batch: Batch, event: _Event, decision: Decision
+    ) -> None:
+        if self._redefine:
+            self.obsolete.append(decision)
+            return
+        rows = self._last[event.batch_id]
+        meant = {row for row in decision.row_numbers if rows[row][0] is decision}
+        only = None if self._as_then(event) is not None else meant
+        again = replace(batch, whole=False)
+        try:
+            replay_batch(con, self._settings, again, decided=decision, only=only)
+        except BatchRefusedError as error:
+            self._problems.append(str(error))
+
+    def _drop(self, con: duckdb.DuckDBPyConnection, decision: Decision) -> None:
+        if decision.batch_id in self._renumbered:
+            self.obsolete.append(decision)
+        else:
+            carry_out_drop(con, decision)
 
 
 def _last_decisions(events: list[_Event]) -> dict[str, dict[int, tuple[Decision, Withheld]]]:

@@ -31,9 +31,18 @@ class _File(NamedTuple):
 
 def is_newer(batch: Batch, arrived_at: str, file: str, row: str) -> str:
     """SQL that a row of a file with this name, which arrived then, is newer than row `r`."""
-    arrived = f"{quoted(batch.landed.arrived_at)}::timestamptz::timestamp"
-    own = f"({arrived}, {_in_order(quoted(batch.file))}, r._source_row)"
-    return f"({arrived_at}, {_in_order(file)}, {row}) > {own}"
+    is_own = f"({arrived_at}, {file}) = ({_arrived(batch)}, {quoted(batch.file)})"
+    return f"({_is_later(batch, arrived_at, file)} or ({is_own} and {row} > r._source_row))"
+
+
+def _is_later(batch: Batch, arrived_at: str, file: str) -> str:
+    """SQL that a file of this name, which arrived then, is newer than the batch's."""
+    own = f"({_arrived(batch)}, {_in_order(quoted(batch.file))})"
+    return f"({arrived_at}, {_in_order(file)}) > {own}"
+
+
+def _arrived(batch: Batch) -> str:
+    return f"{quoted(batch.landed.arrived_at)}::timestamptz::timestamp"
 
 
 def _in_order(file: str) -> str:
@@ -87,9 +96,9 @@ def confirm_keys(con: duckdb.DuckDBPyConnection, settings: Settings, batch: Batc
 def _newer_files(con: duckdb.DuckDBPyConnection, batch: Batch) -> list[_File]:
     rows = con.execute(
         "select batch_id, source_file, source_fingerprint from lake.meta.batches"
-        " where source = ? and status = 'loaded' and already_known > 0 and arrived_at"
-        " >= ?::timestamptz::timestamp and batch_id <> ? order by arrived_at",
-        [batch.source.name, batch.landed.arrived_at, batch.id],
+        " where source = ? and status = 'loaded' and already_known > 0"
+        f" and {_is_later(batch, 'arrived_at', 'source_file')} order by arrived_at, source_file",
+        [batch.source.name],
     ).fetchall()
     return [_File(*row) for row in rows]
 

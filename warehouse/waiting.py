@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import duckdb
 
+from warehouse.duck import is_lake_lost, no_lake
 from warehouse.errors import ClearwaterError
+from warehouse.landing import standing_bytes
 from warehouse.query import open_lake
 from warehouse.settings import Settings
 
@@ -60,7 +61,7 @@ class Waiting:
 def waiting(settings: Settings) -> Waiting:
     """What waits now; needs no lock, and never raises for a lake that cannot be read."""
     if not settings.lake_catalog.exists():
-        return Waiting()
+        return Waiting(problem=no_lake(settings).what if is_lake_lost(settings) else None)
     try:
         with open_lake(settings) as con:
             return Waiting(_held(con), _refused(con, settings))
@@ -80,24 +81,12 @@ def _held(con: duckdb.DuckDBPyConnection) -> tuple[Held, ...]:
 
 
 def _refused(con: duckdb.DuckDBPyConnection, settings: Settings) -> tuple[Refused, ...]:
-    """The refused batches whose file, as a run last saw it, still stands where it came from."""
+    """The refused batches whose bytes stood at their source when a run looked last."""
     lines = con.execute(
         "select source, source_file, reason, content_sha256 from meta.batches"
         " where status = 'refused' order by source, arrived_at, source_file"
     ).fetchall()
     if not lines:
         return ()
-    standing = _standing(settings)
-    return tuple(Refused(*line[:3]) for line in lines if (line[0], line[3]) in standing)
-
-
-def _standing(settings: Settings) -> set[tuple[str, str]]:
-    """Source and hash of the newest arrival from every place, but from local ones that are gone."""
-    from warehouse.landing import arrivals
-
-    newest = {(landed.source, landed.original_path): landed for landed in arrivals(settings)}
-    return {
-        (source, landed.sha256)
-        for (source, path), landed in newest.items()
-        if path.startswith("s3://") or Path(path).exists()
-    }
+    standing = standing_bytes(settings)
+    return tuple(Refused(*line[:3]) for line in lines if line[3] in standing.get(line[0], ()))

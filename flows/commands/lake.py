@@ -166,7 +166,7 @@ def _print_rebuilt(done: Rebuilt) -> None:
     compared = f": {verdict}" * bool(done.tables)
     say(f"{counted(done.batches, 'batch')} made again from landing{compared}")
     if not done.swapped:
-        say("the old lake is in place, as it was")
+        say("the old lake is in place, as it was" if done.tables else "nothing was put in place")
         return
     say("the new lake is in place; the next run builds in full")
     if done.kept:

@@ -14,6 +14,7 @@ from warehouse import build as builds
 from warehouse import dbt_runner
 from warehouse.build import newest_build
 from warehouse.errors import BuildError
+from warehouse.lake import catalog_snapshot
 from warehouse.releases import current
 from warehouse.settings import Settings
 
@@ -50,7 +51,7 @@ def kept(line: Line) -> set[str]:
     models = dbt_runner.parse(line.settings).models
     base = current(line.settings)
     assert base is not None
-    return builds._kept(models, base)
+    return builds._kept(line.settings, models, base, catalog_snapshot(line.settings))
 
 
 def test_unchanged_incremental_models_are_kept(line: Line, project: Path) -> None:

@@ -24,6 +24,9 @@ def test_corrected_file_without_a_key_is_told(shop: Shop) -> None:
     (told,) = shop.send("id,amount\n1,1\n2,2\n", key=[]).changes
     assert told.startswith("orders.csv: came again with other content, and all its rows were added")
     assert len(shop.orders()) == 4
+    shop.send("number\n1\n", "orders3.csv", key=[], columns={"id": "bigint"}, event_time="id")
+    told = shop.send("id,amount\n1,1\n", "orders3.csv", key=[]).changes
+    assert not any("came again" in text for text in told)  # nothing was loaded of it before
     assert shop.send("id,amount\n1,5\n", "orders2.csv", key=[], write="snapshot").changes == (
         f"orders2.csv: `write` was append and is snapshot; {REDEFINE}",
     )

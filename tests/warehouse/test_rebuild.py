@@ -14,7 +14,7 @@ import pytest
 from handmade import sources_file
 from shop import ORDERS, TABLE, Connection, Shop
 
-from warehouse import quarantine, replaying
+from warehouse import ingest, quarantine, replaying
 from warehouse.decisions import decisions
 from warehouse.duck import extension_file
 from warehouse.errors import ClearwaterError, LakeError
@@ -41,6 +41,10 @@ EVERYTHING = (
 @pytest.fixture(autouse=True)
 def one_duckdb(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(quarantine, "connect", Connection)
+
+
+def lose(shop: Shop) -> None:
+    shutil.rmtree(shop.settings.lake_catalog.parent)
 
 
 def declared(shop: Shop, **entry: Any) -> list[Source]:
@@ -370,5 +374,91 @@ def test_encrypted_lake_keeps_no_plain_value_in_its_files(shop: Shop) -> None:
             con.execute(f"from read_parquet('{file}')")
     (count,) = shop.ask(f"select count(*), count(distinct note) from {TABLE}")
     assert count == [(4_000, 4_000)]
+    lose(shop)
+    assert again(shop, {"columns": {"id": "bigint"}}).swapped
+    assert is_encrypted(shop.settings)
     plain = again(shop, {"columns": {"id": "bigint"}}, encrypted=False)
     assert (plain.is_equal, is_encrypted(shop.settings)) == (True, False)
+
+
+def test_redefined_lake_can_be_proved_and_made_again(shop: Shop) -> None:
+    shop.send("id,amount\n1,1\n2,x\n3,y\n4,4\n")
+    quarantine.drop(shop.settings, CHOSEN)
+    shop.send("id,amount\n5,5\n6,z\n", "orders2.csv")
+    replaying.replay(shop.settings, declared(shop, **WIDE), CHOSEN, "a replay")
+    assert again(shop, WIDE, redefine=True).swapped
+    before = shop.ask(*EVERYTHING)
+    assert len(before[0]) == 4  # rows that were given up stay away
+    assert len(before[3]) == 2
+    assert again(shop, {}, dry_run=True).is_equal
+    lose(shop)
+    assert again(shop, {}).swapped
+    assert shop.ask(*EVERYTHING) == before
+
+
+def test_rows_given_up_are_not_guessed_when_the_file_is_read_otherwise(shop: Shop) -> None:
+    shop.send("junk,\nid,amount\n1,1\n2,2\n", header=False, columns={"column_1": "bigint"}, key=[])
+    dropped = len(shop.quarantine())
+    assert dropped == 2
+    quarantine.drop(shop.settings, CHOSEN)
+    mended = {"skip": 1, "key": []}
+    done = again(shop, mended, redefine=True)
+    assert (done.swapped, len(done.problems)) == (False, 1)
+    assert "which of them were given up cannot be told" in done.problems[0]
+    assert again(shop, mended, redefine=True, accept=True).swapped
+    assert [row[0] for row in shop.ask(f"select id from {TABLE} order by id")[0]] == [1, 2]
+    assert decisions(shop.settings) == []
+    assert again(shop, mended, dry_run=True).is_equal
+
+
+def test_replays_do_not_hinder_another_way_of_writing(shop: Shop) -> None:
+    shop.send("id,amount\n1,1\n2,x\n")
+    shop.send("id,amount\n3,3\n", "orders2.csv")
+    replaying.replay(shop.settings, declared(shop, **WIDE), CHOSEN, "a replay")
+    done = again(shop, WIDE | {"write": "snapshot"}, redefine=True)
+    assert (done.swapped, done.problems) == (True, ())
+    assert shop.orders() == [(3, "3")]
+
+
+def test_definition_that_is_lost_is_a_problem(shop: Shop) -> None:
+    shop.send("id,amount\n1,1\n2,x\n")
+    for file in (shop.settings.landing / "definitions").iterdir():
+        file.write_text(file.read_text()[:20])
+    lose(shop)
+    done = again(shop, WIDE)
+    assert not done.swapped
+    assert "is not in landing; today's was taken" in done.problems[0]
+    assert again(shop, {}).swapped  # it is today's, so nothing is lost
+
+
+def test_decisions_wait_for_a_batch_that_a_restored_lake_does_not_have(shop: Shop) -> None:
+    shop.send("id,amount\n1,1\n")
+    copy = shop.settings.home / "copy"
+    shutil.copytree(shop.settings.lake_catalog.parent, copy)
+    shop.send("id,amount\n2,x\n3,3\n", "orders2.csv")
+    quarantine.drop(shop.settings, CHOSEN)
+    lose(shop)
+    shutil.copytree(copy, shop.settings.lake_catalog.parent)
+    assert again(shop, {}).is_equal
+    assert len(decisions(shop.settings)) == 1
+    shop.load()
+    assert len(shop.quarantine()) == 1
+    replaying.replay(shop.settings, declared(shop), CHOSEN, "a replay")  # settles first
+    assert shop.quarantine() == []
+    assert again(shop, {}, dry_run=True).is_equal
+
+
+def test_loads_are_noted_one_by_one(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    shop.put("id,amount\n1,1\n", "orders1.csv")
+    shop.put("id,amount\n2,2\n", "orders2.csv")
+    really, loaded = ingest.load_batch, iter((True, False))
+
+    def once(*args: Any) -> Any:
+        if next(loaded):
+            return really(*args)
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(ingest, "load_batch", once)
+    with pytest.raises(OSError, match="No space left"):
+        shop.load()
+    assert [load.source_file for load in noted_loads(shop.settings).values()] == ["orders1.csv"]

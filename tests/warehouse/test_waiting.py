@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import pytest
 from shop import Shop
 
@@ -56,7 +58,11 @@ def test_refused_file_waits_while_it_stands(shop: Shop) -> None:
     assert first == Refused(
         "shop.orders", "orders1.csv", "the column 'id' that sources.yml names is not in the file"
     )
-    file.unlink()
+    file.rename(shop.folder / "orders9.csv")
+    shop.load()
+    assert refused_files(shop) == ["orders1.csv", "orders2.csv"]  # by the name that it came with
+    (shop.folder / "orders9.csv").unlink()
+    shop.load()
     assert refused_files(shop) == ["orders2.csv"]
 
 
@@ -83,6 +89,12 @@ def test_it_is_told_while_another_writes(shop: Shop) -> None:
         con.execute("delete from lake.meta.quarantine")
         assert waiting(shop.settings).rows == {"shop.orders": 1}
         con.execute("rollback")
+
+
+def test_lake_that_is_gone_is_told(shop: Shop) -> None:
+    shop.send("id,amount\n1,x\n2,2\n")
+    shutil.rmtree(shop.settings.lake_catalog.parent)
+    assert waiting(shop.settings).problem == "the lake is gone, though landing knows of loads"
 
 
 def test_lake_that_cannot_be_read_is_told(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
