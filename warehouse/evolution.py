@@ -128,9 +128,10 @@ def make_room(con: duckdb.DuckDBPyConnection, source: Source, columns: list[Colu
 
     Small batches would go to a table of the catalog, which has columns of these names already.
     """
-    there = {column.name.lower() for column in table_columns(con, source)}
     came = {column.name.lower() for column in columns} | {name.lower() for name in source.columns}
-    if not (came - there) & NAMES_IN_CATALOG:
+    if not came & NAMES_IN_CATALOG:
+        return
+    if came & NAMES_IN_CATALOG <= {column.name.lower() for column in table_columns(con, source)}:
         return
     schema = source.schema_name
     con.execute(f"create schema if not exists lake.{identifier(schema)}")

@@ -136,10 +136,10 @@ def load_sources(
                 if _is_due(arrival, line, landed):
                     batch = Batch(arrival, source, run_id, next(times), part, line is not None)
                     notes = _notes(settings, batch, used.get(source.name), in_place.get(place))
-                    summary, has_rows = _load(con, settings, batch, summaries[source.name], notes)
+                    summary, done = _load(con, settings, batch, summaries[source.name], notes)
                     summaries[source.name] = summary
-                    log.note(batch.id)
-                    if has_rows:
+                    log.note(batch, done.counts if done else None)
+                    if done and done.counts.rows_in:
                         used[source.name] = source.fingerprint()
                         loaded.add(batch.id)
             if any(batch_id(arrival, part) in loaded for part in parts(settings, arrival)):
@@ -154,17 +154,16 @@ def _load(
     batch: Batch,
     summary: SourceSummary,
     notes: Iterable[str],
-) -> tuple[SourceSummary, bool]:
-    """Load the batch; returns the summary with it, and whether it has rows to tell `notes` of."""
+) -> tuple[SourceSummary, Loaded | None]:
+    """Load the batch, and tell `notes` if it has rows; returns the summary with it, and itself."""
     try:
         done = load_batch(con, settings, batch)
     except BatchRefusedError as error:
         refused = Counts(rows_in=error.rows, refused=error.rows)
-        return replace(summary.with_problem(error), counts=summary.counts + refused), False
-    has_rows = done.counts.rows_in > 0
-    if has_rows:
+        return replace(summary.with_problem(error), counts=summary.counts + refused), None
+    if done.counts.rows_in:
         done = replace(done, told=(*done.told, *notes))
-    return summary.with_batch(batch, done), has_rows
+    return summary.with_batch(batch, done), done
 
 
 def _notes(

@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 import duckdb
 
+from warehouse.batch import Batch, Counts
 from warehouse.files import sync, write_atomically
 from warehouse.settings import Settings
 from warehouse.sources import Source
@@ -92,10 +93,13 @@ class LoadLog:
         self._noted = noted_loads(settings)
         self._note(ledger_loads(con).values())
 
-    def note(self, batch_id: str) -> None:
-        """Note the batch as the ledger has it now."""
+    def note(self, batch: Batch, counts: Counts | None) -> None:
+        """Note the batch with its `counts`; None if it was refused, perhaps as it was before."""
+        if counts is not None:
+            self._note([_load_of(batch, counts)])
+            return
         row = self._con.execute(
-            f"select {LEDGER} from lake.meta.batches where batch_id = ?", [batch_id]
+            f"select {LEDGER} from lake.meta.batches where batch_id = ?", [batch.id]
         ).fetchone()
         if row is not None:
             self._note([Load(*row)])
@@ -108,6 +112,19 @@ class LoadLog:
                 lines.append(_line(load))
                 self._noted[load.batch_id] = load
         _append(self._settings, lines)
+
+
+def _load_of(batch: Batch, counts: Counts) -> Load:
+    source = batch.source
+    return Load(
+        batch.id,
+        source.name,
+        batch.file,
+        batch.loaded_at,
+        source.fingerprint(),
+        batch.run_id,
+        counts.rows_in,
+    )
 
 
 def note_redefined(settings: Settings, con: duckdb.DuckDBPyConnection) -> None:

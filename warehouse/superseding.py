@@ -59,9 +59,11 @@ def confirm_keys(con: duckdb.DuckDBPyConnection, settings: Settings, batch: Batc
     """
     drop(con, "confirmed")
     newer = _newer_files(con, batch) if batch.source.write == "merge" else []
+    if not newer:
+        return
     types = {column.name.lower(): column.type for column in table_columns(con, batch.source)}
     key = [(name, types.get(name.lower())) for name in batch.source.key]
-    if not newer or not all(type_name for _, type_name in key):
+    if not all(type_name for _, type_name in key):
         return
     nulls = ", ".join(f"null::{type_name} as {identifier(name)}" for name, type_name in key)
     con.execute(f"create temp table confirmed as select {nulls} limit 0")

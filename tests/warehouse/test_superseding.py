@@ -23,9 +23,9 @@ from warehouse.sources import load_sources
 FROZEN = {"write": "merge", "tolerance": 0}
 WIDE = {"write": "merge", "columns": {"id": "bigint", "amount": "varchar"}}
 FILES = st.lists(
-    st.lists(st.tuples(st.integers(0, 3), st.sampled_from("1122x")), min_size=1, max_size=4),
-    min_size=1,
-    max_size=5,
+    st.lists(st.tuples(st.integers(0, 2), st.sampled_from("1122x")), min_size=1, max_size=3),
+    min_size=2,
+    max_size=4,
 )
 
 
