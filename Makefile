@@ -2,10 +2,10 @@
 .DEFAULT_GOAL := help
 BIN := .venv/bin
 
-.PHONY: help setup demo retail demo-retail test lint format bench lock clean
+.PHONY: help setup demo retail demo-retail test test-slow lint format bench lock clean
 
 help: ## list the targets
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
 
 setup: .venv/.installed ## make .venv from requirements.lock, when it is missing or stale
 
@@ -25,6 +25,9 @@ demo-retail: retail ## a real grocery retailer's year through every stage
 
 test: setup ## the tests; no network, no server installed by hand
 	@$(BIN)/pytest
+
+test-slow: setup ## those that take long: kills, whole histories, a real scheduler
+	@$(BIN)/pytest -m slow
 
 lint: setup ## style, types, SQL
 	@$(BIN)/ruff check .

@@ -5,8 +5,12 @@ The long form is `python -m benchmarks kills readers`.
 
 import random
 
+import pytest
+
 from benchmarks.kills import STAGES, KillTest
 from benchmarks.readers import read_while_publishing
+
+pytestmark = pytest.mark.slow
 
 # Each line is a batch of new data: its runs die in these stages, one by one, then one is left
 # alone. The first line kills the very first run, which makes the lake and the first release.

@@ -5,7 +5,11 @@ The long form is `python -m benchmarks load_kills`.
 
 import random
 
+import pytest
+
 from benchmarks.load_kills import PHASES, LoadKillTest
+
+pytestmark = pytest.mark.slow
 
 
 def test_killed_ingests_load_every_row_exactly_once(tmp_path):

@@ -88,10 +88,14 @@ def batch_id(landed: Landed, part: str | None) -> str:
 
 @dataclass(frozen=True)
 class Loaded:
-    """What loading a batch did: its rows, and in words how the table's shape changed."""
+    """What loading a batch did: its rows, and in words how the table's shape changed.
+
+    `status` is loaded, or landed for what makes no rows.
+    """
 
     counts: Counts
     told: tuple[str, ...] = ()
+    status: str = "loaded"
 
 
 Batches = dict[str, tuple[Landed, str | None]]

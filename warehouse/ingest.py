@@ -10,10 +10,10 @@ import duckdb
 from warehouse.batch import Batch, Counts, Loaded, batch_id
 from warehouse.containers import parts
 from warehouse.errors import BatchRefusedError
-from warehouse.lake import LedgerLine, is_encrypted, latest_snapshot, ledger, writing
+from warehouse.lake import is_encrypted, latest_snapshot, writing
 from warehouse.landing import Landed, arrivals, land, note_standing, seen_places
 from warehouse.loading import load_batch, load_times
-from warehouse.loads import LoadLog, definition, keep_definition, note_encrypted
+from warehouse.loads import Load, LoadLog, definition, keep_definition, note_encrypted
 from warehouse.places import standing
 from warehouse.settings import Settings
 from warehouse.sources import Source
@@ -121,7 +121,7 @@ def load_sources(
             keep_definition(settings, declared)
         note_encrypted(settings, encrypted=is_encrypted(settings))
         log = LoadLog(settings, con)
-        known = ledger(con)
+        known = log.known
         used = {line.source: line.source_fingerprint for line in known.values() if line.is_loaded}
         loaded = {line.batch_id for line in known.values() if line.is_loaded}
         times = load_times(con)
@@ -138,7 +138,7 @@ def load_sources(
                     notes = _notes(settings, batch, used.get(source.name), in_place.get(place))
                     summary, done = _load(con, settings, batch, summaries[source.name], notes)
                     summaries[source.name] = summary
-                    log.note(batch, done.counts if done else None)
+                    log.note(batch, done)
                     if done and done.counts.rows_in:
                         used[source.name] = source.fingerprint()
                         loaded.add(batch.id)
@@ -194,7 +194,7 @@ def _in_words(value: str | tuple[str, ...]) -> str:
     return value if isinstance(value, str) else ", ".join(value) or "none"
 
 
-def _is_due(arrival: Landed, line: LedgerLine | None, landed: Arrivals) -> bool:
+def _is_due(arrival: Landed, line: Load | None, landed: Arrivals) -> bool:
     """Whether the batch is to be loaded: a new one, or one refused whose file still stands."""
     if line is None:
         return True

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -88,21 +87,6 @@ PROVENANCE = (
     Column("_source_row", "BIGINT"),
     Column("_loaded_at", "TIMESTAMP"),
 )
-
-
-@dataclass(frozen=True)
-class LedgerLine:
-    """What the ledger says of a batch."""
-
-    batch_id: str
-    source: str
-    status: str
-    source_fingerprint: str
-
-    @property
-    def is_loaded(self) -> bool:
-        """Not refused, nor landed only."""
-        return self.status == "loaded"
 
 
 @contextmanager
@@ -228,15 +212,6 @@ def latest_snapshot(con: duckdb.DuckDBPyConnection) -> int:
 def describe_commit(con: duckdb.DuckDBPyConnection, what: str) -> None:
     """Say in the snapshot that the open transaction makes what it did."""
     con.execute("call ducklake_set_commit_message('lake', 'clearwater', ?)", [what])
-
-
-def ledger(con: duckdb.DuckDBPyConnection) -> dict[str, LedgerLine]:
-    """Every batch that the ledger knows, by its id, in the order of loading."""
-    rows = con.execute(
-        "select batch_id, source, status, source_fingerprint from lake.meta.batches"
-        " order by loaded_at"
-    ).fetchall()
-    return {row[0]: LedgerLine(*row) for row in rows}
 
 
 def table_name(source: Source) -> str:

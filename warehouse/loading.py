@@ -92,7 +92,7 @@ def _load(con: duckdb.DuckDBPyConnection, settings: Settings, batch: Batch) -> L
         if file.beside or batch.source.format_of(file.name) == "bytes":
             with transaction(con):
                 _write_ledger(con, batch, Counts(), status="landed", reason=None)
-            return Loaded(Counts(), (file.beside,) if file.beside else ())
+            return Loaded(Counts(), (file.beside,) if file.beside else (), "landed")
         file = replace(file, stamp="" if is_encrypted(settings) else _stamp(batch))
         read = reader_for(batch.source, file).read(con, batch.source, file)
         make_room(con, batch.source, read)

@@ -15,12 +15,12 @@ from typing import NamedTuple
 
 import duckdb
 
-from warehouse.batch import Batch, Counts
+from warehouse.batch import Batch, Loaded
 from warehouse.files import sync, write_atomically
 from warehouse.settings import Settings
 from warehouse.sources import Source
 
-LEDGER = "batch_id, source, source_file, loaded_at, source_fingerprint, run_id, rows_in"
+LEDGER = "batch_id, source, source_file, loaded_at, source_fingerprint, run_id, rows_in, status"
 
 
 class Load(NamedTuple):
@@ -37,7 +37,13 @@ class Load(NamedTuple):
     source_fingerprint: str
     run_id: str
     rows_in: int
+    status: str
     redefined: bool = False
+
+    @property
+    def is_loaded(self) -> bool:
+        """Not refused, nor landed only."""
+        return self.status == "loaded"
 
 
 def _definitions(settings: Settings) -> Path:
@@ -87,16 +93,17 @@ class LoadLog:
     """Notes in landing what the ledger says of each load."""
 
     def __init__(self, settings: Settings, con: duckdb.DuckDBPyConnection) -> None:
-        """Note what a killed process did not."""
+        """Note what a killed process did not; `known` are all loads of the ledger until now."""
+        self.known = ledger_loads(con)
         self._settings = settings
         self._con = con
         self._noted = noted_loads(settings)
-        self._note(ledger_loads(con).values())
+        self._note(self.known.values())
 
-    def note(self, batch: Batch, counts: Counts | None) -> None:
-        """Note the batch with its `counts`; None if it was refused, perhaps as it was before."""
-        if counts is not None:
-            self._note([_load_of(batch, counts)])
+    def note(self, batch: Batch, done: Loaded | None) -> None:
+        """Note what became of the batch; None if it was refused, perhaps as it was before."""
+        if done is not None:
+            self._note([_load_of(batch, done)])
             return
         row = self._con.execute(
             f"select {LEDGER} from lake.meta.batches where batch_id = ?", [batch.id]
@@ -114,7 +121,7 @@ class LoadLog:
         _append(self._settings, lines)
 
 
-def _load_of(batch: Batch, counts: Counts) -> Load:
+def _load_of(batch: Batch, done: Loaded) -> Load:
     source = batch.source
     return Load(
         batch.id,
@@ -123,7 +130,8 @@ def _load_of(batch: Batch, counts: Counts) -> Load:
         batch.loaded_at,
         source.fingerprint(),
         batch.run_id,
-        counts.rows_in,
+        done.counts.rows_in,
+        done.status,
     )
 
 

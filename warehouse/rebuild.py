@@ -199,7 +199,7 @@ def _noted_and_landed(settings: Settings, landed: Batches) -> dict[str, Load]:
         at = datetime.fromisoformat(arrival.arrived_at).astimezone(UTC).replace(tzinfo=None)
         last = max(at, last + timedelta(microseconds=1)) if last else at
         name = f"{arrival.original_name}/{part}" if part else arrival.original_name
-        loads[batch] = Load(batch, arrival.source, name, last, "", "rebuild", 0)
+        loads[batch] = Load(batch, arrival.source, name, last, "", "rebuild", 0, "landed")
     return loads
 
 

@@ -78,10 +78,6 @@ sys.modules["flows.pipeline"] = module
 """
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "slow: starts a Prefect server")
-
-
 @dataclass(frozen=True)
 class Served:
     """A running server with its home and its sources file; the stand-in lies in `folder`."""

@@ -447,6 +447,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "-l", place], check=True)
 
 
+@pytest.mark.slow
 def test_full_disk_is_one_message_and_the_next_run_mends_it(
     small_disk: Path, tmp_path: Path
 ) -> None:

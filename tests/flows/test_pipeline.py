@@ -101,6 +101,7 @@ def test_full_refresh_makes_the_same_anew(works: Works) -> None:
     assert tables(works) == before
 
 
+@pytest.mark.slow
 def test_one_run_or_many_in_any_order_are_the_same(tmp_path: Path) -> None:
     days = {
         f"payments{day}.csv": [payment(day * 10 + n, day=day + n / 5, customer=n) for n in range(3)]

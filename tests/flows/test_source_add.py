@@ -298,6 +298,7 @@ def test_a_table_that_cannot_be_added_does_not_keep_the_others(add: Call, tmp_pa
     assert "left out: clinic/staff.csv: there is a header, but no row to learn from" in out
 
 
+@pytest.mark.slow
 def test_three_commands_lead_from_files_to_an_answer(tmp_path: Path) -> None:
     """In a copy of the repository; the second and third command are the ones that it prints."""
     tree = tmp_path / "tree"

@@ -211,6 +211,7 @@ def test_nothing_else_is_affected_and_a_second_run_changes_nothing(
     corpus.check_home()
 
 
+@pytest.mark.slow
 def test_heavy_inputs_get_their_verdicts_in_little_memory(corpus: Corpus, tmp_path: Path) -> None:
     entries = corpus.put_cases(HEAVY)
     sources = sources_file(corpus.folder, *GOOD, *entries)

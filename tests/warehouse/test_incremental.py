@@ -41,6 +41,7 @@ def line(settings: Settings, tmp_path: Path, empty_lake: Path) -> Line:
     return Line(settings, tmp_path / "in")
 
 
+@pytest.mark.slow
 @given(releases=st.lists(st.lists(BATCH, min_size=1, max_size=2), min_size=2, max_size=3))
 @search(max_examples=EXAMPLES // 2 + 1)
 def test_any_history_equals_a_full_refresh(releases: list[list[Rows]], empty_lake: Path) -> None:
@@ -53,6 +54,7 @@ def test_any_history_equals_a_full_refresh(releases: list[list[Rows]], empty_lak
         assert line.differences(line.build(full=True)) == SAME
 
 
+@pytest.mark.slow
 def test_days_in_any_order_with_late_rows_labels_and_corrections(line: Line) -> None:
     """A longer history than the search affords: forty days, two hundred payments."""
     chance = random.Random(2)

@@ -79,6 +79,7 @@ def test_file_ten_comes_after_file_nine(shop: Shop) -> None:
     assert shop.orders() == [(1, 10.0)]
 
 
+@pytest.mark.slow
 @given(files=FILES)
 def test_order_of_loading_does_not_matter(files: list[list[tuple[int, str]]]) -> None:
     """Files with a bad value are refused at first, and loaded when the type is mended."""
