@@ -33,12 +33,13 @@ from great_expectations.validator.validator import Validator
 
 from expectations.duckdb_gx import (
     DuckDBDatasource,
+    ExpectAggregateToHold,
     ExpectColumnsToBe,
     ExpectKeysToBeUnique,
     ExpectRowsToSatisfy,
     ExpectTotalToEqual,
 )
-from expectations.offenders import relation, satisfied
+from expectations.offenders import aggregate, relation, satisfied, within
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -144,6 +145,8 @@ def _unique(rule: Rule, meta: dict[str, Any]) -> Expectation:
 
 
 def _between(rule: Rule, meta: dict[str, Any]) -> Expectation:
+    if rule.minimum_sql or rule.maximum_sql:
+        return _expression(rule, meta)
     return ExpectColumnValuesToBeBetween(
         column=rule.columns[0],
         min_value=rule.minimum,
@@ -172,6 +175,10 @@ def _row_count(rule: Rule, meta: dict[str, Any]) -> Expectation:
     return ExpectTableRowCountToBeBetween(min_value=least, max_value=most, meta=meta)
 
 
+def _aggregate(rule: Rule, meta: dict[str, Any]) -> Expectation:
+    return ExpectAggregateToHold(condition=within(rule, aggregate(rule)), meta=meta)
+
+
 def _total(rule: Rule, meta: dict[str, Any]) -> Expectation:
     return ExpectTotalToEqual(
         expression=rule.expression or "count(*)",
@@ -182,7 +189,8 @@ def _total(rule: Rule, meta: dict[str, Any]) -> Expectation:
 
 
 def _columns(rule: Rule, meta: dict[str, Any]) -> Expectation:
-    return ExpectColumnsToBe(column_types=dict(rule.column_types), meta=meta)
+    types = dict(rule.column_types)
+    return ExpectColumnsToBe(column_types=types, ordered=rule.ordered, meta=meta)
 
 
 _EXPECTATIONS: dict[str, Callable[[Rule, dict[str, Any]], Expectation]] = {
@@ -190,8 +198,14 @@ _EXPECTATIONS: dict[str, Callable[[Rule, dict[str, Any]], Expectation]] = {
     "unique": _unique,
     "between": _between,
     "in_set": _in_set,
+    "length": _expression,
+    "regex": _expression,
+    "references": _expression,
     "expression": _expression,
     "row_count": _row_count,
+    "distinct_count": _aggregate,
+    "aggregate": _aggregate,
+    "freshness": _aggregate,
     "total": _total,
     "columns": _columns,
 }

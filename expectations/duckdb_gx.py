@@ -140,6 +140,28 @@ class RowsUnsatisfied(TableMetricProvider):
         return count, metric_domain_kwargs, {}
 
 
+class AggregateHolds(TableMetricProvider):
+    """Whether an SQL condition on aggregates of the table holds; an unknown (null) does not."""
+
+    metric_name = "table.aggregate_holds"
+    value_keys = ("condition",)
+
+    @metric_partial(
+        engine=DuckDBExecutionEngine,
+        partial_fn_type=MetricPartialFunctionTypes.AGGREGATE_FN,
+        domain_type=MetricDomainTypes.TABLE,
+    )
+    def _duckdb(
+        cls,
+        metric_domain_kwargs: dict[str, Any],
+        metric_value_kwargs: dict[str, Any],
+        **_: Any,
+    ) -> tuple[sa.ColumnElement[bool], dict[str, Any], dict[str, Any]]:
+        condition = metric_value_kwargs["condition"]
+        holds: sa.ColumnElement[bool] = sa.literal_column(f"({condition})", sa.Boolean)
+        return holds, metric_domain_kwargs, {}
+
+
 class RowsRepeated(TableMetricProvider):
     """How many rows repeat the key of another one; keys with a null are left out."""
 
@@ -240,6 +262,24 @@ class ExpectRowsToSatisfy(BatchExpectation):
         return {"success": rows - count >= self.mostly * rows, "result": {"observed_value": count}}
 
 
+class ExpectAggregateToHold(BatchExpectation):
+    """A condition on aggregates of the table holds."""
+
+    condition: str
+
+    metric_dependencies = ("table.aggregate_holds",)
+    success_keys = ("condition",)
+    args_keys = ("condition",)
+
+    def _validate(
+        self,
+        metrics: Metrics,
+        runtime_configuration: dict[str, Any] | None = None,
+        execution_engine: ExecutionEngine[Any] | None = None,
+    ) -> dict[str, Any]:
+        return {"success": bool(metrics["table.aggregate_holds"])}
+
+
 class ExpectKeysToBeUnique(BatchExpectation):
     """No two rows have the same key."""
 
@@ -280,13 +320,14 @@ class ExpectTotalToEqual(BatchExpectation):
 
 
 class ExpectColumnsToBe(BatchExpectation):
-    """The table has exactly these columns, of exactly these DuckDB types; order is free."""
+    """The table has exactly these columns, of exactly these DuckDB types; in this order if told."""
 
     column_types: dict[str, str]
+    ordered: bool = False
 
     metric_dependencies = ("table.column_types",)
-    success_keys = ("column_types",)
-    args_keys = ("column_types",)
+    success_keys = ("column_types", "ordered")
+    args_keys = ("column_types", "ordered")
     domain_keys: ClassVar[tuple[str, ...]] = ("batch_id", "table")
 
     def _validate(
@@ -296,4 +337,5 @@ class ExpectColumnsToBe(BatchExpectation):
         execution_engine: ExecutionEngine[Any] | None = None,
     ) -> dict[str, Any]:
         found = {column["name"]: column["type"] for column in metrics["table.column_types"]}
-        return {"success": found == self.column_types}
+        in_order = not self.ordered or list(found) == list(self.column_types)
+        return {"success": found == self.column_types and in_order}

@@ -11,7 +11,7 @@ from warehouse.duck import identifier, quoted
 from warehouse.wording import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     import duckdb
 
@@ -34,25 +34,47 @@ def relation(name: str) -> str:
 
 
 def satisfied(rule: Rule) -> str:
-    """SQL that is true for a row that keeps a not_null or an expression rule."""
+    """SQL that is true for a row that keeps a rule on single rows.
+
+    An unknown value keeps every rule on one column but not_null.
+    """
     if rule.check == "expression":
         return rule.expression
-    return " and ".join(f"{identifier(column)} is not null" for column in rule.columns)
+    columns = [identifier(column) for column in rule.columns]
+    if rule.check == "not_null":
+        return " and ".join(f"{column} is not null" for column in columns)
+    unknown = " or ".join(f"{column} is null" for column in columns)
+    return f"{unknown} or ({_KEPT[rule.check](rule, columns)})"
 
 
 def offends(rule: Rule) -> str:
     """SQL that is true for a row that breaks a rule on single rows."""
-    if rule.check in ("between", "in_set"):
-        column = identifier(rule.columns[0])
-        kept = _in_set(rule, column) if rule.check == "in_set" else _between(rule, column)
-        return f"{column} is not null and not ({kept})"
     return f"({satisfied(rule)}) is not true"
+
+
+def aggregate(rule: Rule) -> str:
+    """SQL for the one value of the table that the rule bounds."""
+    if rule.check == "distinct_count":
+        return f"count(distinct ({', '.join(identifier(column) for column in rule.columns)}))"
+    if rule.check == "freshness":
+        return f"max({identifier(rule.columns[0])})"
+    return rule.expression
+
+
+def within(rule: Rule, value: str) -> str:
+    """SQL that the value, which is SQL too, is within the rule's bounds; null is not."""
+    if rule.check == "freshness":
+        now = "(now() at time zone 'UTC')"
+        return f"coalesce({value} >= {now} - interval {quoted(rule.max_age)}, false)"
+    return f"coalesce({_bounded(rule, value)}, false)"
 
 
 def find(con: duckdb.DuckDBPyConnection, rule: Rule, source: str, key: str | None) -> Finding:
     """What breaks `rule` in the relation `source`; costs a scan, so for broken rules only."""
     if rule.check == "columns":
         return _find_columns(con, rule, source)
+    if rule.check in ("aggregate", "distinct_count", "freshness"):
+        return _find_aggregate(con, rule, source)
     if rule.check in ("row_count", "total"):
         return _find_totals(con, rule, source)
     if rule.check == "unique":
@@ -60,17 +82,53 @@ def find(con: duckdb.DuckDBPyConnection, rule: Rule, source: str, key: str | Non
     return _find_rows(con, rule, source, key)
 
 
-def _between(rule: Rule, column: str) -> str:
+def _bounded(rule: Rule, value: str) -> str:
+    """SQL that the value is within the bounds; a bound that is unknown is kept."""
     parts = []
-    if rule.minimum is not None:
-        parts.append(f"{column} {'>' if rule.strict_min else '>='} {_literal(rule.minimum)}")
-    if rule.maximum is not None:
-        parts.append(f"{column} {'<' if rule.strict_max else '<='} {_literal(rule.maximum)}")
+    for sign, strict, bound, sql in (
+        (">", rule.strict_min, rule.minimum, rule.minimum_sql),
+        ("<", rule.strict_max, rule.maximum, rule.maximum_sql),
+    ):
+        compared = f"{value} {sign}{'' if strict else '='}"
+        if sql:
+            parts.append(f"coalesce({compared} ({sql}), true)")
+        elif bound is not None:
+            parts.append(f"{compared} {_literal(bound)}")
     return " and ".join(parts)
 
 
-def _in_set(rule: Rule, column: str) -> str:
-    return f"{column} in ({', '.join(_literal(value) for value in rule.values)})"
+def _between(rule: Rule, columns: list[str]) -> str:
+    return _bounded(rule, columns[0])
+
+
+def _in_set(rule: Rule, columns: list[str]) -> str:
+    return f"{columns[0]} in ({', '.join(_literal(value) for value in rule.values)})"
+
+
+def _length(rule: Rule, columns: list[str]) -> str:
+    return _bounded(rule, f"length({columns[0]}::varchar)")
+
+
+def _regex(rule: Rule, columns: list[str]) -> str:
+    return f"regexp_full_match({columns[0]}::varchar, {quoted(rule.pattern)})"
+
+
+def _references(rule: Rule, columns: list[str]) -> str:
+    theirs = [identifier(column) for column in rule.references_columns]
+    known = " and ".join(f"{column} is not null" for column in theirs)
+    return (
+        f"({', '.join(columns)}) in (select ({', '.join(theirs)})"
+        f" from {relation(rule.references_table)} where {known})"
+    )
+
+
+_KEPT: dict[str, Callable[[Rule, list[str]], str]] = {
+    "between": _between,
+    "in_set": _in_set,
+    "length": _length,
+    "regex": _regex,
+    "references": _references,
+}
 
 
 def _literal(value: Value) -> str:
@@ -102,6 +160,20 @@ def _find_repeats(con: duckdb.DuckDBPyConnection, rule: Rule, source: str) -> Fi
     return Finding(count, _with_examples(repeated, shown, rows))
 
 
+def _find_aggregate(con: duckdb.DuckDBPyConnection, rule: Rule, source: str) -> Finding:
+    found = con.execute(f"select {aggregate(rule)} from {source}").fetchone()
+    value = found[0] if found else None
+    if rule.check == "freshness":
+        told = f"the newest {rule.columns[0]} is {value}, older than {rule.max_age}"
+        return Finding(1, told if value is not None else f"no row has a {rule.columns[0]}")
+    what = rule.expression or f"different {', '.join(rule.columns)}"
+    return Finding(1, f"{_number(value)} {what}, expected {' and '.join(_bounds(rule))}")
+
+
+def _number(value: object) -> str:
+    return f"{value:,}" if isinstance(value, int | float) else str(value)
+
+
 def _find_totals(con: duckdb.DuckDBPyConnection, rule: Rule, source: str) -> Finding:
     found = _value(con, f"select {rule.expression or 'count(*)'} from {source}")
     what = rule.expression or "rows"
@@ -114,9 +186,10 @@ def _find_totals(con: duckdb.DuckDBPyConnection, rule: Rule, source: str) -> Fin
 
 
 def _bounds(rule: Rule) -> list[str]:
-    least = [] if rule.minimum is None else [f"at least {rule.minimum}"]
-    most = [] if rule.maximum is None else [f"at most {rule.maximum}"]
-    return least + most
+    least = "more than" if rule.strict_min else "at least"
+    most = "less than" if rule.strict_max else "at most"
+    told = [] if rule.minimum is None else [f"{least} {rule.minimum}"]
+    return told if rule.maximum is None else [*told, f"{most} {rule.maximum}"]
 
 
 def _find_columns(con: duckdb.DuckDBPyConnection, rule: Rule, source: str) -> Finding:
@@ -129,6 +202,8 @@ def _find_columns(con: duckdb.DuckDBPyConnection, rule: Rule, source: str) -> Fi
         for name, kind in wanted.items()
         if name in found and found[name] != kind
     ]
+    if rule.ordered and not faults and list(found) != list(wanted):
+        faults.append(f"the order is {', '.join(found)}, not {', '.join(wanted)}")
     return Finding(len(faults), "; ".join(faults))
 
 
@@ -137,7 +212,8 @@ def _shown_columns(
 ) -> tuple[str, ...]:
     """The key and the columns that the rule speaks of."""
     existing = [row[0] for row in con.execute(f"describe {source}").fetchall()]
-    words = set(re.findall(r"\w+", rule.expression)) | set(rule.columns)
+    sql = f"{rule.expression} {rule.minimum_sql} {rule.maximum_sql}"
+    words = set(re.findall(r"\w+", sql)) | set(rule.columns)
     named = [column for column in existing if column in words and column != key]
     first = [key] if key in existing else existing[:1]
     return tuple(dict.fromkeys([*filter(None, first), *named]))

@@ -21,7 +21,20 @@ if TYPE_CHECKING:
 
 Boundary = Literal["marts", "features"]
 Check = Literal[
-    "not_null", "unique", "between", "in_set", "expression", "row_count", "total", "columns"
+    "not_null",
+    "unique",
+    "between",
+    "in_set",
+    "length",
+    "regex",
+    "references",
+    "expression",
+    "row_count",
+    "distinct_count",
+    "aggregate",
+    "freshness",
+    "total",
+    "columns",
 ]
 Severity = Literal["critical", "warning", "info"]
 Bound = int | float | date
@@ -31,7 +44,7 @@ FOLDER = Path(__file__).parent / "rules"
 BOUNDARIES: tuple[Boundary, ...] = get_args(Boundary)
 CHECKS: tuple[Check, ...] = get_args(Check)
 SEVERITIES: tuple[Severity, ...] = get_args(Severity)
-ROW_LEVEL = frozenset({"not_null", "unique", "between", "in_set", "expression"})
+ROW_LEVEL = frozenset({"not_null", "unique", "between", "in_set", "length", "regex", "expression"})
 
 _FILE_KEYS = ("table", "owner", "rules")
 _COMMON_KEYS = ("id", "check", "severity", "reason")
@@ -40,11 +53,19 @@ _CHECK_KEYS: Mapping[str, tuple[str, ...]] = {
     "unique": ("column", "columns"),
     "between": ("column", "min", "max", "strict_min", "strict_max", "mostly"),
     "in_set": ("column", "values", "mostly"),
+    "length": ("column", "min", "max", "mostly"),
+    "regex": ("column", "pattern", "mostly"),
+    "references": ("column", "columns", "references_table", "references_columns", "mostly"),
     "expression": ("expression", "mostly"),
     "row_count": ("min", "max", "equals_table"),
+    "distinct_count": ("column", "columns", "min", "max"),
+    "aggregate": ("expression", "min", "max", "strict_min", "strict_max"),
+    "freshness": ("column", "max_age"),
     "total": ("expression", "equals", "equals_table"),
-    "columns": ("columns",),
+    "columns": ("columns", "ordered"),
 }
+_WHOLE_BOUNDS = ("row_count", "distinct_count", "length")
+_MAX_AGE = re.compile(r"(\d+(?:\.\d+)?) (minute|hour|day|week)s?")
 _UNHASHED = frozenset({"owner", "reason"})
 # An expression with one of these can change its mind about a row that has not changed.
 _LOOKS_ELSEWHERE = re.compile(r"\b(select|now|today|current_\w+|random|uuid)\b", re.IGNORECASE)
@@ -54,8 +75,10 @@ _LOOKS_ELSEWHERE = re.compile(r"\b(select|now|today|current_\w+|random|uuid)\b",
 class Rule:
     """One thing that must be true of one published table.
 
-    `column_types` are the exact names and DuckDB types of a `columns` check. `mostly` is the
-    least share of rows that must hold. `equals` is the aggregate over `equals_table`.
+    A bound is a value, or SQL over the row's columns: `minimum_sql`, `maximum_sql`. `expression`
+    is a row's condition, or an aggregate. `column_types` are the exact names and DuckDB types of a
+    `columns` check. `mostly` is the least share of rows that must hold. `equals` is the aggregate
+    over `equals_table`. `max_age` is an SQL interval.
     """
 
     id: str
@@ -68,19 +91,34 @@ class Rule:
     columns: tuple[str, ...] = ()
     minimum: Bound | None = None
     maximum: Bound | None = None
+    minimum_sql: str = ""
+    maximum_sql: str = ""
     strict_min: bool = False
     strict_max: bool = False
     values: tuple[Value, ...] = ()
     expression: str = ""
     equals: str = ""
     equals_table: str = ""
+    pattern: str = ""
+    references_table: str = ""
+    references_columns: tuple[str, ...] = ()
+    max_age: str = ""
     column_types: tuple[tuple[str, str], ...] = ()
+    ordered: bool = False
     mostly: float = field(default=1.0)
 
     @cached_property
     def hash(self) -> str:
-        """A digest of everything that decides the outcome: owner and reason do not."""
-        parts = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in _UNHASHED}
+        """A digest of everything that decides the outcome: owner and reason do not.
+
+        What a rule does not use is left out, so that a new kind of check changes no digest.
+        """
+        said = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in _UNHASHED}
+        parts = {
+            name: value
+            for name, value in said.items()
+            if value is not None and value is not False and value not in ("", ())
+        }
         return _digest(parts)
 
     @property
@@ -90,7 +128,8 @@ class Rule:
         A share of the whole table cannot, nor can an expression that looks at other rows or at
         the clock.
         """
-        looks_elsewhere = bool(_LOOKS_ELSEWHERE.search(self.expression))
+        sql = f"{self.expression} {self.minimum_sql} {self.maximum_sql}"
+        looks_elsewhere = bool(_LOOKS_ELSEWHERE.search(sql))
         return self.check in ROW_LEVEL and self.mostly >= 1 and not looks_elsewhere
 
 
@@ -229,17 +268,63 @@ def _read_rule(file: _File, entry: _Entry, table: str, owner: str) -> Rule:
         columns=_columns(file, entry, check),
         minimum=_bound(file, entry, "min", check),
         maximum=_bound(file, entry, "max", check),
+        minimum_sql=_bound_sql(entry, "min", check),
+        maximum_sql=_bound_sql(entry, "max", check),
         strict_min=_flag(file, entry, "strict_min"),
         strict_max=_flag(file, entry, "strict_max"),
         values=tuple(_listed(file, entry, "values")) if check == "in_set" else (),
-        expression=file.text(entry, "expression") if check in ("expression", "total") else "",
+        expression=file.text(entry, "expression") if "expression" in _CHECK_KEYS[check] else "",
         equals=file.text(entry, "equals") if check == "total" else "",
         equals_table=_other_table(file, entry, check),
+        pattern=_pattern(file, entry) if check == "regex" else "",
+        references_table=file.text(entry, "references_table") if check == "references" else "",
+        references_columns=_referenced(file, entry) if check == "references" else (),
+        max_age=_max_age(file, entry) if check == "freshness" else "",
         column_types=_column_types(file, entry) if check == "columns" else (),
+        ordered=_flag(file, entry, "ordered"),
         mostly=_mostly(file, entry),
     )
     _refuse_boundless(file, entry, rule)
     return rule
+
+
+def _pattern(file: _File, entry: _Entry) -> str:
+    """The regular expression, which DuckDB (RE2) must take."""
+    value = entry.get("pattern")
+    line = entry.lines.get("pattern", entry.line)
+    if not isinstance(value, str) or not value:
+        raise file.error(line, "'pattern' is missing or not text", "add `pattern: '[A-Z]{2}'`")
+    import duckdb
+
+    try:
+        duckdb.execute("select regexp_full_match('', ?)", [value])
+    except duckdb.Error as error:
+        told = str(error).splitlines()[0]
+        raise file.error(line, f"'pattern' is no regular expression: {told}", "mend it") from None
+    return value
+
+
+def _referenced(file: _File, entry: _Entry) -> tuple[str, ...]:
+    """The other table's columns: those named, else of the same names."""
+    own = _columns(file, entry, "references")
+    if "references_columns" not in entry:
+        return own
+    named = tuple(str(name) for name in _listed(file, entry, "references_columns"))
+    if len(named) != len(own):
+        raise file.error(
+            entry.lines["references_columns"],
+            f"{len(named)} columns cannot be those of {len(own)}",
+            "name one for each of the table's own",
+        )
+    return named
+
+
+def _max_age(file: _File, entry: _Entry) -> str:
+    text = file.text(entry, "max_age")
+    if not _MAX_AGE.fullmatch(text):
+        line = entry.lines["max_age"]
+        raise file.error(line, f"'max_age' is {text!r}", "write it as `36 hours` or `2 days`")
+    return text
 
 
 def _columns(file: _File, entry: _Entry, check: Check) -> tuple[str, ...]:
@@ -287,21 +372,30 @@ def _column_types(file: _File, entry: _Entry) -> tuple[tuple[str, str], ...]:
     return tuple((str(name), str(kind).upper()) for name, kind in types.items())
 
 
-def _bound(file: _File, entry: _Entry, key: str, check: Check) -> Bound | None:
+def _bound_sql(entry: _Entry, key: str, check: Check) -> str:
+    """The bound as SQL over the row's columns, where it is text."""
     value = entry.get(key)
-    kinds: tuple[type, ...] = (int,) if check == "row_count" else (int, float, date)
+    return " ".join(value.split()) if check == "between" and isinstance(value, str) else ""
+
+
+def _bound(file: _File, entry: _Entry, key: str, check: Check) -> Bound | None:
+    if _bound_sql(entry, key, check):
+        return None
+    value = entry.get(key)
+    kinds: tuple[type, ...] = (int,) if check in _WHOLE_BOUNDS else (int, float, date)
     if isinstance(value, datetime) and value.tzinfo:
         value = value.astimezone(UTC).replace(tzinfo=None)  # timestamps are UTC, without saying so
     if value is None or (isinstance(value, kinds) and not isinstance(value, bool)):
         return cast("Bound | None", value)
-    step = "write a whole number" if check == "row_count" else "write a number, date or time"
+    step = "write a whole number" if check in _WHOLE_BOUNDS else "write a number, date or time"
     raise file.error(entry.lines[key], f"{key!r} is {value!r}", step)
 
 
 def _refuse_boundless(file: _File, entry: _Entry, rule: Rule) -> None:
-    if rule.check not in ("between", "row_count") or rule.equals_table:
+    if "max" not in _CHECK_KEYS[rule.check] or rule.equals_table:
         return
-    if rule.minimum is None and rule.maximum is None:
+    bounds = (rule.minimum, rule.maximum, rule.minimum_sql or None, rule.maximum_sql or None)
+    if all(bound is None for bound in bounds):
         raise file.error(entry.line, f"{rule.id!r} has no bound", "give it `min`, `max` or both")
 
 

@@ -45,6 +45,26 @@ MOSTLY = rule("between", columns=("amount",), minimum=0, mostly=0.5)
 ROW_COUNT = rule("row_count", minimum=1, maximum=2)
 SAME_COUNT = rule("row_count", equals_table="marts.other")
 TOTAL = rule("total", expression="sum(amount)", equals="sum(n)", equals_table="marts.other")
+BETWEEN_COLUMNS = rule(
+    "between", columns=("paid_at",), minimum_sql="paid_on", maximum_sql="paid_on + interval 1 day"
+)
+LENGTH = rule("length", columns=("kind",), minimum=1, maximum=4)
+REGEX = rule("regex", columns=("kind",), pattern="[a-z']+ ?[a-z]?")
+REFERENCES = rule(
+    "references", columns=("amount",), references_table="marts.other", references_columns=("n",)
+)
+REFERENCES_PAIR = rule(
+    "references",
+    columns=("id", "amount"),
+    references_table=TABLE,
+    references_columns=("id", "amount"),
+)
+DISTINCT = rule("distinct_count", columns=("kind",), minimum=1, maximum=2)
+DISTINCT_PAIRS = rule("distinct_count", columns=("kind", "paid_on"), minimum=2, maximum=2)
+AGGREGATE = rule("aggregate", expression="avg(amount)", minimum=4, maximum=4.5)
+STRICT_AGGREGATE = rule("aggregate", expression="max(amount)", maximum=6, strict_max=True)
+FRESH = rule("freshness", columns=("paid_at",), max_age="36 hours")
+ORDERED = rule("columns", ordered=True, column_types=(("n", "INTEGER"), ("m", "INTEGER")))
 COLUMNS = rule(
     "columns",
     column_types=tuple(
@@ -96,6 +116,15 @@ def only(result: GateResult, rule_id="r") -> RuleResult:
         SAME_COUNT,
         TOTAL,
         COLUMNS,
+        BETWEEN_COLUMNS,
+        LENGTH,
+        REGEX,
+        REFERENCES,
+        REFERENCES_PAIR,
+        DISTINCT,
+        DISTINCT_PAIRS,
+        AGGREGATE,
+        STRICT_AGGREGATE,
     ],
 )
 def test_a_check_passes(settings, build, checked):
@@ -155,6 +184,40 @@ def test_a_check_passes(settings, build, checked):
         (ROW_COUNT, ALSO_GOOD, "3 rows, expected at least 1 and at most 2"),
         (SAME_COUNT, ALSO_GOOD, "rows: 3, but 2 in marts.other"),
         (TOTAL, ALSO_GOOD, "sum(amount): 14, but 9 in marts.other"),
+        (
+            BETWEEN_COLUMNS,
+            "(7, 1, 'a', timestamp '2018-04-03', date '2018-04-01')",
+            "1 row breaks it, e.g. id=7, paid_at=2018-04-03 00:00:00, paid_on=2018-04-01",
+        ),
+        (
+            BETWEEN_COLUMNS,
+            "(7, 1, 'a', timestamp '2018-03-31', date '2018-04-01')",
+            "1 row breaks it, e.g. id=7, paid_at=2018-03-31 00:00:00, paid_on=2018-04-01",
+        ),
+        (LENGTH, "(7, 1, '', now()::timestamp, today())", "1 row breaks it, e.g. id=7, kind="),
+        (LENGTH, "(7, 1, 'abcde', null, today())", "1 row breaks it, e.g. id=7, kind=abcde"),
+        (REGEX, "(7, 1, 'aB', null, today())", "1 row breaks it, e.g. id=7, kind=aB"),
+        (REFERENCES, "(7, 6, 'a', null, today())", "1 row breaks it, e.g. id=7, amount=6"),
+        (
+            DISTINCT,
+            "(7, 1, 'c', null, today())",
+            "3 different kind, expected at least 1 and at most 2",
+        ),
+        (
+            DISTINCT_PAIRS,
+            "(7, 1, 'c', null, today())",
+            "3 different kind, paid_on, expected at least 2 and at most 2",
+        ),
+        (
+            AGGREGATE,
+            "(7, 9, 'a', null, today())",
+            "6.0 avg(amount), expected at least 4 and at most 4.5",
+        ),
+        (
+            STRICT_AGGREGATE,
+            "(7, 6, 'a', null, today())",
+            "6 max(amount), expected less than 6",
+        ),
     ],
 )
 def test_a_check_fails_and_tells_what_it_saw(settings, build, checked, row, detail):
@@ -163,6 +226,37 @@ def test_a_check_fails_and_tells_what_it_saw(settings, build, checked, row, deta
     assert result.verdict == "block"
     assert (only(result).status, only(result).unexpected_count) == ("fail", 1)
     assert only(result).detail == detail
+
+
+@pytest.mark.parametrize(("age", "status"), [(35, "pass"), (37, "fail"), (None, "fail")])
+def test_freshness_is_of_the_newest_row(settings, build, age, status):
+    newest = "null" if age is None else f"now() at time zone 'UTC' - interval {age} hours"
+    rows = [f"({n}, 1, 'a', {value}, today())" for n, value in enumerate((newest, "null"))]
+    path = build(table(*rows).replace("null,", "null::timestamp,"))
+    result = only(audit(settings, path, {}, [FRESH]))
+    assert result.status == status, result.detail
+    told = {"pass": "2 rows", "fail": "older than 36 hours"}
+    assert (told[status] if age else "no row has a paid_at") in result.detail
+
+
+def test_order_of_columns_counts_when_told(settings, build):
+    created = f"create or replace table {TABLE} as select 1 as m, 2 as n"
+    result = only(audit(settings, build(created), {}, [ORDERED]))
+    assert (result.status, result.detail) == ("fail", "the order is m, n, not n, m")
+    free = replace(ORDERED, ordered=False)
+    assert only(audit(settings, build(created), {}, [free])).status == "pass"
+
+
+@pytest.mark.parametrize(
+    "checked",
+    [BETWEEN, BETWEEN_COLUMNS, IN_SET, LENGTH, REGEX, REFERENCES, REFERENCES_PAIR],
+    ids=lambda checked: checked.check,
+)
+def test_unknown_value_keeps_a_rule_on_values(settings, build, checked):
+    unknown = "(null::bigint, null, null, null, null)"
+    path = build(table(GOOD, unknown), "create table marts.other as select unnest([4, null]) as n")
+    result = only(audit(settings, path, {}, [checked, OTHER_RULE]))
+    assert result.status == "pass", result.detail
 
 
 def test_columns_differ(settings, build):

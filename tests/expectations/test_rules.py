@@ -74,7 +74,33 @@ def test_bounds_may_be_times_and_are_utc(tmp_path, text):
             "rules/marts/payments.yml, line 1: 'mart.payments' is not a published table",
         ),
         ("    min: 0\n", "", "rules/marts/payments.yml, line 4: 'amount' has no bound"),
-        ("min: 0", "min: low", "rules/marts/payments.yml, line 7: 'min' is 'low'"),
+        ("min: 0", "min: [0]", "rules/marts/payments.yml, line 7: 'min' is [0]"),
+        (
+            "check: between\n    column: amount_cents\n    min: 0",
+            "check: length\n    column: amount_cents\n    min: 0.5",
+            "rules/marts/payments.yml, line 7: 'min' is 0.5",
+        ),
+        (
+            "check: between\n    column: amount_cents\n    min: 0",
+            "check: regex\n    column: amount_cents\n    pattern: '[a'",
+            "rules/marts/payments.yml, line 7: 'pattern' is no regular expression",
+        ),
+        (
+            "check: between\n    column: amount_cents\n    min: 0",
+            "check: freshness\n    column: amount_cents\n    max_age: soon",
+            "rules/marts/payments.yml, line 7: 'max_age' is 'soon'",
+        ),
+        (
+            "check: between\n    column: amount_cents\n    min: 0",
+            "check: references\n    column: a\n    references_table: marts.x\n"
+            "    references_columns: [a, b]",
+            "rules/marts/payments.yml, line 8: 2 columns cannot be those of 1",
+        ),
+        (
+            "check: between\n    column: amount_cents\n    min: 0",
+            "check: aggregate\n    expression: avg(amount_cents)",
+            "rules/marts/payments.yml, line 4: 'amount' has no bound",
+        ),
         (
             "min: 0",
             "min: 0\n    mostly: 2",
@@ -134,3 +160,30 @@ def test_the_projects_own_rules_are_well_formed():
     rules = load_rules()
     assert {"marts", "features"} == {rule.boundary for rule in rules}
     assert all(rule.reason and rule.owner for rule in rules)
+
+
+def test_bounds_of_between_may_be_sql_over_the_row(tmp_path):
+    (rule,) = load(
+        tmp_path, RULE.replace("min: 0", "min: paid_at\n    max: paid_at + interval 1 day")
+    )
+    assert (rule.minimum, rule.maximum) == (None, None)
+    assert (rule.minimum_sql, rule.maximum_sql) == ("paid_at", "paid_at + interval 1 day")
+    assert rule.is_row_level
+    clock = replace(rule, maximum_sql="now()")
+    assert not clock.is_row_level
+
+
+def test_references_are_to_columns_of_the_same_names_unless_named(tmp_path):
+    check = "check: references\n    column: customer_id\n    references_table: marts.dim_customers"
+    text = RULE.replace("check: between\n    column: amount_cents\n    min: 0", check)
+    (rule,) = load(tmp_path, text)
+    assert rule.references_columns == rule.columns == ("customer_id",)
+    assert not rule.is_row_level  # what it looks into may have changed
+    (named,) = load(tmp_path, text.replace(check, f"{check}\n    references_columns: [id]"))
+    assert named.references_columns == ("id",)
+
+
+def test_kind_of_check_that_a_rule_does_not_use_is_not_in_its_digest(tmp_path):
+    (rule,) = load(tmp_path, RULE)
+    assert replace(rule, pattern="").hash == rule.hash != replace(rule, pattern="a").hash
+    assert replace(rule, minimum=None).hash != rule.hash
