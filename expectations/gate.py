@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import duckdb
 
 from expectations.offenders import find, relation
-from expectations.rules import BOUNDARIES, Boundary, Check, Rule, Severity
+from expectations.rules import PUBLISHED, Boundary, Check, Rule, Severity
 from warehouse.duck import connect, identifier
 from warehouse.errors import BuildError
 from warehouse.wording import counted
@@ -276,7 +276,7 @@ def _published_tables(con: duckdb.DuckDBPyConnection) -> set[str]:
     rows = con.execute(
         "select schema_name || '.' || table_name from duckdb_tables()"
         " where not internal and not temporary and list_contains(?, schema_name)",
-        [list(BOUNDARIES)],
+        [list(PUBLISHED)],
     ).fetchall()
     return {row[0] for row in rows}
 

@@ -19,7 +19,7 @@ from warehouse.errors import ConfigurationError
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-Boundary = Literal["marts", "features"]
+Boundary = Literal["raw", "marts", "features"]
 Check = Literal[
     "not_null",
     "unique",
@@ -41,7 +41,17 @@ Bound = int | float | date
 Value = Bound | str
 
 FOLDER = Path(__file__).parent / "rules"
-BOUNDARIES: tuple[Boundary, ...] = get_args(Boundary)
+# What a gate reads; raw rules judge single rows when they are loaded.
+PUBLISHED: tuple[Boundary, ...] = ("marts", "features")
+RAW_CHECKS: tuple[Check, ...] = (
+    "not_null",
+    "between",
+    "in_set",
+    "length",
+    "regex",
+    "references",
+    "expression",
+)
 CHECKS: tuple[Check, ...] = get_args(Check)
 SEVERITIES: tuple[Severity, ...] = get_args(Severity)
 ROW_LEVEL = frozenset({"not_null", "unique", "between", "in_set", "length", "regex", "expression"})
@@ -78,7 +88,8 @@ class Rule:
     A bound is a value, or SQL over the row's columns: `minimum_sql`, `maximum_sql`. `expression`
     is a row's condition, or an aggregate. `column_types` are the exact names and DuckDB types of a
     `columns` check. `mostly` is the least share of rows that must hold. `equals` is the aggregate
-    over `equals_table`. `max_age` is an SQL interval.
+    over `equals_table`. `max_age` is an SQL interval. `tolerance` is the share of a raw batch's
+    rows that may break the rule.
     """
 
     id: str
@@ -106,6 +117,7 @@ class Rule:
     column_types: tuple[tuple[str, str], ...] = ()
     ordered: bool = False
     mostly: float = field(default=1.0)
+    tolerance: float | None = None
 
     @cached_property
     def hash(self) -> str:
@@ -221,14 +233,22 @@ def _read_file(path: Path, folder: Path) -> list[Rule]:
     file.known_keys(entry, _FILE_KEYS)
     table = file.text(entry, "table")
     schema = table.split(".")[0]
-    if table.count(".") != 1 or schema not in BOUNDARIES:
+    boundary = _boundary(schema)
+    if table.count(".") != 1 or boundary is None:
         raise file.error(
             entry.lines["table"],
-            f"{table!r} is not a published table",
-            f"name it with its schema, one of: {', '.join(BOUNDARIES)}",
+            f"{table!r} is neither a published table nor one of the lake",
+            f"name it with its schema: {', '.join(PUBLISHED)}, or raw_<source>",
         )
     owner = file.text(entry, "owner")
-    return [_read_rule(file, rule, table, owner) for rule in _rule_entries(file, entry)]
+    rules = _rule_entries(file, entry)
+    return [_read_rule(file, rule, table, boundary, owner) for rule in rules]
+
+
+def _boundary(schema: str) -> Boundary | None:
+    if schema.startswith("raw_"):
+        return "raw"
+    return next((boundary for boundary in PUBLISHED if boundary == schema), None)
 
 
 def _parse(file: _File) -> _Entry:
@@ -254,12 +274,14 @@ def _rule_entries(file: _File, entry: _Entry) -> list[_Entry]:
     return cast("list[_Entry]", rules)
 
 
-def _read_rule(file: _File, entry: _Entry, table: str, owner: str) -> Rule:
-    check = cast("Check", file.one_of(entry, "check", CHECKS))
-    file.known_keys(entry, (*_COMMON_KEYS, *_CHECK_KEYS[check]))
+def _read_rule(file: _File, entry: _Entry, table: str, boundary: Boundary, owner: str) -> Rule:
+    is_raw = boundary == "raw"
+    check = cast("Check", file.one_of(entry, "check", RAW_CHECKS if is_raw else CHECKS))
+    keys = [key for key in _CHECK_KEYS[check] if not (is_raw and key == "mostly")]
+    file.known_keys(entry, (*_COMMON_KEYS, *keys, *(("tolerance",) if is_raw else ())))
     rule = Rule(
         id=file.text(entry, "id"),
-        boundary=cast("Boundary", table.split(".")[0]),
+        boundary=boundary,
         table=table,
         check=check,
         severity=cast("Severity", file.one_of(entry, "severity", SEVERITIES)),
@@ -283,6 +305,7 @@ def _read_rule(file: _File, entry: _Entry, table: str, owner: str) -> Rule:
         column_types=_column_types(file, entry) if check == "columns" else (),
         ordered=_flag(file, entry, "ordered"),
         mostly=_mostly(file, entry),
+        tolerance=_tolerance(file, entry),
     )
     _refuse_boundless(file, entry, rule)
     return rule
@@ -356,6 +379,14 @@ def _mostly(file: _File, entry: _Entry) -> float:
         line = entry.lines["mostly"]
         raise file.error(line, f"'mostly' is {value!r}", "write a share above 0, at most 1")
     return float(value)
+
+
+def _tolerance(file: _File, entry: _Entry) -> float | None:
+    value = entry.get("tolerance")
+    is_share = isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1
+    if value is not None and not is_share:
+        raise file.error(entry.lines["tolerance"], f"'tolerance' is {value!r}", "write a share")
+    return value
 
 
 def _other_table(file: _File, entry: _Entry, check: Check) -> str:

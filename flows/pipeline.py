@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from expectations.gate import GateResult, RuleResult, TableScope
+from expectations.raw import declared_sources
 from flows.events import Events, Mode
 from flows.failures import machine_fault
 from warehouse import releases
@@ -31,7 +32,6 @@ from warehouse.landing import sweep_landing
 from warehouse.lock import writer_lock
 from warehouse.settings import PROJECT, Settings
 from warehouse.sources import Source, chosen
-from warehouse.sources import load_sources as read_sources
 from warehouse.wording import counted
 
 if TYPE_CHECKING:
@@ -199,8 +199,13 @@ def _up_to_date(run: Run, base: Release) -> bool:
     return (
         base.lake_snapshot == run.lake_snapshot
         and base.project == project_hash()
-        and base.rules == {rule.id: rule.hash for rule in load_rules()}
+        and base.rules == {rule.id: rule.hash for rule in _audited(load_rules())}
     )
+
+
+def _audited(rules: list[Rule]) -> list[Rule]:
+    """The rules that the gate reads; those of the raw boundary have judged what was loaded."""
+    return [rule for rule in rules if rule.boundary != "raw"]
 
 
 def audit(run: Run) -> None:
@@ -214,7 +219,7 @@ def audit(run: Run) -> None:
     from expectations.gate import audit as judge
     from expectations.rules import load_rules
 
-    rules = load_rules()
+    rules = _audited(load_rules())
     _check_rules(run.build, rules)
     built, base = run.build, run.build.base
     earlier = GateResult.from_json(json.dumps(base.gate)).results if base else ()
@@ -363,7 +368,7 @@ def execute(
 
     run = _new_run(settings, options)
     if "land" in stages:
-        run.sources = chosen(read_sources(options.sources, settings), list(options.only))
+        run.sources = chosen(declared_sources(options.sources, settings), list(options.only))
     with ExitStack() as stack:
         stack.enter_context(writer_lock(settings, wait=options.wait))
         _recover(settings, keep_build="build" not in stages)

@@ -15,6 +15,7 @@ from warehouse.duck import identifier, listed, number, quoted
 from warehouse.errors import BatchRefusedError
 from warehouse.lake import table_columns, table_name
 from warehouse.readers.contract import Column
+from warehouse.row_rules import check_tolerances, judge_rules
 from warehouse.superseding import is_confirmed, is_newer
 from warehouse.wording import counted
 
@@ -46,6 +47,10 @@ def judge(con: duckdb.DuckDBPyConnection, batch: Batch, columns: list[Column]) -
             f" 'a key column is null or NaN: {', '.join(key).replace(chr(39), chr(39) * 2)}'"
             f" from {fresh} where _failed is null and ({_without_key(key, columns)})"
         )
+    if batch.source.row_rules:
+        _fit_rows(con)
+        judge_rules(con, batch, columns, _absent(con, batch, columns))
+    if key:
         _judge_keys(con, batch, columns)
     elif batch.source.write == "snapshot" and batch.whole:
         _judge_contents(con, batch, columns)
@@ -238,6 +243,7 @@ def check_rows(con: duckdb.DuckDBPyConnection, batch: Batch, rows_in: int) -> No
         "select (select count(*) from rejected) + (select count(*) from judged"
         f" where reason in ({reasons}))",
     )
+    check_tolerances(con, batch, rows_in)
     is_frozen = batch.source.schema_policy == "freeze"
     tolerance = 0.0 if is_frozen else batch.source.tolerance
     if rows_in == 0 or failed / rows_in <= tolerance:

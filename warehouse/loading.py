@@ -24,6 +24,7 @@ from warehouse.lake import describe_commit, is_encrypted, table_columns, table_n
 from warehouse.loads import keep_definition
 from warehouse.readers import reader_for
 from warehouse.readers.contract import Column, Opened, forget_batch, unreadable_refused
+from warehouse.row_rules import warned
 from warehouse.settings import Settings
 from warehouse.sources import Source
 from warehouse.superseding import confirm_keys
@@ -101,6 +102,7 @@ def _load(con: duckdb.DuckDBPyConnection, settings: Settings, batch: Batch) -> L
             columns = as_in_table(con, batch.source, read)
             counts = judge(con, batch, columns)
             check_rows(con, batch, counts.rows_in)
+            told = warned(con, batch)
             if columns == read and _is_clean(con, batch, file):
                 _take_staged(con, settings, batch, file)
             else:
@@ -109,7 +111,7 @@ def _load(con: duckdb.DuckDBPyConnection, settings: Settings, batch: Batch) -> L
             write_quarantine(con, batch, file, counts.rows_in, batch.loaded_at)
             write_changes(con, batch, changes)
             _write_ledger(con, batch, counts, status="loaded", reason=None)
-    return Loaded(counts, tuple(in_words(changes)))
+    return Loaded(counts, (*in_words(changes), *told))
 
 
 def _stamp(batch: Batch) -> str:

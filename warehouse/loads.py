@@ -61,7 +61,7 @@ def definition(settings: Settings, fingerprint: str) -> Source | None:
     """The source as it was defined under this fingerprint, without a path; None if unknown."""
     try:
         text = (_definitions(settings) / f"{fingerprint}.json").read_text(encoding="utf-8")
-        return Source.model_validate({**json.loads(text), "path": ""})
+        return Source.from_definition(json.loads(text))
     except (OSError, ValueError):
         return None
 

@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import re
+from collections.abc import Iterable
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -154,12 +155,31 @@ def cells(text: str) -> str:
 Character = Annotated[str, AfterValidator(one_character)]
 
 
+class RowRule(BaseModel):
+    """A rule on single rows; one that breaks a critical rule goes to the quarantine.
+
+    `broken` is SQL over the table's columns that is true for such a row, `columns` those that it
+    needs. The batch is refused when more than the share `tolerance` of its rows do, by default
+    the source's.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    id: str
+    broken: str
+    columns: tuple[str, ...]
+    reason: str
+    is_critical: bool = True
+    tolerance: float | None = None
+
+
 class Source(BaseModel):
     """One entry of sources.yml: the dataset `<source>.<dataset>` and its files."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
     _folder: Path = PrivateAttr(default=Path())
     _home: Path = PrivateAttr(default=Path())
+    _row_rules: tuple[RowRule, ...] = PrivateAttr(default=())
 
     name: str
     kind: Literal["files"] = "files"
@@ -219,6 +239,17 @@ class Source(BaseModel):
         return self
 
     @property
+    def row_rules(self) -> tuple[RowRule, ...]:
+        """What each row must keep to be loaded, from expectations/rules/raw."""
+        return self._row_rules
+
+    def with_rules(self, rules: Iterable[RowRule]) -> Source:
+        """The source whose rows must keep these rules."""
+        source = self.model_copy()
+        source._row_rules = tuple(rules)
+        return source
+
+    @property
     def folder(self) -> Path:
         """The folder of the sources file, to which `path` is relative."""
         return self._folder
@@ -269,15 +300,28 @@ class Source(BaseModel):
         return declared.type if declared else "VARCHAR"
 
     def definition(self) -> dict[str, Any]:
-        """All that decides how a batch of this source is loaded, as it is written in the file."""
-        return self.model_dump(
+        """All that decides how a batch of this source is loaded: its entry, and its rules."""
+        entry = self.model_dump(
             mode="json", by_alias=True, exclude=set(NOT_OF_LOADING), exclude_unset=True
         )
+        return entry | self._ruled()
+
+    @classmethod
+    def from_definition(cls, content: dict[str, Any]) -> Source:
+        """The source of a `definition`; it has no path. Raises ValueError."""
+        entry = {name: value for name, value in content.items() if name != "row_rules"}
+        rules = [RowRule.model_validate(rule) for rule in content.get("row_rules", [])]
+        return cls.model_validate({**entry, "path": ""}).with_rules(rules)
 
     def fingerprint(self) -> str:
         """A hash of all that decides how a batch of this source is loaded."""
-        text = json.dumps(self.model_dump(exclude=set(NOT_OF_LOADING)), sort_keys=True)
+        content = self.model_dump(exclude=set(NOT_OF_LOADING)) | self._ruled()
+        text = json.dumps(content, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def _ruled(self) -> dict[str, Any]:
+        rules = [rule.model_dump(mode="json") for rule in self._row_rules]
+        return {"row_rules": rules} if rules else {}
 
 
 class _File(BaseModel):

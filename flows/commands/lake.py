@@ -130,12 +130,12 @@ def rebuild(
 
     Example: clearwater lake rebuild --dry-run
     """
+    from expectations.raw import declared_sources
     from warehouse.lock import writer_lock
     from warehouse.rebuild import rebuild as rebuild_lake
-    from warehouse.sources import load_sources
 
     settings = load_settings(home)
-    declared = load_sources(sources, settings)
+    declared = declared_sources(sources, settings)
     with writer_lock(settings, wait=wait):
         done = rebuild_lake(
             settings,

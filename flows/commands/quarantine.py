@@ -128,13 +128,13 @@ def replay(
 
     Example: clearwater quarantine replay shop.orders
     """
+    from expectations.raw import declared_sources
     from warehouse.lock import writer_lock
     from warehouse.quarantine import Chosen
     from warehouse.replaying import replay as replay_rows
-    from warehouse.sources import load_sources
 
     settings = load_settings(home)
-    declared = load_sources(sources, settings)
+    declared = declared_sources(sources, settings)
     with writer_lock(settings, wait=wait):
         _check_lake(settings)
         done = replay_rows(

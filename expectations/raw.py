@@ -1,0 +1,61 @@
+"""The rules of the raw boundary: which rows of an arriving file go to the quarantine.
+
+They are the same rules as those of the gate, read from the same files, and the same SQL.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from expectations.offenders import offends
+from expectations.rules import Rule, load_rules
+from warehouse.errors import ConfigurationError
+from warehouse.settings import Settings
+from warehouse.sources import RowRule, Source, load_sources
+
+
+def declared_sources(file: Path, settings: Settings) -> list[Source]:
+    """The sources that `file` declares, with the rules that their rows must keep.
+
+    Raises ConfigurationError.
+    """
+    return with_rules(load_sources(file, settings), load_rules())
+
+
+def with_rules(sources: Sequence[Source], rules: Sequence[Rule]) -> list[Source]:
+    """The sources with the rules that their rows must keep.
+
+    Rules of other sources are left to the file that declares these. Raises ConfigurationError for
+    a dataset that a declared source does not have.
+    """
+    tables = {f"{source.schema_name}.{source.table_name}": source for source in sources}
+    schemas = {source.schema_name for source in sources}
+    raw = [rule for rule in rules if rule.boundary == "raw"]
+    for rule in raw:
+        if rule.table not in tables and rule.table.partition(".")[0] in schemas:
+            near = difflib.get_close_matches(rule.table, tables, n=1)
+            raise ConfigurationError(
+                f"rule {rule.id}: no source fills the table {rule.table!r}",
+                where="expectations/rules/raw",
+                next_step=f"did you mean {near[0]!r}?" if near else f"tables: {', '.join(tables)}",
+            )
+    return [
+        source.with_rules(row_rule(rule) for rule in raw if rule.table == table)
+        for table, source in tables.items()
+    ]
+
+
+def row_rule(rule: Rule) -> RowRule:
+    """The rule as loading needs it."""
+    in_lake = replace(rule, references_table=f"lake.{rule.references_table}")
+    return RowRule(
+        id=rule.id,
+        broken=offends(in_lake if rule.references_table else rule),
+        columns=rule.columns,
+        reason=rule.reason,
+        is_critical=rule.severity == "critical",
+        tolerance=rule.tolerance,
+    )

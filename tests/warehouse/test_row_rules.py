@@ -1,0 +1,152 @@
+"""The raw boundary: rows that break a rule wait in quarantine, with the rule and its reason."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from textwrap import dedent
+from typing import Any
+
+import pytest
+from handmade import sources_file
+from shop import ORDERS, Connection, Shop
+
+from expectations.raw import with_rules
+from expectations.rules import Rule, load_rules
+from warehouse import lake, quarantine, replaying
+from warehouse.errors import ConfigurationError
+from warehouse.ingest import land_sources, load_sources
+from warehouse.quarantine import Chosen
+from warehouse.rebuild import rebuild
+from warehouse.settings import Settings
+from warehouse.sources import Source
+from warehouse.sources import load_sources as read_sources
+
+ENTRY = ORDERS | {"columns": {"id": "bigint", "amount": "double", "day": "date"}}
+HEADER = "id,amount,kind,day\n"
+RULES = """\
+table: raw_shop.orders
+owner: shop
+rules:
+  - {id: positive, check: between, column: amount, min: 0, severity: critical, reason: no refunds}
+  - id: kinds
+    check: in_set
+    column: kind
+    values: [a, b]
+    severity: critical
+    reason: no other kind is sold
+  - {id: dated, check: not_null, column: day, severity: warning, reason: days are known}
+"""
+
+
+@pytest.fixture
+def shop(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Shop:
+    monkeypatch.setattr(lake, "connect", Connection)
+    monkeypatch.setattr(quarantine, "connect", Connection)
+    return Shop(settings, tmp_path / "shop")
+
+
+def rules_of(shop: Shop, text: str) -> list[Rule]:
+    folder = shop.folder.parent / "rules"
+    (folder / "raw").mkdir(parents=True, exist_ok=True)
+    (folder / "raw" / "orders.yml").write_text(dedent(text))
+    return load_rules(folder)
+
+
+def declared(shop: Shop, text: str, **entry: Any) -> list[Source]:
+    file = sources_file(shop.folder, ENTRY | entry)
+    return with_rules(read_sources(file, shop.settings), rules_of(shop, text))
+
+
+def send(shop: Shop, rows: str, name: str = "orders.csv", rules: str = RULES, **entry: Any) -> Any:
+    shop.put(HEADER + rows, name)
+    sources = declared(shop, rules, **entry)
+    landed = land_sources(shop.settings, sources)
+    return load_sources(shop.settings, sources, landed, "a run")[0]["shop.orders"]
+
+
+def test_rows_that_break_a_rule_wait_and_the_others_load(shop: Shop) -> None:
+    summary = send(shop, "1,1,a,2024-01-01\n2,-1,b,\n3,-2,c,\n4,4,,\n5,5,b,2024-01-02\n")
+    assert (summary.counts.loaded, summary.counts.quarantined) == (3, 2)
+    assert [row[0] for row in shop.orders()] == [1, 4, 5]
+    assert shop.quarantine() == [
+        (2, "rule:positive", "positive: no refunds"),
+        (3, "rule:positive", "positive: no refunds; kinds: no other kind is sold"),
+    ]
+    told = "1 row loaded in breach of the rule dated: days are known"
+    assert f"orders.csv: {told}" in summary.changes
+
+
+def test_more_than_the_tolerance_refuses_the_batch(shop: Shop) -> None:
+    rules = RULES.replace("min: 0,", "min: 0, tolerance: 0.2,")
+    summary = send(shop, "1,1,a,\n2,-1,a,\n3,-2,a,\n4,4,a,\n", rules=rules)
+    (problem,) = summary.problems
+    assert "2 of 4 rows break the rule positive (no refunds)" in problem
+    assert "more than its tolerance of 20%; the first is row 2: {" in problem
+    assert summary.counts.refused == 4
+    assert send(shop, "1,1,a,\n2,-1,a,\n3,2,a,\n4,4,a,\n5,5,a,\n", rules=rules).counts.loaded == 4
+
+
+def test_replay_after_the_rule_is_mended(shop: Shop) -> None:
+    send(shop, "1,1,a,\n2,-1,a,\n3,3,x,\n")
+    mended = RULES.replace("min: 0", "min: -1")
+    [done] = replaying.replay(shop.settings, declared(shop, mended), Chosen("shop.orders"), "again")
+    assert (done.counts.loaded, done.counts.quarantined) == (1, 1)
+    assert [row[0] for row in shop.orders()] == [1, 2]
+
+
+def test_row_that_breaks_a_rule_replaces_nothing(shop: Shop) -> None:
+    send(shop, "1,1,a,\n", write="merge")
+    send(shop, "1,-1,a,\n2,2,a,\n", "orders2.csv", write="merge")
+    assert [row[:2] for row in shop.orders()] == [(1, 1.0), (2, 2.0)]
+
+
+def test_rebuild_knows_the_rules_of_each_load(shop: Shop) -> None:
+    send(shop, "1,1,a,\n2,-1,a,\n")
+    send(shop, "3,-3,a,\n4,1,a,\n", "orders2.csv", rules=RULES.replace("min: 0", "min: -3"))
+    before = shop.orders(), shop.quarantine()
+    shutil.rmtree(shop.settings.lake_catalog.parent)
+    assert rebuild(shop.settings, []).swapped
+    assert (shop.orders(), shop.quarantine()) == before
+
+
+def test_reference_to_another_table_of_the_lake(shop: Shop) -> None:
+    rule = """\
+    table: raw_shop.orders
+    owner: shop
+    rules:
+      - id: known_kind
+        check: references
+        column: kind
+        references_table: raw_shop.kinds
+        severity: critical
+        reason: kinds are listed
+    """
+    (missing,) = send(shop, "1,1,a,\n2,2,c,\n", rules=rule).problems
+    assert "a rule cannot be checked" in missing
+    shop.put("kind\na\nb\n", "kinds.csv")
+    shop.load_all({"name": "shop.kinds", "path": "kinds.csv"})
+    assert send(shop, "1,1,a,\n2,2,c,\n", rules=rule).counts.quarantined == 1
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("column: kind", "column: kinds", r"rule kinds: neither .* 'kinds'\n  next: .* 'kind'\?"),
+        ("not_null, column: day", "expression, expression: 'amonut > 0'", "cannot be checked"),
+    ],
+)
+def test_rule_that_does_not_fit_refuses_the_batch(
+    shop: Shop, old: str, new: str, message: str
+) -> None:
+    (problem,) = send(shop, "1,1,a,\n", rules=RULES.replace(old, new)).problems
+    with pytest.raises(AssertionError, match=message):
+        raise AssertionError(problem)
+
+
+def test_wrong_table_or_check_is_a_mistake(shop: Shop) -> None:
+    with pytest.raises(ConfigurationError, match=r"did you mean 'raw_shop\.orders'"):
+        declared(shop, RULES.replace("raw_shop.orders", "raw_shop.order"))
+    with pytest.raises(ConfigurationError, match="unknown check 'unique'"):
+        declared(shop, RULES.replace("check: not_null", "check: unique"))
+    assert declared(shop, RULES.replace("raw_shop", "raw_other"))[0].row_rules == ()

@@ -1,0 +1,110 @@
+"""Rules on single rows: what breaks a critical one goes to the quarantine instead of the lake."""
+
+from __future__ import annotations
+
+import difflib
+
+import duckdb
+
+from warehouse.batch import Batch
+from warehouse.duck import identifier, number, quoted
+from warehouse.errors import BatchRefusedError
+from warehouse.readers.contract import Column
+from warehouse.wording import counted
+
+RULE = "rule:"  # before the id of the rule that a row breaks
+SHOWN_CHARACTERS = 200
+RULE_FAULTS = (
+    duckdb.BinderException,
+    duckdb.CatalogException,
+    duckdb.ConversionException,
+    duckdb.InvalidInputException,
+    duckdb.OutOfRangeException,
+    duckdb.ParserException,
+)
+
+
+def judge_rules(
+    con: duckdb.DuckDBPyConnection, batch: Batch, columns: list[Column], absent: list[Column]
+) -> None:
+    """Judge the rows that break a rule of their source, all rules in one pass.
+
+    The rows are those of the view `fit`; `absent` are columns of the table that the batch has not.
+    Makes `broken`: for each such row the numbers of its rules, from 1. A row that breaks several
+    critical ones has the first one's name, and tells of all.
+    """
+    rules = batch.source.row_rules
+    _check_rules_fit(batch, [*columns, *absent])
+    nulls = "".join(f", null::{c.type} as {identifier(c.name)}" for c in absent)
+    tests = ", ".join(f"case when {rule.broken} then {n} end" for n, rule in enumerate(rules, 1))
+    try:
+        con.execute(
+            "create or replace temp table broken as select * from (select _source_row,"
+            f" [n for n in [{tests}] if n is not null] as rules"
+            f" from (select *{nulls} from fit)) where len(rules) > 0"
+        )
+    except RULE_FAULTS as error:
+        raise BatchRefusedError(
+            f"a rule cannot be checked: {str(error).splitlines()[0]}",
+            where=batch.where,
+            next_step="mend it in expectations/rules/raw, and run again",
+        ) from None
+    critical = [n for n, rule in enumerate(rules, 1) if rule.is_critical]
+    ids = ", ".join(quoted(RULE + rule.id) for rule in rules)
+    told = ", ".join(quoted(f"{rule.id}: {rule.reason}") for rule in rules)
+    con.execute(
+        f"insert into judged select _source_row, 'quarantine', [{ids}][stopped[1]],"
+        f" array_to_string([[{told}][n] for n in stopped], '; ') from (select _source_row,"
+        f" [n for n in rules if list_contains({critical}::integer[], n)] as stopped from broken)"
+        " where len(stopped) > 0"
+    )
+
+
+def warned(con: duckdb.DuckDBPyConnection, batch: Batch) -> list[str]:
+    """What the rules that only warn say of the rows that did not go to the quarantine, in words."""
+    loaded = " anti join (from judged where verdict = 'quarantine') using (_source_row)"
+    return [
+        f"{counted(rows, 'row')} loaded in breach of the rule {rule.id}: {rule.reason}"
+        for n, rule in enumerate(batch.source.row_rules, 1)
+        if not rule.is_critical and (rows := _broken(con, n, loaded))
+    ]
+
+
+def _broken(con: duckdb.DuckDBPyConnection, rule: int, but: str = "") -> int:
+    return number(con, f"select count(*) from broken{but} where list_contains(rules, {rule})")
+
+
+def _check_rules_fit(batch: Batch, columns: list[Column]) -> None:
+    """Refuse a batch whose table has not the columns that a rule names."""
+    known = {column.name.lower(): column.name for column in columns}
+    for rule in batch.source.row_rules:
+        for name in rule.columns:
+            if name.lower() not in known:
+                near = difflib.get_close_matches(name.lower(), known, n=1)
+                raise BatchRefusedError(
+                    f"rule {rule.id}: neither the file nor the table has a column {name!r}",
+                    where=batch.where,
+                    next_step=f"did you mean {known[near[0]]!r}?"
+                    if near
+                    else f"it has: {', '.join(known.values())}",
+                )
+
+
+def check_tolerances(con: duckdb.DuckDBPyConnection, batch: Batch, rows_in: int) -> None:
+    """Refuse a batch of whose rows more break a critical rule than it tolerates."""
+    for n, rule in enumerate(batch.source.row_rules, 1):
+        tolerance = batch.source.tolerance if rule.tolerance is None else rule.tolerance
+        if not rule.is_critical or (rows := _broken(con, n)) <= tolerance * rows_in:
+            continue
+        first = con.execute(
+            "select _source_row, raw from broken left join incoming_raw using (_source_row)"
+            f" where list_contains(rules, {n}) order by _source_row limit 1"
+        ).fetchone()
+        assert first is not None
+        raise BatchRefusedError(
+            f"{rows:,} of {counted(rows_in, 'row')} break the rule {rule.id} ({rule.reason}),"
+            f" more than its tolerance of {tolerance:.0%};"
+            f" the first is row {first[0]}: {str(first[1])[:SHOWN_CHARACTERS]}",
+            where=batch.where,
+            next_step="mend the file, or the rule in expectations/rules/raw, and run again",
+        )
