@@ -71,7 +71,7 @@ def test_bounds_may_be_times_and_are_utc(tmp_path, text):
         (
             "marts.payments",
             "mart.payments",
-            "rules/marts/payments.yml, line 1: 'mart.payments' is not a published table",
+            "rules/marts/payments.yml, line 1: 'mart.payments' is neither a published table",
         ),
         ("    min: 0\n", "", "rules/marts/payments.yml, line 4: 'amount' has no bound"),
         ("min: 0", "min: [0]", "rules/marts/payments.yml, line 7: 'min' is [0]"),
