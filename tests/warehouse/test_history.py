@@ -187,6 +187,7 @@ LOAD = st.builds(
 )
 
 
+@pytest.mark.slow
 @given(loads=st.lists(LOAD, min_size=2, max_size=5), data=st.data())
 def test_feed_leads_from_the_rows_of_one_snapshot_to_those_of_another(
     loads: list[Load], data: st.DataObject, empty_lake: Path, monkeypatch: pytest.MonkeyPatch

@@ -275,6 +275,7 @@ def test_what_cannot_be_read_is_said(
     assert "landing" not in str(raised.value)
 
 
+@pytest.mark.slow
 def test_very_many_columns_stay_text(look: Look) -> None:
     names = ",".join(f"c{n}" for n in range(2001))
     rows = "\n".join(",".join([str(row)] * 2001) for row in range(3))

@@ -66,6 +66,7 @@ def fill(shop: Shop, **entry: Any) -> None:
     shop.send("other,amount\n40,z\n41,y\n", "orders4.csv", **entry)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "entry",
     [
