@@ -131,8 +131,9 @@ def load_sources(
             if source is None:
                 continue
             place = (source.name, arrival.original_path)
-            for part in parts(settings, arrival):
-                line = known.get(batch_id(arrival, part))
+            members = {part: batch_id(arrival, part) for part in parts(settings, arrival)}
+            for part, batch_of in members.items():
+                line = known.get(batch_of)
                 if _is_due(arrival, line, landed):
                     batch = Batch(arrival, source, run_id, next(times), part, line is not None)
                     notes = _notes(settings, batch, used.get(source.name), in_place.get(place))
@@ -142,7 +143,7 @@ def load_sources(
                     if done and done.counts.rows_in:
                         used[source.name] = source.fingerprint()
                         loaded.add(batch.id)
-            if any(batch_id(arrival, part) in loaded for part in parts(settings, arrival)):
+            if not loaded.isdisjoint(members.values()):
                 in_place[place] = arrival
         snapshot = latest_snapshot(con)
     return summaries, snapshot

@@ -14,7 +14,7 @@ from warehouse.batch import Batch, Counts
 from warehouse.duck import identifier, listed, number, quoted
 from warehouse.errors import BatchRefusedError
 from warehouse.lake import table_columns, table_name
-from warehouse.readers.contract import Column
+from warehouse.readers.contract import Column, rows_read
 from warehouse.row_rules import check_tolerances, judge_rules
 from warehouse.superseding import is_confirmed, is_newer
 from warehouse.wording import counted
@@ -33,7 +33,7 @@ def judge(con: duckdb.DuckDBPyConnection, batch: Batch, columns: list[Column]) -
         " (_source_row bigint, verdict varchar, reason varchar, detail varchar)"
     )
     fresh = "incoming"
-    if batch.withheld and batch.withheld_of in (None, _rows_in(con)):
+    if batch.withheld and batch.withheld_of in (None, rows_read(con)):
         _withhold(con, batch)
         fresh = "incoming anti join judged using (_source_row)"
     con.execute(
@@ -55,11 +55,6 @@ def judge(con: duckdb.DuckDBPyConnection, batch: Batch, columns: list[Column]) -
     elif batch.source.write == "snapshot" and batch.whole:
         _judge_contents(con, batch, columns)
     return _count(con)
-
-
-def _rows_in(con: duckdb.DuckDBPyConnection) -> int:
-    sql = "select (select count(*) from incoming) + (select count(*) from rejected)"
-    return number(con, sql)
 
 
 def _withhold(con: duckdb.DuckDBPyConnection, batch: Batch) -> None:

@@ -23,7 +23,13 @@ from warehouse.judging import check_rows, judge
 from warehouse.lake import describe_commit, is_encrypted, table_columns, table_name
 from warehouse.loads import keep_definition
 from warehouse.readers import reader_for
-from warehouse.readers.contract import Column, Opened, forget_batch, unreadable_refused
+from warehouse.readers.contract import (
+    Column,
+    Opened,
+    forget_batch,
+    rows_read,
+    unreadable_refused,
+)
 from warehouse.row_rules import warned
 from warehouse.settings import Settings
 from warehouse.sources import Source
@@ -320,8 +326,7 @@ def mark(con: duckdb.DuckDBPyConnection, source: str, at: datetime, *, batches: 
 def _refuse(con: duckdb.DuckDBPyConnection, batch: Batch, reason: str) -> int:
     """Write the refusal into the ledger; returns the rows refused."""
     try:
-        sql = "select (select count(*) from incoming) + (select count(*) from rejected)"
-        rows = number(con, sql)
+        rows = rows_read(con)
     except duckdb.Error:
         rows = 0  # The file could not be read at all: there are no rows to count.
     line = [batch.id, batch.source.fingerprint(), reason, rows]

@@ -32,7 +32,12 @@ from warehouse.loading import (
 from warehouse.loads import keep_definition
 from warehouse.quarantine import Chosen, check_known, held_batches, settle
 from warehouse.readers import reader_for
-from warehouse.readers.contract import drop_incoming, forget_batch, unreadable_refused
+from warehouse.readers.contract import (
+    drop_incoming,
+    forget_batch,
+    rows_read,
+    unreadable_refused,
+)
 from warehouse.settings import Settings
 from warehouse.sources import Source
 from warehouse.superseding import confirm_keys
@@ -159,8 +164,7 @@ def _check_batch(con: duckdb.DuckDBPyConnection, batch: Batch) -> tuple[int, dat
         "select rows_in, loaded_at from lake.meta.batches where batch_id = ?", [batch.id]
     ).fetchone()
     assert line is not None
-    sql = "select (select count(*) from incoming) + (select count(*) from rejected)"
-    rows_now = number(con, sql)
+    rows_now = rows_read(con)
     if rows_now != line[0]:
         raise BatchRefusedError(
             f"the file has {counted(rows_now, 'row')} as it is read now, and had {line[0]:,}"
@@ -212,8 +216,7 @@ def _take_held(
     drop_incoming(con)
     con.execute("create temp view incoming as from again")
     con.execute("delete from rejected where _source_row not in (select _source_row from taken)")
-    found = number(con, "select (select count(*) from incoming) + (select count(*) from rejected)")
-    if found != number(con, "select count(*) from taken"):
+    if rows_read(con) != number(con, "select count(*) from taken"):
         raise BatchRefusedError(
             "its rows have other numbers as it is read now",
             where=batch.where,

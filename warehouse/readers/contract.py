@@ -143,6 +143,15 @@ def forget_batch(con: duckdb.DuckDBPyConnection) -> None:
         drop(con, relation)
 
 
+def rows_read(con: duckdb.DuckDBPyConnection) -> int:
+    """How many records the file has: those that could be split, and those that could not."""
+    row = con.execute(
+        "select (select count(*) from incoming) + (select count(*) from rejected)"
+    ).fetchone()
+    assert row is not None
+    return int(row[0])
+
+
 def no_rejected(con: duckdb.DuckDBPyConnection) -> None:
     """An empty `rejected`, for formats whose records cannot be torn."""
     con.execute(
