@@ -17,7 +17,7 @@ import yaml
 from warehouse.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
 Boundary = Literal["raw", "marts", "features"]
 Check = Literal[
@@ -76,7 +76,7 @@ _CHECK_KEYS: Mapping[str, tuple[str, ...]] = {
 }
 _WHOLE_BOUNDS = ("row_count", "distinct_count", "length")
 _MAX_AGE = re.compile(r"(\d+(?:\.\d+)?) (minute|hour|day|week)s?")
-_UNHASHED = frozenset({"owner", "reason"})
+_UNHASHED = frozenset({"owner", "reason", "file", "line"})
 # An expression with one of these can change its mind about a row that has not changed.
 _LOOKS_ELSEWHERE = re.compile(r"\b(select|now|today|current_\w+|random|uuid)\b", re.IGNORECASE)
 
@@ -89,7 +89,8 @@ class Rule:
     is a row's condition, or an aggregate. `column_types` are the exact names and DuckDB types of a
     `columns` check. `mostly` is the least share of rows that must hold. `equals` is the aggregate
     over `equals_table`. `max_age` is an SQL interval. `tolerance` is the share of a raw batch's
-    rows that may break the rule.
+    rows that may break the rule. `file`, from the project's `expectations` on, and `line` are
+    where it is written.
     """
 
     id: str
@@ -118,6 +119,13 @@ class Rule:
     ordered: bool = False
     mostly: float = field(default=1.0)
     tolerance: float | None = None
+    file: str = field(default="", compare=False)
+    line: int = field(default=0, compare=False)
+
+    @property
+    def where(self) -> str:
+        """File and line, for people."""
+        return f"{self.file}, line {self.line}"
 
     @cached_property
     def hash(self) -> str:
@@ -150,11 +158,26 @@ def load_rules(folder: Path = FOLDER) -> list[Rule]:
 
     Raises ConfigurationError, naming file and line, when a rule file says something unknown.
     """
-    rules: list[Rule] = []
-    for file in sorted(folder.glob("*/*.yml")):
-        rules.extend(_read_file(file, folder))
-    _refuse_repeated_ids(rules, folder)
+    rules, errors = read_rules(folder)
+    if errors:
+        raise errors[0]
     return rules
+
+
+def read_rules(folder: Path = FOLDER) -> tuple[list[Rule], list[ConfigurationError]]:
+    """Every rule below `folder` that can be read, and all that is wrong with the others.
+
+    Of a rule, and of what stands above the rules of a file, the first mistake is told.
+    """
+    rules: list[Rule] = []
+    errors: list[ConfigurationError] = []
+    for path in sorted(folder.glob("*/*.yml")):
+        for read in _read_file(path, folder):
+            if isinstance(read, Rule):
+                rules.append(read)
+            else:
+                errors.append(read)
+    return rules, [*errors, *_repeated_ids(rules)]
 
 
 def _digest(parts: object) -> str:
@@ -227,8 +250,23 @@ class _File:
         return value
 
 
-def _read_file(path: Path, folder: Path) -> list[Rule]:
+def _read_file(path: Path, folder: Path) -> Iterator[Rule | ConfigurationError]:
+    """Each rule of the file, or what is wrong with it."""
     file = _File(path, folder)
+    try:
+        table, boundary, owner, entries = _read_head(file)
+    except ConfigurationError as error:
+        yield error
+        return
+    for entry in entries:
+        try:
+            yield _read_rule(file, entry, table, boundary, owner)
+        except ConfigurationError as error:
+            yield error
+
+
+def _read_head(file: _File) -> tuple[str, Boundary, str, list[_Entry]]:
+    """The file's table with its boundary, its owner, and the entries of its rules."""
     entry = _parse(file)
     file.known_keys(entry, _FILE_KEYS)
     table = file.text(entry, "table")
@@ -240,9 +278,7 @@ def _read_file(path: Path, folder: Path) -> list[Rule]:
             f"{table!r} is neither a published table nor one of the lake",
             f"name it with its schema: {', '.join(PUBLISHED)}, or raw_<source>",
         )
-    owner = file.text(entry, "owner")
-    rules = _rule_entries(file, entry)
-    return [_read_rule(file, rule, table, boundary, owner) for rule in rules]
+    return table, boundary, file.text(entry, "owner"), _rule_entries(file, entry)
 
 
 def _boundary(schema: str) -> Boundary | None:
@@ -306,6 +342,8 @@ def _read_rule(file: _File, entry: _Entry, table: str, boundary: Boundary, owner
         ordered=_flag(file, entry, "ordered"),
         mostly=_mostly(file, entry),
         tolerance=_tolerance(file, entry),
+        file=file.name,
+        line=entry.line,
     )
     _refuse_boundless(file, entry, rule)
     return rule
@@ -430,13 +468,13 @@ def _refuse_boundless(file: _File, entry: _Entry, rule: Rule) -> None:
         raise file.error(entry.line, f"{rule.id!r} has no bound", "give it `min`, `max` or both")
 
 
-def _refuse_repeated_ids(rules: Sequence[Rule], folder: Path) -> None:
-    seen: dict[str, str] = {}
+def _repeated_ids(rules: Sequence[Rule]) -> Iterator[ConfigurationError]:
+    seen: dict[str, Rule] = {}
     for rule in rules:
-        if rule.id in seen:
-            raise ConfigurationError(
-                f"two rules are called {rule.id!r}, on {seen[rule.id]} and {rule.table}",
-                where=folder.name,
+        first = seen.setdefault(rule.id, rule)
+        if first is not rule:
+            yield ConfigurationError(
+                f"two rules are called {rule.id!r}; the other is on {first.where}",
+                where=rule.where,
                 next_step="give each rule an id of its own",
             )
-        seen[rule.id] = rule.table

@@ -247,7 +247,7 @@ def _check_rules(built: Build, rules: list[Rule]) -> None:
             near = difflib.get_close_matches(rule.table, known, n=1)
             raise ConfigurationError(
                 f"rule {rule.id}: no model makes the table {rule.table!r}",
-                where=f"expectations/rules/{rule.boundary}",
+                where=rule.where,
                 next_step=f"did you mean {near[0]!r}?" if near else f"tables: {', '.join(known)}",
             )
 
