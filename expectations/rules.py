@@ -56,9 +56,9 @@ CHECKS: tuple[Check, ...] = get_args(Check)
 SEVERITIES: tuple[Severity, ...] = get_args(Severity)
 ROW_LEVEL = frozenset({"not_null", "unique", "between", "in_set", "length", "regex", "expression"})
 
-_FILE_KEYS = ("table", "owner", "rules")
-_COMMON_KEYS = ("id", "check", "severity", "reason")
-_CHECK_KEYS: Mapping[str, tuple[str, ...]] = {
+FILE_KEYS = ("table", "owner", "rules")
+COMMON_KEYS = ("id", "check", "severity", "reason")
+CHECK_KEYS: Mapping[str, tuple[str, ...]] = {
     "not_null": ("column", "columns", "mostly"),
     "unique": ("column", "columns"),
     "between": ("column", "min", "max", "strict_min", "strict_max", "mostly"),
@@ -74,8 +74,8 @@ _CHECK_KEYS: Mapping[str, tuple[str, ...]] = {
     "total": ("expression", "equals", "equals_table"),
     "columns": ("columns", "ordered"),
 }
-_WHOLE_BOUNDS = ("row_count", "distinct_count", "length")
-_MAX_AGE = re.compile(r"(\d+(?:\.\d+)?) (minute|hour|day|week)s?")
+WHOLE_BOUNDS = ("row_count", "distinct_count", "length")
+MAX_AGE = re.compile(r"(\d+(?:\.\d+)?) (minute|hour|day|week)s?")
 _UNHASHED = frozenset({"owner", "reason", "file", "line"})
 # An expression with one of these can change its mind about a row that has not changed.
 _LOOKS_ELSEWHERE = re.compile(r"\b(select|now|today|current_\w+|random|uuid)\b", re.IGNORECASE)
@@ -268,7 +268,7 @@ def _read_file(path: Path, folder: Path) -> Iterator[Rule | ConfigurationError]:
 def _read_head(file: _File) -> tuple[str, Boundary, str, list[_Entry]]:
     """The file's table with its boundary, its owner, and the entries of its rules."""
     entry = _parse(file)
-    file.known_keys(entry, _FILE_KEYS)
+    file.known_keys(entry, FILE_KEYS)
     table = file.text(entry, "table")
     schema = table.split(".")[0]
     boundary = _boundary(schema)
@@ -295,7 +295,7 @@ def _parse(file: _File) -> _Entry:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise file.error(line, f"not YAML: {error.problem}", "mend the syntax") from error
     if not isinstance(content, _Entry):
-        raise file.error(1, "not a rule file", f"give it the keys: {', '.join(_FILE_KEYS)}")
+        raise file.error(1, "not a rule file", f"give it the keys: {', '.join(FILE_KEYS)}")
     return content
 
 
@@ -313,8 +313,8 @@ def _rule_entries(file: _File, entry: _Entry) -> list[_Entry]:
 def _read_rule(file: _File, entry: _Entry, table: str, boundary: Boundary, owner: str) -> Rule:
     is_raw = boundary == "raw"
     check = cast("Check", file.one_of(entry, "check", RAW_CHECKS if is_raw else CHECKS))
-    keys = [key for key in _CHECK_KEYS[check] if not (is_raw and key == "mostly")]
-    file.known_keys(entry, (*_COMMON_KEYS, *keys, *(("tolerance",) if is_raw else ())))
+    keys = [key for key in CHECK_KEYS[check] if not (is_raw and key == "mostly")]
+    file.known_keys(entry, (*COMMON_KEYS, *keys, *(("tolerance",) if is_raw else ())))
     rule = Rule(
         id=file.text(entry, "id"),
         boundary=boundary,
@@ -331,7 +331,7 @@ def _read_rule(file: _File, entry: _Entry, table: str, boundary: Boundary, owner
         strict_min=_flag(file, entry, "strict_min"),
         strict_max=_flag(file, entry, "strict_max"),
         values=tuple(_listed(file, entry, "values")) if check == "in_set" else (),
-        expression=file.text(entry, "expression") if "expression" in _CHECK_KEYS[check] else "",
+        expression=file.text(entry, "expression") if "expression" in CHECK_KEYS[check] else "",
         equals=file.text(entry, "equals") if check == "total" else "",
         equals_table=_other_table(file, entry, check),
         pattern=_pattern(file, entry) if check == "regex" else "",
@@ -382,14 +382,14 @@ def _referenced(file: _File, entry: _Entry) -> tuple[str, ...]:
 
 def _max_age(file: _File, entry: _Entry) -> str:
     text = file.text(entry, "max_age")
-    if not _MAX_AGE.fullmatch(text):
+    if not MAX_AGE.fullmatch(text):
         line = entry.lines["max_age"]
         raise file.error(line, f"'max_age' is {text!r}", "write it as `36 hours` or `2 days`")
     return text
 
 
 def _columns(file: _File, entry: _Entry, check: Check) -> tuple[str, ...]:
-    if "column" not in _CHECK_KEYS[check]:
+    if "column" not in CHECK_KEYS[check]:
         return ()
     if "columns" in entry:
         return tuple(str(name) for name in _listed(file, entry, "columns"))
@@ -451,17 +451,17 @@ def _bound(file: _File, entry: _Entry, key: str, check: Check) -> Bound | None:
     if _bound_sql(entry, key, check):
         return None
     value = entry.get(key)
-    kinds: tuple[type, ...] = (int,) if check in _WHOLE_BOUNDS else (int, float, date)
+    kinds: tuple[type, ...] = (int,) if check in WHOLE_BOUNDS else (int, float, date)
     if isinstance(value, datetime) and value.tzinfo:
         value = value.astimezone(UTC).replace(tzinfo=None)  # timestamps are UTC, without saying so
     if value is None or (isinstance(value, kinds) and not isinstance(value, bool)):
         return cast("Bound | None", value)
-    step = "write a whole number" if check in _WHOLE_BOUNDS else "write a number, date or time"
+    step = "write a whole number" if check in WHOLE_BOUNDS else "write a number, date or time"
     raise file.error(entry.lines[key], f"{key!r} is {value!r}", step)
 
 
 def _refuse_boundless(file: _File, entry: _Entry, rule: Rule) -> None:
-    if "max" not in _CHECK_KEYS[rule.check] or rule.equals_table:
+    if "max" not in CHECK_KEYS[rule.check] or rule.equals_table:
         return
     bounds = (rule.minimum, rule.maximum, rule.minimum_sql or None, rule.maximum_sql or None)
     if all(bound is None for bound in bounds):
