@@ -23,6 +23,7 @@ from flows.events import Events, Mode
 from flows.failures import machine_fault
 from warehouse import releases
 from warehouse.build import Build, build, finish, newest_build
+from warehouse.dbt_runner import contracts
 from warehouse.errors import BuildError, ClearwaterError, ConfigurationError, GateBlockedError
 from warehouse.features import PASSED, extract, prune_features
 from warehouse.files import sweep
@@ -36,6 +37,7 @@ from warehouse.wording import counted
 
 if TYPE_CHECKING:
     from expectations.rules import Rule
+    from warehouse.dbt_runner import Project
     from warehouse.releases import Release
     from warehouse.state import RunLedger
 
@@ -181,7 +183,9 @@ def build_warehouse(run: Run) -> None:
     if base is not None and not run.options.full_refresh and _up_to_date(run, base):
         run.done(f"nothing new since release {base.id}", status="skipped")
         return
-    built = build(run.settings, base, run.lake_snapshot, full=run.options.full_refresh)
+    built = build(
+        run.settings, base, run.lake_snapshot, full=run.options.full_refresh, check=_check_columns
+    )
     if not built.models:
         releases.sweep_builds(run.settings, keep_newest=False)
         run.done("no model reads these sources; their rows are in the lake", status="skipped")
@@ -190,6 +194,15 @@ def build_warehouse(run: Run) -> None:
     names = ", ".join(sorted(built.incomplete))
     left_out = f"; left out, for some of their sources are not loaded: {names}" if names else ""
     run.done(f"{counted(len(built.models), 'model')}, {len(built.fresh)} in full{left_out}")
+
+
+def _check_columns(project: Project) -> None:
+    """Refuse a rule for what no model makes, before anything is built."""
+    from expectations.known_columns import mistakes
+    from expectations.rules import load_rules
+
+    for mistake in mistakes(_audited(load_rules()), contracts(project)):
+        raise mistake
 
 
 def _up_to_date(run: Run, base: Release) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -11,7 +12,7 @@ from pathlib import Path
 import duckdb
 
 from warehouse import dbt_runner
-from warehouse.dbt_runner import PUBLISHED_SCHEMAS, Model
+from warehouse.dbt_runner import PUBLISHED_SCHEMAS, Model, Project
 from warehouse.duck import connect, identifier
 from warehouse.errors import BuildError
 from warehouse.files import write_atomically
@@ -84,13 +85,23 @@ def _keep(built: Build) -> None:
     write_atomically(built.folder / "build.json", text)
 
 
-def build(settings: Settings, base: Release | None, snapshot: int, *, full: bool = False) -> Build:
+def build(
+    settings: Settings,
+    base: Release | None,
+    snapshot: int,
+    *,
+    full: bool = False,
+    check: Callable[[Project], None] | None = None,
+) -> Build:
     """Build the warehouse as of a lake snapshot into a folder of its own.
 
-    Raises BuildError, and leaves nothing then.
+    `check` may refuse the parsed project before anything is built, by raising. Raises BuildError,
+    and leaves nothing then.
     """
     project_hash = dbt_runner.project_hash()
     project = dbt_runner.parse(settings)
+    if check is not None:
+        check(project)
     _check_schemas(project.models)
     tables = raw_tables(settings, snapshot)
     left_out = dbt_runner.without_sources(project.models, tables)

@@ -325,3 +325,17 @@ def _yaml_of(node: Any) -> str:
 def without_sources(models: Mapping[str, Model], tables: set[tuple[str, str]]) -> set[str]:
     """The models that cannot be built because the lake lacks a table that they read."""
     return {name for name, model in models.items() if not model.sources <= tables}
+
+
+def contracts(project: Project) -> dict[str, dict[str, str]]:
+    """The columns that each model promises, with their DuckDB types, by its relation.
+
+    There are none for a model without a contract, nor a type where its YAML gives none.
+    """
+    return {
+        f"{node.schema}.{node.name}": {c.name: c.data_type or "" for c in node.columns.values()}
+        if node.config.contract.enforced
+        else {}
+        for node in project.manifest.nodes.values()
+        if node.resource_type == "model"
+    }
