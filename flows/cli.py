@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from flows.commands import features, lake, quarantine, source
+from flows.commands import doctor, features, lake, quarantine, source
 from flows.failures import reader_may_leave, reported
 from flows.options import (
     SOURCES,
@@ -45,6 +45,7 @@ app = typer.Typer(
     add_completion=False,
     rich_markup_mode=None,
 )
+app.command()(doctor.doctor)
 app.add_typer(features.app, name="features")
 app.add_typer(lake.app, name="lake")
 app.add_typer(quarantine.app, name="quarantine")
