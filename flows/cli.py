@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 
 from flows.commands import doctor, features, lake, quarantine, source
+from flows.commands.suggest import Suggest, suggest_rules
 from flows.failures import reader_may_leave, reported
 from flows.options import (
     SOURCES,
@@ -172,12 +173,22 @@ def build(
 
 @app.command()
 def audit(
-    home: Home = None, as_json: Json = False, log: LogMode = Log.text, wait: Wait = False
+    suggest: Suggest = None,
+    release: ReleaseId = None,
+    home: Home = None,
+    as_json: Json = False,
+    log: LogMode = Log.text,
+    wait: Wait = False,
 ) -> None:
-    """Let the gate judge the newest build.
+    """Let the gate judge the newest build; or propose rules for a table from its data.
 
-    Example: clearwater audit
+    Example: clearwater audit --suggest marts.fct_transactions
     """
+    if suggest is not None:
+        suggest_rules(suggest, release, home, as_json)
+        return
+    if release is not None:
+        raise typer.BadParameter("goes with --suggest", param_hint="--release")
     _stages(("audit", "report"), home, as_json, log=log.value, wait=wait)
 
 

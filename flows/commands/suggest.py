@@ -1,0 +1,37 @@
+"""`clearwater audit --suggest`: rules proposed from a table's data."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from flows.options import print_json
+from warehouse.settings import load_settings
+
+Suggest = Annotated[
+    str | None,
+    typer.Option(
+        "--suggest",
+        metavar="TABLE",
+        help="Propose rules for marts.x, features.x or the lake's raw_<source>.<dataset>, as YAML.",
+    ),
+]
+
+
+def suggest_rules(table: str, release: str | None, home: Path | None, as_json: bool) -> None:
+    """Print the rule file that the table's data propose, or its rules with their evidence."""
+    from datetime import UTC, datetime
+
+    from expectations.rules import load_rules
+    from expectations.suggesting import suggest
+    from flows.failures import reader_may_leave
+
+    suggested = suggest(load_settings(home), table, release, load_rules(), datetime.now(UTC))
+    with reader_may_leave():
+        if as_json:
+            rules = [rule | {"evidence": p.evidence} for rule, p in suggested.rules]
+            print_json({"table": table, "rules": rules})
+        else:
+            typer.echo(suggested.text, nl=False)
