@@ -184,11 +184,9 @@ def audit(
 
     Example: clearwater audit --suggest marts.fct_transactions
     """
-    if suggest is not None:
+    if suggest is not None or release is not None:
         suggest_rules(suggest, release, home, as_json)
         return
-    if release is not None:
-        raise typer.BadParameter("goes with --suggest", param_hint="--release")
     _stages(("audit", "report"), home, as_json, log=log.value, wait=wait)
 
 

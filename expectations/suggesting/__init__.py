@@ -16,6 +16,7 @@ from expectations.suggesting.profile import Profile, described, read
 from expectations.suggesting.proposal import Proposal, named
 from warehouse.errors import ConfigurationError
 from warehouse.query import open_lake, open_release
+from warehouse.releases import current
 from warehouse.settings import PROJECT
 from warehouse.wording import counted
 
@@ -56,7 +57,7 @@ def suggest(
         profile = read(con, table, personal_columns(table))
         found = list(writing.new_ones(propose(profile, tables, now), known))
     with_ids = writing.with_ids(found, table, [rule.id for rule in rules])
-    where = "the lake" if is_raw else f"release {release or 'current'}"
+    where = "the lake" if is_raw else f"release {release or _current(settings)}"
     owner = known[0].owner if known else _owner(table)
     header = writing.header(table, profile.rows, where, profile.order, now, known)
     if not found:
@@ -130,6 +131,12 @@ def personal_columns(table: str) -> frozenset[str]:
                 if model.get("name") == name and meta.get("personal"):
                     found.add(column["name"])
     return frozenset(found)
+
+
+def _current(settings: Settings) -> str:
+    serving = current(settings)
+    assert serving is not None  # it was opened
+    return serving.id
 
 
 def _owner(table: str) -> str:

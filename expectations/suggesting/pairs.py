@@ -57,7 +57,13 @@ def _is_kept(table: Profile, a: Column, b: Column, broken: int) -> bool:
 
 
 def _columns(table: Profile) -> list[Column]:
-    fit = [c for c in table.own if (c.is_measure or c.kind == "time") and c.distinct > 1]
+    fit = [
+        column
+        for column in table.own
+        if (column.is_measure or column.kind == "time")
+        and column.distinct > 1
+        and not column.infinite
+    ]
     return fit[:MOST_COLUMNS]
 
 

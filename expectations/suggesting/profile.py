@@ -24,6 +24,7 @@ INTEGER = re.compile(r"U?(TINY|SMALL|BIG|HUGE)?INT(EGER)?")
 NUMBER = re.compile(r"FLOAT|DOUBLE|DECIMAL\(.*\)")
 TIME = re.compile(r"DATE|TIMESTAMP[A-Z_ ]*")
 QUARTERS = 4
+WIDTH = 6  # aggregates a column
 SAMPLED = 50_000  # rows, where a look is enough
 MOSTLY_FILLED = 0.99
 # Columns that loading adds.
@@ -44,8 +45,8 @@ class Part:
 class Column:
     """A column; all counts are exact but `distinct`, which is so below some thousands.
 
-    `below` are the numbers below 0, or the texts that are blank; `total` is the sum of whole
-    numbers and decimals.
+    `below` are the numbers below 0, or the texts that are blank; `infinite` numbers and times are
+    not finite; `total` is the sum of whole numbers and decimals.
     """
 
     name: str
@@ -54,6 +55,7 @@ class Column:
     distinct: int
     parts: tuple[Part, ...]
     below: int = 0
+    infinite: int = 0
     total: int | Decimal | None = None
 
     @property
@@ -239,8 +241,8 @@ def _columns(table: Profile, types: dict[str, str]) -> tuple[Column, ...]:
     assert found is not None
     columns = []
     for place, (name, type_) in enumerate(types.items()):
-        own = [(row[1], *row[2 + 5 * place : 7 + 5 * place]) for row in quarters]
-        totals = [row[5] for row in own if row[5] is not None]
+        own = [(row[1], *row[2 + WIDTH * place : 2 + WIDTH * (place + 1)]) for row in quarters]
+        totals = [row[-1] for row in own if row[-1] is not None]
         columns.append(
             Column(
                 name,
@@ -248,7 +250,8 @@ def _columns(table: Profile, types: dict[str, str]) -> tuple[Column, ...]:
                 kinds[name],
                 int(found[place]),
                 tuple(Part(*row[:4]) for row in own),
-                below=sum(row[4] or 0 for row in own),
+                below=sum(row[4] for row in own),
+                infinite=sum(row[5] for row in own),
                 total=sum(totals) if totals else None,
             )
         )
@@ -256,18 +259,26 @@ def _columns(table: Profile, types: dict[str, str]) -> tuple[Column, ...]:
 
 
 def _aggregates(name: str, kind: Kind, type_: str) -> str:
-    """SQL for the five numbers of a column: filled, least, greatest, below, total."""
+    """SQL for the numbers of a column: filled, least, greatest, below, infinite, total."""
     column = identifier(name)
     filled = f"count({column})"
     if kind == "text":
         blank = f"count(*) filter (trim({column}) = '')"
-        return f"{filled}, min(length({column})), max(length({column})), {blank}, null"
+        return f"{filled}, min(length({column})), max(length({column})), {blank}, 0, null"
     if kind in ("integer", "number"):
-        is_float = type_ in ("FLOAT", "DOUBLE")
-        value = f"case when isfinite({column}) then {column} end" if is_float else column
-        total = "null" if is_float else f"sum({column})"
-        return f"{filled}, min({value}), max({value}), count(*) filter ({column} < 0), {total}"
+        below = f"count(*) filter ({column} < 0)"
+        if type_ not in ("FLOAT", "DOUBLE"):
+            return f"{filled}, min({column}), max({column}), {below}, 0, sum({column})"
+        return f"{filled}, {_finite(column)}, {below}, {_infinite(column)}, null"
     if kind == "time":
-        finite = f"case when isfinite({column}) then {column} end"
-        return f"{filled}, min({finite}), max({finite}), 0, null"
-    return f"{filled}, null, null, 0, null"
+        return f"{filled}, {_finite(column)}, 0, {_infinite(column)}, null"
+    return f"{filled}, null, null, 0, 0, null"
+
+
+def _finite(column: str) -> str:
+    finite = f"case when isfinite({column}) then {column} end"
+    return f"min({finite}), max({finite})"
+
+
+def _infinite(column: str) -> str:
+    return f"count(*) filter (not isfinite({column}))"

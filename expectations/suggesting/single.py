@@ -31,6 +31,8 @@ from warehouse.wording import counted
 
 MOST_VALUES = 50
 OFTEN = 50  # times that each value comes, on average
+# Of rows, from so many on a run of small numbers is one of codes; and how long it may be.
+FOR_CODES, MOST_CODES = 10_000, 10
 FEW_EXCEPTIONS = 0.01
 # Of things that have names, such as brands, more will come; unless they are that few.
 FEW_THINGS = 5
@@ -104,12 +106,11 @@ def closed_set(table: Profile, column: Column) -> Iterator[Proposal]:
     is_few = 2 <= len(rows) <= min(MOST_VALUES, table.rows / OFTEN)
     if not is_few or any(early == 0 or early == count for _, count, early, _, _ in rows):
         return
-    values = [row[0] for row in rows]
-    if column.kind == "integer" and not _is_code(column, values):
+    values, rarest = [row[0] for row in rows], min(row[1] for row in rows)
+    if column.kind == "integer" and not _is_code(column, values, rarest):
         return
     if any(str(value).lstrip().startswith(("{", "[")) for value in values):
         return
-    rarest = min(row[1] for row in rows)
     yield Proposal(
         f"{column.name}_known",
         {"check": "in_set", "column": column.name, "values": Inline(values)},
@@ -137,13 +138,14 @@ def _may_be_set(table: Profile, column: Column) -> bool:
     return not is_place and (is_kind or not (is_id or is_thing))
 
 
-def _is_code(column: Column, values: Sequence[int]) -> bool:
+def _is_code(column: Column, values: Sequence[int], rarest: int) -> bool:
     """Whether whole numbers are a yes or no, or number kinds, and do not count anything."""
     if list(values) == [0, 1] and rule_words.is_flag(column.name):
         return True
-    counts = rule_words.is_amount(column.name)
-    is_run = values[-1] - values[0] == len(values) - 1 and len(values) <= 10
-    return is_run and column.rows >= PLENTY and not counts and rule_words.is_kind(column.name)
+    is_run = values[0] in (0, 1) and values[-1] - values[0] == len(values) - 1 <= MOST_CODES
+    counts = words.says(column.name, rule_words.COUNTS) or words.is_money(column.name)
+    enough = PLENTY if rule_words.is_kind(column.name) else FOR_CODES
+    return is_run and not counts and column.rows >= enough and rarest >= OFTEN
 
 
 def bounds(table: Profile, column: Column, *, refunds: bool) -> Iterator[Proposal]:
@@ -152,7 +154,11 @@ def bounds(table: Profile, column: Column, *, refunds: bool) -> Iterator[Proposa
     With `refunds` some column has money below 0, and so may each of the others.
     """
     least, most = column.minimum, column.maximum
-    is_count = column.is_measure and not words.says(column.name, words.PERIODS | words.YEARS)
+    is_count = (
+        column.is_measure
+        and not column.infinite
+        and not words.says(column.name, words.PERIODS | words.YEARS)
+    )
     if not is_count or least is None or table.rows < ENOUGH or column.distinct < 2:
         return
     by_name = rule_words.bounds(column.name)
@@ -281,7 +287,7 @@ def times(table: Profile, column: Column) -> Iterator[Proposal]:
     name = column.name
     least, most = column.minimum, column.maximum
     is_ahead = rule_words.is_planned(name, table.name) or words.says(name, words.NEVER)
-    if name.startswith("_") or is_ahead or least is None or table.rows < ENOUGH:
+    if name.startswith("_") or is_ahead or least is None or table.rows < ENOUGH or column.infinite:
         return
     if name == table.order or rule_words.has_happened(name):
         first = max(1, least.year - 1 - (most.year - least.year))

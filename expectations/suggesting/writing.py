@@ -37,32 +37,35 @@ def _without_known(proposal: Proposal, rules: Sequence[Rule]) -> Proposal | None
 
 
 def _says(rule: Rule, proposal: Proposal) -> bool:
-    """Whether the rule is of the same check on the same columns, or has them in its SQL."""
-    check, columns = proposal.check, set(proposal.columns)
-    bound_columns = set(map(str, (check.get("min", ""), check.get("max", ""))))
+    """Whether the rule is of the same check on the same columns, or says it in its SQL."""
+    check = proposal.check
     if rule.check == "expression" and check["check"] == "between":
-        mentioned = set(re.findall(r"\w+", rule.expression))
-        named = {word for text in bound_columns for word in re.findall(r"[a-z_]\w*", text)}
-        return columns | (named - {"interval", "day"}) <= mentioned
+        return _says_in_sql(rule.expression, proposal)
     if rule.check != check["check"]:
         return False
-    if check["check"] == "columns":
-        return True
     if check["check"] == "total":
         ours = (check["expression"], check["equals"], check["equals_table"])
         return ours == (rule.expression, rule.equals, rule.equals_table)
     if check["check"] == "row_count":
         return bool(rule.equals_table) == ("equals_table" in check)
-    if check["check"] == "between" and (rule.minimum_sql or rule.maximum_sql or _is_pair(check)):
-        is_same = {rule.minimum_sql, rule.maximum_sql} == {
-            text if isinstance(text, str) else "" for text in (check.get("min"), check.get("max"))
-        }
-        return is_same and set(rule.columns) == columns
-    return set(rule.columns) == columns
+    same_bounds = (rule.minimum_sql, rule.maximum_sql) == _sql_bounds(check)
+    same_columns = set(rule.columns) == set(proposal.columns)
+    return check["check"] == "columns" or (same_columns and same_bounds)
 
 
-def _is_pair(check: dict[str, Any]) -> bool:
-    return isinstance(check.get("min"), str) or isinstance(check.get("max"), str)
+def _sql_bounds(check: dict[str, Any]) -> tuple[str, str]:
+    """The bounds that are SQL, which those of no other check than `between` are."""
+    least, most = (check.get(key) for key in ("min", "max"))
+    return least if isinstance(least, str) else "", most if isinstance(most, str) else ""
+
+
+def _says_in_sql(expression: str, proposal: Proposal) -> bool:
+    """Whether the expression compares the two columns, or the one with a number."""
+    (column,) = proposal.columns
+    others = re.findall(r"[A-Za-z_]\w*", " ".join(_sql_bounds(proposal.check)))
+    if others:
+        return {column, others[0]} <= set(re.findall(r"\w+", expression))
+    return bool(re.search(rf"\b{re.escape(column)}\s*([<>]|between)=?\s*-?\d", expression))
 
 
 def with_ids(

@@ -20,14 +20,22 @@ Suggest = Annotated[
 ]
 
 
-def suggest_rules(table: str, release: str | None, home: Path | None, as_json: bool) -> None:
+def suggest_rules(table: str | None, release: str | None, home: Path | None, as_json: bool) -> None:
     """Print the rule file that the table's data propose, or its rules with their evidence."""
     from datetime import UTC, datetime
 
     from expectations.rules import load_rules
     from expectations.suggesting import suggest
     from flows.failures import reader_may_leave
+    from warehouse.errors import ConfigurationError
 
+    is_raw = table is not None and table.startswith("raw_")
+    if table is None or (is_raw and release is not None):
+        raise ConfigurationError(
+            "--release goes with --suggest of a published table",
+            where="clearwater audit",
+            next_step="name one, such as --suggest marts.fct_transactions, or leave --release out",
+        )
     suggested = suggest(load_settings(home), table, release, load_rules(), datetime.now(UTC))
     with reader_may_leave():
         if as_json:
