@@ -114,7 +114,7 @@ def _may_be_unique(table: Profile, columns: Sequence[Column]) -> bool:
         return False
     if len(columns) == 1 and not words.identifying(columns[0].name, table.name):
         is_period = columns[0].kind == "time" or words.says(columns[0].name, words.PERIODS)
-        return bool(is_period) or table.rows >= ENOUGH
+        return bool(is_period) or words.is_named_for(columns[0].name, table.name)
     names = listed(column.name for column in columns)
     head = f"(select {names} from {table.relation} limit {PREFIX_ROWS})"
     row = table.con.execute(
