@@ -13,7 +13,7 @@ from contextlib import closing
 import duckdb
 
 from expectations.offenders import aggregate, relation, satisfied, within
-from expectations.rules import PUBLISHED, RAW_CHECKS, Rule
+from expectations.rules import LEARNED, PUBLISHED, RAW_CHECKS, Rule
 from warehouse.duck import identifier
 from warehouse.errors import ConfigurationError
 
@@ -57,11 +57,12 @@ def _make(con: duckdb.DuckDBPyConnection, name: str, columns: Columns) -> bool:
 
 def _check_names(rule: Rule, tables: Mapping[str, Columns]) -> None:
     _check_table(rule, rule.table, tables)
-    names = [*rule.columns, *(name for name, _ in rule.column_types)]
+    names = [*rule.columns, *(name for name, _ in rule.column_types), *filter(None, [rule.by])]
     _check_columns(rule, rule.table, names, tables)
-    for other in filter(None, (rule.references_table, rule.equals_table)):
+    for other in filter(None, (rule.references_table, rule.equals_table, rule.reference_table)):
         _check_table(rule, other, tables)
     _check_columns(rule, rule.references_table, rule.references_columns, tables)
+    _check_columns(rule, rule.reference_table, rule.columns, tables)
 
 
 def _check_table(rule: Rule, name: str, tables: Mapping[str, Columns]) -> None:
@@ -116,6 +117,8 @@ def _check_sql(
 
 def _conditions(rule: Rule) -> Iterator[tuple[str, str]]:
     """The rule's SQL, each with the table whose rows it is on."""
+    if rule.is_learned or rule.check in LEARNED:
+        return
     if rule.check in RAW_CHECKS:
         yield rule.table, satisfied(rule)
     elif rule.check in ("aggregate", "distinct_count", "freshness"):

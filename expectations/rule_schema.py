@@ -15,8 +15,11 @@ from expectations.rules import (
     COMMON_KEYS,
     FILE_KEYS,
     FOLDER,
+    LEARNED,
     MAX_AGE,
+    MEASURES,
     PUBLISHED,
+    PUBLISHED_KEYS,
     RAW_CHECKS,
     SEVERITIES,
     WHOLE_BOUNDS,
@@ -90,8 +93,22 @@ KEYS: dict[str, Schema] = {
     "max_age": {
         "type": "string",
         "pattern": f"^{MAX_AGE.pattern}$",
-        "description": "How old the newest value may be by the clock, such as `36 hours`.",
+        "description": "How old the newest value may be by the clock, such as `36 hours`; as old as"
+        " is usual when left out.",
     },
+    "by": _TEXT
+    | {
+        "description": "The column by whose days the table is compared with its past; else by runs."
+    },
+    "measure": {
+        "enum": list(MEASURES),
+        "description": "How distributions are compared: population stability index,"
+        " Kolmogorov–Smirnov distance, or Jensen–Shannon distance.",
+    },
+    "reference_table": _TEXT
+    | {"description": "A published table to compare with, instead of the past."},
+    "false_alarm_rate": {"anyOf": [_SHARE | {"minimum": 0}, {"type": "null"}]}
+    | {"description": "How often what is as it should be may be called unlike before."},
     "ordered": {"type": "boolean", "description": "Whether the columns' order counts too."},
 }
 BOUNDS = {"min": "The least that it may be.", "max": "The most that it may be."}
@@ -103,7 +120,7 @@ TYPES: Schema = {
 }
 # Keys that a check cannot do without, where it may have them.
 NEEDED = frozenset(
-    {"expression", "equals", "values", "pattern", "references_table", "max_age", "equals_table"}
+    {"expression", "equals", "values", "pattern", "references_table", "equals_table"}
 )
 CHECK_TEXTS = {
     "not_null": "None of the columns is null.",
@@ -120,6 +137,10 @@ CHECK_TEXTS = {
     "freshness": "The newest value is not too old, by the clock.",
     "total": "A total of this table equals one of another.",
     "columns": "The table has exactly these columns, of these types.",
+    "volume": "There are as many rows as usual.",
+    "null_share": "No larger share is null than the bound, or than usual.",
+    "drift": "The values are spread as usual, or as in the reference table.",
+    "anomaly": "Nothing that a profile measures is unlike before; of all columns unless named.",
 }
 
 
@@ -171,8 +192,9 @@ def _rules(boundary: str, checks: tuple[str, ...]) -> Schema:
 
 def _rule(check: str, *, is_raw: bool) -> Schema:
     """A rule of this check: its own keys and those of every rule."""
-    keys = [key for key in CHECK_KEYS[check] if not (is_raw and key == "mostly")]
-    own = {key: _value(check, key) for key in [*keys, *["tolerance"] * is_raw]}
+    keys = [key for key in CHECK_KEYS[check] if not (is_raw and key in PUBLISHED_KEYS)]
+    is_of_rows = is_raw and check not in LEARNED
+    own = {key: _value(check, key) for key in [*keys, *["tolerance"] * is_of_rows]}
     common = {key: KEYS[key] for key in COMMON_KEYS} | {"check": {"const": check}}
     described: Schema = {
         "type": "object",
@@ -181,7 +203,7 @@ def _rule(check: str, *, is_raw: bool) -> Schema:
         "required": [*COMMON_KEYS, *_needed(check, keys)],
         "additionalProperties": False,
     }
-    choices = _choices(keys)
+    choices = _choices(check, keys)
     return described | ({"allOf": choices} if choices else {})
 
 
@@ -203,12 +225,12 @@ def _needed(check: str, keys: list[str]) -> list[str]:
     return found
 
 
-def _choices(keys: list[str]) -> list[Schema]:
+def _choices(check: str, keys: list[str]) -> list[Schema]:
     """The keys of which a rule needs one."""
     groups = []
     if "column" in keys and "columns" in keys:
         groups.append(["column", "columns"])
-    if "max" in keys:
+    if "max" in keys and check not in LEARNED:
         groups.append([key for key in ("min", "max", "equals_table") if key in keys])
     return [{"anyOf": [_given(key) for key in group]} for group in groups]
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from flows.commands import doctor, features, lake, quarantine, source
+from flows.commands import accept, doctor, features, lake, quarantine, source
 from flows.commands.suggest import Suggest, suggest_rules
 from flows.failures import reader_may_leave, reported
 from flows.options import (
@@ -51,6 +51,7 @@ app.add_typer(features.app, name="features")
 app.add_typer(lake.app, name="lake")
 app.add_typer(quarantine.app, name="quarantine")
 app.add_typer(source.app, name="source")
+app.command("accept")(accept.accept)
 
 
 @app.command()

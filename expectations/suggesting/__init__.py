@@ -96,6 +96,7 @@ def propose(table: Profile, tables: Sequence[str], now: datetime) -> Iterator[Pr
     yield from pairs.pairs(table)
     yield from others.references(table, beside)
     yield from others.totals(table, key, beside)
+    yield from single.like_before(table)
     yield from single.fresh(table, now)
 
 

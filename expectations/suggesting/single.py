@@ -23,6 +23,7 @@ from expectations.suggesting.proposal import (
     rounded_up,
     share_below,
 )
+from warehouse.duck import identifier
 from warehouse.inference import words
 from warehouse.onboarding import rule_words
 from warehouse.onboarding.names import sql_name
@@ -39,7 +40,9 @@ FEW_THINGS = 5
 # How far beyond the earlier values a bound lies: of a range below 0, and of amounts.
 WIDER, TIMES_MORE = (1, 3), (3, 10)
 SHOWN, SHOWN_CHARACTERS = 3, 40
+BATCH = "_batch_id"  # of a table of the lake, what a file brought
 FEWEST_DAYS = 7
+ENOUGH_PAST = 8  # files or days; with fewer nothing is compared
 
 
 def complete(table: Profile, key: Sequence[str]) -> Iterator[Proposal]:
@@ -349,6 +352,27 @@ def fresh(table: Profile, now: datetime) -> Iterator[Proposal]:
             f"the newest {sql_name(column.name)} is {newest}; of {days:,} days the longest gap is"
             f" {counted(int(gap), 'day')}",
         ),
+    )
+
+
+def like_before(table: Profile) -> Iterator[Proposal]:
+    """That each new file, or day, is like those before, where there is a past to compare with."""
+    check: dict[str, Any] = {"check": "anomaly"}
+    if any(column.name == BATCH for column in table.columns):
+        what, of = "file", BATCH
+    elif table.order and table.order != LOADED_AT:
+        what, of = "day", f"{identifier(table.order)}::date"
+        check["by"] = table.order
+    else:
+        return
+    if (past := table.number(f"count(distinct {of})")) < ENOUGH_PAST:
+        return
+    yield Proposal(
+        "like_before",
+        check,
+        "warning",
+        f"a {what} that is unlike all others was cut, doubled or written wrongly",
+        (f"there are {counted(past, what)} to compare the next ones with",),
     )
 
 

@@ -50,7 +50,7 @@ def _says(rule: Rule, proposal: Proposal) -> bool:
         return bool(rule.equals_table) == ("equals_table" in check)
     same_bounds = (rule.minimum_sql, rule.maximum_sql) == _sql_bounds(check)
     same_columns = set(rule.columns) == set(proposal.columns)
-    return check["check"] == "columns" or (same_columns and same_bounds)
+    return check["check"] in ("columns", "anomaly") or (same_columns and same_bounds)
 
 
 def _sql_bounds(check: dict[str, Any]) -> tuple[str, str]:

@@ -62,6 +62,10 @@ def told(folder: Path, check: str, *, table: str = "marts.payments") -> list[str
         "check: freshness; column: paid_at; max_age: 2 days",
         "check: total; expression: sum(price); equals: sum(total); equals_table: marts.days",
         "check: columns; columns: {payment_id: bigint}",
+        "check: freshness; column: status",
+        "check: anomaly; by: paid_at",
+        "check: drift; column: price; reference_table: staging.stg_payments",
+        "check: null_share; columns: [price, status]; max: 0.1",
     ],
 )
 def test_right_rules_are_passed(tmp_path: Path, check: str) -> None:
@@ -108,6 +112,10 @@ def test_right_rules_are_passed(tmp_path: Path, check: str) -> None:
         ("check: expression; expression: lenght(status) > 1", "lenght does not exist"),
         ("check: expression; expression: status in (select s from nowhere)", "nowhere"),
         ("check: expression; expression: amount_cents >", "Parser Error"),
+        ("check: anomaly; columns: [prize]", "the nearest is 'price'"),
+        ("check: volume; by: payed_at", "the nearest is 'paid_at'"),
+        ("check: drift; column: price; reference_table: marts.dais", "did you mean 'marts.days'?"),
+        ("check: drift; column: price; reference_table: marts.days", "marts.days has no column"),
         ("check: aggregate; expression: sum(status); min: 1", "No function matches"),
     ],
 )

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from expectations import rule_schema
-from expectations.rules import CHECK_KEYS, CHECKS, FOLDER, RAW_CHECKS, load_rules
+from expectations.rules import CHECK_KEYS, CHECKS, FOLDER, LEARNED, RAW_CHECKS, load_rules
 from warehouse.errors import ConfigurationError
 
 SCHEMA = rule_schema.schema()
@@ -32,6 +32,17 @@ RIGHT: dict[str, dict[str, Any]] = {
     "freshness": {"column": "a", "max_age": "36 hours"},
     "total": {"expression": "sum(a)", "equals": "sum(b)", "equals_table": "marts.t"},
     "columns": {"columns": {"a": "bigint"}, "ordered": True},
+    "volume": {"false_alarm_rate": 0.01},
+    "null_share": {"column": "a", "max": 0.1},
+    "drift": {"columns": ["a", "b"], "measure": "psi"},
+    "anomaly": {},
+}
+# What they may have besides in a published table.
+PUBLISHED = {
+    "volume": {"by": "day"},
+    "null_share": {"by": "day"},
+    "drift": {"reference_table": "marts.t"},
+    "anomaly": {"by": "day", "columns": ["a"]},
 }
 COMMON = {"id": "r", "severity": "critical", "reason": "because"}
 GONE = object()
@@ -39,7 +50,11 @@ WRONG: list[tuple[str, dict[str, Any]]] = [
     *((check, {"colunm": "a"}) for check in CHECKS),
     *((check, {"severity": "warn"}) for check in CHECKS),
     *((check, {key: GONE}) for check in CHECKS for key in ("id", "severity", "reason", "check")),
-    *((check, {"column": GONE, "columns": GONE}) for check in CHECKS if "column" in RIGHT[check]),
+    *(
+        (check, {"column": GONE, "columns": GONE})
+        for check in CHECKS
+        if {"column", "columns"} & set(RIGHT[check])
+    ),
     ("not_null", {"columns": []}),
     ("not_null", {"columns": "a"}),
     ("not_null", {"mostly": 0}),
@@ -70,6 +85,13 @@ WRONG: list[tuple[str, dict[str, Any]]] = [
     ("aggregate", {"max": "soon"}),
     ("freshness", {"max_age": "soon"}),
     ("freshness", {"max_age": "36"}),
+    ("volume", {"column": "a"}),
+    ("volume", {"false_alarm_rate": 2}),
+    ("volume", {"by": 1}),
+    ("null_share", {"max": "few"}),
+    ("drift", {"measure": "psy"}),
+    ("drift", {"reference_table": " "}),
+    ("anomaly", {"columns": []}),
     ("total", {"equals": GONE}),
     ("total", {"equals_table": GONE}),
     ("columns", {"columns": ["a"]}),
@@ -129,6 +151,15 @@ def test_right_rules_are_right_to_both(check: str, tmp_path: Path) -> None:
     assert is_valid(file_of(check))
 
 
+@pytest.mark.parametrize("check", PUBLISHED)
+def test_days_and_references_are_of_published_tables(check: str, tmp_path: Path) -> None:
+    more = PUBLISHED[check]
+    assert is_read(file_of(check, **more), tmp_path)
+    assert is_valid(file_of(check, **more))
+    assert not is_read(file_of(check, table="raw_shop.orders", **more), tmp_path)
+    assert not is_valid(file_of(check, table="raw_shop.orders", **more))
+
+
 @pytest.mark.parametrize(("check", "changed"), WRONG)
 def test_wrong_rules_are_wrong_to_both(check: str, changed: dict[str, Any], tmp_path: Path) -> None:
     assert not is_read(file_of(check, **changed), tmp_path)
@@ -136,11 +167,12 @@ def test_wrong_rules_are_wrong_to_both(check: str, changed: dict[str, Any], tmp_
 
 
 @pytest.mark.parametrize("check", CHECKS)
-def test_raw_rules_are_on_single_rows(check: str, tmp_path: Path) -> None:
+def test_raw_rules_are_on_single_rows_or_files(check: str, tmp_path: Path) -> None:
     content = file_of(check, table="raw_shop.orders")
     assert is_valid(content) == is_read(content, tmp_path) == (check in RAW_CHECKS)
+    is_of_rows = check in RAW_CHECKS and check not in LEARNED
     with_tolerance = file_of(check, table="raw_shop.orders", tolerance=0.1)
-    assert is_valid(with_tolerance) == is_read(with_tolerance, tmp_path) == (check in RAW_CHECKS)
+    assert is_valid(with_tolerance) == is_read(with_tolerance, tmp_path) == is_of_rows
     with_share = file_of(check, table="raw_shop.orders", mostly=0.9)
     assert not is_valid(with_share)
     assert not is_read(with_share, tmp_path)

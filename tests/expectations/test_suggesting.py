@@ -170,6 +170,7 @@ def test_what_is_proposed_of_orders(con: duckdb.DuckDBPyConnection) -> None:
         ("returned_quantity", "quantity"),
     }
     assert rules["ordered_at_not_too_early"]["min"] == datetime(2023, 1, 1)  # noqa: DTZ001
+    assert rules["like_before"] == {"check": "anomaly", "by": "ordered_at", "severity": "warning"}
     assert rules["ordered_at_not_ahead_of_load"]["max"] == "_loaded_at + interval 1 day"
 
 
@@ -317,6 +318,15 @@ def test_other_tables(con: duckdb.DuckDBPyConnection, tmp_path: Path) -> None:
     assert nearly["mostly"] == 0.98
     con.execute("delete from marts.dim_customers where customer_id < 50")
     assert "customer_id_in_dim_customers" not in found(con, "marts.fct_orders", *names[1:])
+
+
+def test_files_are_compared_with_those_before(con: duckdb.DuckDBPyConnection) -> None:
+    for files in (7, 8):
+        con.execute(
+            f"create or replace table raw_shop.t as select n as id, 'b' || n % {files} as _batch_id"
+            " from range(200) as t(n)"
+        )
+        assert ("like_before" in found(con, "raw_shop.t")) == (files == 8)
 
 
 def test_freshness_is_by_the_clock(con: duckdb.DuckDBPyConnection) -> None:
