@@ -358,9 +358,9 @@ def fresh(table: Profile, now: datetime) -> Iterator[Proposal]:
 def like_before(table: Profile) -> Iterator[Proposal]:
     """That each new file, or day, is like those before, where there is a past to compare with."""
     check: dict[str, Any] = {"check": "anomaly"}
-    if any(column.name == BATCH for column in table.columns):
+    if table.is_raw and any(column.name == BATCH for column in table.columns):
         what, of = "file", BATCH
-    elif table.order and table.order != LOADED_AT:
+    elif not table.is_raw and table.order not in ("", LOADED_AT):
         what, of = "day", f"{identifier(table.order)}::date"
         check["by"] = table.order
     else:
