@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from expectations.rules import PUBLISHED, Rule
-from expectations.suggesting import formats, keys, others, pairs, single, writing
+from expectations.suggesting import formats, keys, others, pairs, single, times, writing
 from expectations.suggesting.profile import Profile, described, read
 from expectations.suggesting.proposal import Proposal, named
 from warehouse.errors import ConfigurationError
@@ -92,12 +92,12 @@ def propose(table: Profile, tables: Sequence[str], now: datetime) -> Iterator[Pr
         if not as_set:
             yield from formats.formats(table, column)
         if column.kind == "time":
-            yield from single.times(table, column)
+            yield from times.times(table, column)
     yield from pairs.pairs(table)
     yield from others.references(table, beside)
     yield from others.totals(table, key, beside)
-    yield from single.like_before(table)
-    yield from single.fresh(table, now)
+    yield from times.like_before(table)
+    yield from times.fresh(table, now)
 
 
 def _tables(con: duckdb.DuckDBPyConnection, table: str) -> list[str]:

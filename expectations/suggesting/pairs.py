@@ -9,7 +9,6 @@ from typing import Any
 
 from expectations.suggesting.profile import Column, Profile
 from expectations.suggesting.proposal import ENOUGH, Proposal, percent, share_below
-from warehouse.duck import identifier
 from warehouse.inference import words
 from warehouse.onboarding import rule_words
 from warehouse.onboarding.names import sql_name
@@ -94,43 +93,30 @@ def _likely(table: Profile, candidates: list[Pair]) -> list[tuple[Pair, float]]:
     """
     if not candidates:
         return []
+    import numpy as np
+
     names = list(dict.fromkeys(column.name for pair in candidates for column in pair))
-    table.con.execute(
-        "create or replace temp table looked_at as select *, row_number() over () - 1 as place"
-        f" from {table.sample(names, LOOKED_AT)}"
-    )
-    count = "(select count(*) from looked_at)"
-    shifted = (
-        f"(select (place + {count} // 2) % {count} as place,"
-        ' columns(* exclude (place)) as "other \\0" from looked_at)'
-    )
-    joined = f"(select * from looked_at join {shifted} using (place))"
-    tests = [
-        test
-        for a, b in candidates
-        for test in (
-            f"{a.sql} > {b.sql}",
-            f"{a.sql} < {b.sql}",
-            f"{a.sql} > {identifier(f'other {b.name}')}",
-            f"{a.sql} is not null and {b.sql} is not null",
-        )
-    ]
-    told = ", ".join(f"count(*) filter ({test})" for test in tests)
-    row = table.con.execute(f"select {told} from {joined}").fetchone()
-    assert row is not None
-    table.con.execute("drop table looked_at")
+    looked_at = table.con.execute(f"from {table.sample(names, LOOKED_AT)}").fetchnumpy()
+    values = {name: np.ma.getdata(found) for name, found in looked_at.items()}
+    filled = {name: ~np.ma.getmaskarray(found) for name, found in looked_at.items()}
+    half = len(values[names[0]]) // 2
     found = []
-    for place, pair in enumerate(candidates):
-        more, less, by_chance, both = row[4 * place : 4 * place + 4]
-        is_kept = more <= EXCEPTIONS * both * (pair[0].kind == "time")
-        if both >= ENOUGH and is_kept and less and _tells(by_chance, both, table.rows):
-            found.append((pair, by_chance / both))
+    for a, b in candidates:
+        ours, theirs, both = values[a.name], values[b.name], filled[a.name] & filled[b.name]
+        count = int(both.sum())
+        more = int(((ours > theirs) & both).sum())
+        if count < ENOUGH or more > EXCEPTIONS * count * (a.kind == "time"):
+            continue
+        apart = filled[a.name] & np.roll(filled[b.name], half)
+        by_chance = int(((ours > np.roll(theirs, half)) & apart).sum())
+        if ((ours < theirs) & both).any() and _tells(by_chance, int(apart.sum()), table.rows):
+            found.append(((a, b), by_chance / int(apart.sum())))
     return found
 
 
 def _tells(by_chance: int, looked_at: int, rows: int) -> bool:
     """Whether enough of the rows would break the order, were the columns unrelated."""
-    share = by_chance / looked_at
+    share = by_chance / max(looked_at, 1)
     return share >= TELLING and share * rows >= TELLING_ROWS
 
 
