@@ -77,7 +77,7 @@ class Judgement:
 
 
 def judge(past: Sequence[Point], new: Point, scale: Scale, *, alarm_rate: float) -> Judgement:
-    """Hold a new observation against the earlier ones of its series, the newest 90 of them."""
+    """Hold a new observation against the earlier ones of its series, the newest 60 of them."""
     from expectations.prediction import judge_point
 
     return judge_point(past, new, scale, alarm_rate)

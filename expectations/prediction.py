@@ -11,6 +11,7 @@ from bisect import insort
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,13 +21,15 @@ from expectations.past import MIN_PAST, Judgement, Point, Scale, is_known_weekda
 
 Vector = NDArray[np.float64]
 
-WINDOW = 90  # the newest observations; older ones tell little about the next
+WINDOW = 60  # the newest observations; older ones tell little about the next
 MEMORY = 10.0  # observations after which one counts for 1/e in the level
 FIRST = 2  # the first observation that is predicted: from two
 HUBER = 1.5  # an observation further off than so many robust sd is drawn in to there
 CLEARLY = 0.8  # a correction is used if it would have cut the errors to this share or less
 COMPARED = 6  # on so many of them at least
-WEEKDAY_SEEN, WEEKDAY_SETTLED = 3, 5
+WEEKDAY_SEEN = 3  # observations of a weekday before its own level is used
+WEEKDAY_SETTLED = 5  # before it is clear that it has none
+OUTLIER_KNOWN = 12  # errors before a large one is an outlier, and not the series' habit
 MAD = 1.4826  # MAD * this is the sd of a normal distribution
 
 BEND = 0.1  # counts far above 1/BEND² are taken as their logarithm, far below as their square root
@@ -36,7 +39,7 @@ FLOORS: dict[Scale, float] = {"count": 0.01 / BEND, "share": 0.01, "value": 0.00
 
 TAILS = np.array([3.0, 5.0, 10.0, 60.0])  # degrees of freedom: from heavy tails to nearly normal
 TAILS_PRIOR = np.array([0.2, 0.3, 0.3, 0.2])
-SPREADS = np.exp(np.linspace(-1.6, 2.4, 21))  # around the robust estimate
+SPREADS = np.exp(np.linspace(-1.5, 2.1, 13))  # around the robust estimate
 
 
 # --- scales
@@ -93,7 +96,7 @@ class Predictive:
     def reach(self, p: float, sampling: float, inflation: float) -> float:
         """The error whose probability is p: the secant method on the logarithms of both."""
         x = math.log(4 * self.sd(sampling, inflation))
-        step, slope, target = 0.0, -4.0, math.log(p)
+        slope, target = -4.0, math.log(p)
         y = math.log(max(self.p(math.exp(x), sampling, inflation), 1e-300)) - target
         for _ in range(12):
             if abs(y) < 0.005:
@@ -168,10 +171,11 @@ def level_ahead(values: Vector) -> Ahead:
     ages = np.arange(n + 1)[:, None] - np.arange(n)[None, :]
     kept = np.where(ages > 0, np.exp(-np.maximum(ages, 0) / MEMORY), 0.0)
     levels = _medians_before(values)
-    spread = max(MAD * float(np.median(np.abs(values[1:] - levels[1:n]))), 1e-300)
+    spread = MAD * _middle(np.abs(values[1:] - levels[1:n]).tolist())
+    near = HUBER * max(spread, 1e-12 * float(np.abs(values).max()), 1e-300)
     for _ in range(3):
         off = np.abs(values - levels[:, None])
-        weights = kept * np.minimum(1, HUBER * spread / np.maximum(off, 1e-300))
+        weights = kept * (near / np.maximum(off, near))
         levels[1:] = (weights @ values)[1:] / weights.sum(axis=1)[1:]
     total = kept.sum(axis=1)
     exposure = np.maximum(total * total / np.maximum((kept * kept).sum(axis=1), 1e-300), 1.0)
@@ -246,14 +250,22 @@ def with_weekday(ahead: Ahead, weekdays: Sequence[int]) -> Ahead:
 
 def _within(errors: Vector, weekdays: Sequence[int]) -> float:
     """The robust spread of errors about their weekday's median."""
-    days = np.array(weekdays)
-    distances = []
-    for day in set(weekdays):
-        same = errors[days == day]
-        if len(same) > 1:
-            off = np.abs(same - np.median(same))
-            distances.append(off * math.sqrt(len(same) / (len(same) - 1)))
-    return MAD * float(np.median(np.concatenate(distances))) if distances else 0.0
+    days: dict[int, list[float]] = {}
+    for error, weekday in zip(errors.tolist(), weekdays, strict=True):
+        days.setdefault(weekday, []).append(error)
+    distances: list[float] = []
+    for same in days.values():
+        if (m := len(same)) > 1:
+            middle, wider = _middle(same), math.sqrt(m / (m - 1))
+            distances += [abs(error - middle) * wider for error in same]
+    return MAD * _middle(distances) if distances else 0.0
+
+
+def _middle(values: Sequence[float]) -> float:
+    """The median; faster than NumPy's on so few."""
+    ordered = sorted(values)
+    half = len(ordered) // 2
+    return ordered[half] if len(ordered) % 2 else (ordered[half - 1] + ordered[half]) / 2
 
 
 def _is_better(corrected: Ahead, plain: Ahead) -> bool:
@@ -262,7 +274,7 @@ def _is_better(corrected: Ahead, plain: Ahead) -> bool:
     if both.sum() < COMPARED:
         return False
     before, after = np.abs(plain.errors[both]), np.abs(corrected.errors[both])
-    cap = 4 * MAD * float(np.median(before))
+    cap = 4 * MAD * _middle(before.tolist())
     if cap == 0:
         cap = float(before.max())
     return float(np.minimum(after, cap).sum()) < CLEARLY * float(np.minimum(before, cap).sum())
@@ -299,10 +311,10 @@ class _Claim:
         return min(1.0, max(usual, self._chance(value), self._seen(error)))
 
     def _seen(self, error: float) -> float:
-        """At least one past error apart from a single one was as large, on the same side."""
+        """How many past errors on the same side were as large, but for a single outlier."""
         size = error / self.sd
         as_large = (self.sizes >= size).sum() if size > 0 else (self.sizes <= size).sum()
-        return float(as_large - 1) / (len(self.sizes) + 1)
+        return float(as_large - spared(len(self.sizes))) / (len(self.sizes) + 1)
 
     def _chance(self, value: float) -> float:
         """Rows that come one by one: a gamma-Poisson prediction of how many."""
@@ -330,7 +342,7 @@ class _Claim:
         """From where to where p is at least `alarm_rate`."""
         reach = self.spread.reach(alarm_rate, self.sampling, self.inflation)
         down = up = reach
-        enough = math.ceil(alarm_rate * (len(self.sizes) + 1)) + 1
+        enough = math.ceil(alarm_rate * (len(self.sizes) + 1)) + spared(len(self.sizes))
         if enough <= len(self.sizes):
             down = max(down, -float(self.sizes[enough - 1]) * self.sd)
             up = max(up, float(self.sizes[-enough]) * self.sd)
@@ -357,6 +369,11 @@ class _Claim:
         return min(bound, steps * unit) if side < 0 else max(bound, steps * unit)
 
 
+def spared(n: int) -> int:
+    """How many of n errors may be outliers that excuse no other; none among the first."""
+    return 1 if n >= OUTLIER_KNOWN else 0
+
+
 @dataclass(frozen=True)
 class _Series:
     """The past on the transformed scale, oldest first."""
@@ -377,9 +394,7 @@ def _in_order(past: Sequence[Point]) -> list[Point]:
     return sorted((p for p in past if math.isfinite(p.value)), key=lambda point: point.at)
 
 
-def judge_point(
-    past: Sequence[Point], new: Point, scale: Scale, alarm_rate: float
-) -> Judgement:
+def judge_point(past: Sequence[Point], new: Point, scale: Scale, alarm_rate: float) -> Judgement:
     """`past.judge`."""
     known = _in_order(past)[-WINDOW:]
     if math.isnan(new.value) or len(known) < MIN_PAST:
@@ -426,9 +441,7 @@ def _claims(series: _Series, new: Point) -> tuple[list[_Claim], bool]:
     claim = _claim(series, ahead, new)
     if uses_weekday or not 0 < len(same) < WEEKDAY_SETTLED:
         return [claim], uses_weekday
-    own = replace(
-        claim, level=float(np.median(series.values[same])), inflation=1 + 1 / len(same)
-    )
+    own = replace(claim, level=_middle(series.values[same].tolist()), inflation=1 + 1 / len(same))
     return [claim, own], False
 
 
@@ -448,7 +461,7 @@ def _claim(series: _Series, ahead: Ahead, new: Point) -> _Claim:
     scale, n = series.scale, len(series.values)
     floor = FLOORS[scale]
     if scale == "value":
-        floor *= abs(float(np.median(series.values))) or float(np.abs(series.values).max())
+        floor *= abs(_middle(series.values.tolist())) or float(np.abs(series.values).max())
     chance = _sampling(ahead.levels, np.append(series.rows, new.rows), scale)
     used = ahead.usable
     errors, inflation = ahead.errors[used], ahead.inflation[:n][used]
@@ -476,7 +489,7 @@ def move_levels(past: Sequence[Point], accepted: Sequence[datetime], scale: Scal
     """`past.relearn`."""
     points = _in_order(past)
     starts = [i for i, point in enumerate(points) if point.at in set(accepted)]
-    for start, end in zip(starts, [*starts[1:], len(points)], strict=True):
+    for start, end in pairwise([*starts, len(points)]):
         if start:
             before, after = points[:start], points[start : min(end, start + 7)]
             points = [*_moved(before, after, scale), *points[start:]]

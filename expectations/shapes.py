@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +20,7 @@ from expectations.past import (
     is_known_weekday,
     unjudged,
 )
-from expectations.prediction import WINDOW, predictive
+from expectations.prediction import WINDOW, predictive, spared
 
 Vector = NDArray[np.float64]
 
@@ -97,8 +98,8 @@ def _bin_shares(quantiles: Vector, deciles: Vector) -> Vector:
 
 def _at(quantiles: Vector, values: Vector, *, is_left: bool) -> Vector:
     """Each row's distribution function at the values, or what it comes to just left of them."""
-    below = quantiles[:, :, None] < values if is_left else quantiles[:, :, None] <= values
-    places = below.sum(axis=1)
+    side: Literal["left", "right"] = "left" if is_left else "right"
+    places = np.array([row.searchsorted(values, side) for row in quantiles])
     last = quantiles.shape[1] - 1
     rows = np.arange(len(quantiles))[:, None]
     lower = quantiles[rows, np.clip(places - 1, 0, last)]
@@ -157,7 +158,11 @@ class _Distances:
 
     def newest(self, other: _Distances) -> _Distances:
         """These of the past, and the other's of the new one."""
-        ends = zip((self.found, self.sizes, self.chance), (other.found, other.sizes, other.chance))
+        ends = zip(
+            (self.found, self.sizes, self.chance),
+            (other.found, other.sizes, other.chance),
+            strict=True,
+        )
         return _Distances(*(np.append(mine[:-1], theirs[-1]) for mine, theirs in ends))
 
 
@@ -178,9 +183,9 @@ def judge_distribution(
     rows = np.array([s.rows for s in shapes], dtype=np.float64)
     cells = _both(shapes, measure)
     weekdays = np.array([t.weekday() for t in [*days, at]])
-    everyone = np.ones((len(shapes), len(shapes)), dtype=bool)
+    everyone = np.zeros(len(shapes), dtype=np.int64)
     all_of_them = _distances(cells, rows, everyone, measure)
-    own = _distances(cells, rows, weekdays[:, None] == weekdays, measure)
+    own = _distances(cells, rows, weekdays, measure)
     seen = int((weekdays[:-1] == weekdays[-1]).sum())
     if seen >= WEEKDAY_SEEN and _is_nearer(own, all_of_them):
         return _judged(own, measure, alarm_rate, uses_weekday=True)
@@ -189,7 +194,7 @@ def judge_distribution(
         return judged
     # It is open whether the weekday has a shape of its own: one like it is not unusual.
     doubted = _judged(all_of_them.newest(own), measure, alarm_rate, uses_weekday=False)
-    return judged if judged.p >= doubted.p else replace(doubted, p=doubted.p)
+    return judged if judged.p >= doubted.p else doubted
 
 
 def _both(shapes: list[Shape], measure: Measure) -> Vector:
@@ -200,16 +205,19 @@ def _both(shapes: list[Shape], measure: Measure) -> Vector:
 
 
 def _distances(
-    cells: Vector, rows: Vector, alike: NDArray[np.bool_], measure: Measure
+    cells: Vector, rows: Vector, groups: NDArray[np.int64], measure: Measure
 ) -> _Distances:
-    """From each shape to all past ones that are alike, itself left out; NaN if there are none."""
+    """From each shape to all past ones of its group, itself left out; NaN if there are none."""
     weights = np.minimum(rows, np.median(rows[:-1]))
     weights[-1] = 0
-    shares = np.where(alike, weights, 0.0)
-    np.fill_diagonal(shares, 0)
-    total = shares.sum(axis=1)
-    pooled = np.where(total > 0, total, np.nan)
-    reference = (shares @ cells) / pooled[:, None]
+    weighted = weights[:, None] * cells
+    reference, pooled = np.empty_like(cells), np.empty(len(rows))
+    for group in set(groups.tolist()):
+        alike = groups == group
+        total = weights[alike].sum() - weights[alike]
+        pooled[alike] = np.where(total > 0, total, np.nan)
+        rest = np.maximum(weighted[alike].sum(axis=0) - weighted[alike], 0)
+        reference[alike] = rest / pooled[alike][:, None]
     found = _divergence(reference, cells, np.fmin(rows, pooled), measure)
     free = max(cells.shape[1] - 1, 1)
     chance = 1 / rows + 1 / pooled
@@ -246,10 +254,10 @@ def _judged(
     ones = np.full(n, 1 + 1 / n)
     spread = predictive((before - level), np.zeros(n), ones, FLOOR)
     error = float(evened[-1]) - level
-    as_large = float((before - level >= error).sum() - 1) / (n + 1)
+    as_large = float((before - level >= error).sum() - spared(n)) / (n + 1)
     p = max(spread.p(error, 0.0, 1 + 1 / n) / 2, as_large) if error > 0 else 1.0
     reach = spread.reach(min(2 * alarm_rate, 0.999), 0.0, 1 + 1 / n)
-    enough = int(np.ceil(alarm_rate * (n + 1))) + 1
+    enough = int(np.ceil(alarm_rate * (n + 1))) + spared(n)
     if enough <= n:
         reach = max(reach, float(np.sort(before)[-enough]) - level)
     value = float(distances.found[-1])
