@@ -52,6 +52,10 @@ def _noise(rng: Generator, days: NDArray[np.int64], sd: float) -> Vector:
     return rng.normal(0, sd, len(days))
 
 
+def _poisson(rng: Generator, means: Vector) -> Vector:
+    return rng.poisson(means).astype(np.float64)
+
+
 def _autoregressive(rng: Generator, n: int, memory: float) -> Vector:
     """Of variance 1, begun in its stationary state."""
     shocks = rng.normal(0, math.sqrt(1 - memory**2), n)
@@ -62,22 +66,23 @@ def _autoregressive(rng: Generator, n: int, memory: float) -> Vector:
 
 
 def _weekend(days: NDArray[np.int64], weekdays: float, weekend: float) -> Vector:
-    return np.where(days % 7 >= 5, weekend, weekdays)
+    return np.where(days % 7 >= 5, weekend, weekdays).astype(np.float64)
 
 
 def _counted(values: Vector) -> Vector:
-    return np.round(np.maximum(values, 0))
+    return np.round(np.maximum(values, 0)).astype(np.float64)
 
 
 def _beta(rng: Generator, n: int, mean: float, strength: float, rows: int) -> Vector:
     """Over-dispersed shares: each day's true one is drawn, too."""
-    return rng.binomial(rows, rng.beta(mean * strength, (1 - mean) * strength, n)) / rows
+    true = rng.beta(mean * strength, (1 - mean) * strength, n)
+    return rng.binomial(rows, true).astype(np.float64) / rows
 
 
 KINDS = (
-    Kind("count, Poisson 0.2", "count", lambda r, d: r.poisson(0.2, len(d))),
-    Kind("count, Poisson 4", "count", lambda r, d: r.poisson(4, len(d))),
-    Kind("count, Poisson with weekdays", "count", lambda r, d: r.poisson(_weekend(d, 200, 60))),
+    Kind("count, Poisson 0.2", "count", lambda r, d: _poisson(r, _weekend(d, 0.2, 0.2))),
+    Kind("count, Poisson 4", "count", lambda r, d: _poisson(r, _weekend(d, 4, 4))),
+    Kind("count, Poisson with weekdays", "count", lambda r, d: _poisson(r, _weekend(d, 200, 60))),
     Kind(
         "count, 10 % noise",
         "count",
@@ -133,7 +138,7 @@ KINDS = (
         "count",
         lambda r, d: _counted(1e5 * np.exp(0.05 * np.cumsum(_noise(r, d, 1)))),
     ),
-    Kind("count, constant", "count", lambda r, d: np.full(len(d), 1000.0)),
+    Kind("count, constant", "count", lambda _, d: np.full(len(d), 1000.0)),
     Kind("share, 0", "share", lambda r, d: r.binomial(10_000, 1e-6, len(d)) / 10_000, 10_000),
     Kind("share, 0.1 %", "share", lambda r, d: r.binomial(5000, 0.001, len(d)) / 5000, 5000),
     Kind("share, 2 % varying", "share", lambda r, d: _beta(r, len(d), 0.02, 300, 5000), 5000),
@@ -152,7 +157,7 @@ KINDS = (
     Kind("value, AR(1) 0.6", "value", lambda r, d: 50 + 5 * _autoregressive(r, len(d), 0.6)),
     Kind("value, grows by 0.1 sd a day", "value", lambda r, d: 50 + 0.2 * d + _noise(r, d, 2)),
     Kind("value, weekends lower", "value", lambda r, d: _weekend(d, 50, 40) + _noise(r, d, 2)),
-    Kind("value, constant", "value", lambda r, d: np.full(len(d), 7.0)),
+    Kind("value, constant", "value", lambda _, d: np.full(len(d), 7.0)),
 )
 
 # Wilder than what is promised for: shown, and not held against a bar.
@@ -282,27 +287,35 @@ def _labels(rng: Generator, rows: int, odds: Vector) -> Shape:
     return Labels({f"label {i}": int(count) for i, count in enumerate(counts)}, rows)
 
 
-def _drifting(rng: Generator, day: int, shift: float) -> Shape:
+def _drifting(rng: Generator, _: int, shift: float) -> Shape:
     """A true mean that varies from day to day."""
     return _normal(rng, 5000, shift + rng.normal(0, 0.05))
 
 
 MOULDS = (
-    Mould("normal, 5,000 rows", "psi", lambda r, d, s: _normal(r, 5000, s)),
-    Mould("normal, 5,000 rows", "ks", lambda r, d, s: _normal(r, 5000, s)),
-    Mould("normal, 5,000 rows", "js", lambda r, d, s: _normal(r, 5000, s)),
-    Mould("normal, 300 rows", "psi", lambda r, d, s: _normal(r, 300, s)),
-    Mould("normal, 20 to 5,000 rows", "psi", lambda r, d, s: _normal(r, r.integers(20, 5000), s)),
+    Mould("normal, 5,000 rows", "psi", lambda r, _, s: _normal(r, 5000, s)),
+    Mould("normal, 5,000 rows", "ks", lambda r, _, s: _normal(r, 5000, s)),
+    Mould("normal, 5,000 rows", "js", lambda r, _, s: _normal(r, 5000, s)),
+    Mould("normal, 300 rows", "psi", lambda r, _, s: _normal(r, 300, s)),
+    Mould(
+        "normal, 20 to 5,000 rows", "psi", lambda r, _, s: _normal(r, int(r.integers(20, 5000)), s)
+    ),
     Mould("normal, varying", "psi", _drifting),
     Mould("normal, weekends apart", "psi", lambda r, d, s: _normal(r, 2000, s + (d % 7 > 4))),
-    Mould("small integers", "psi", lambda r, d, s: numbers(r.poisson(2 * math.exp(s), 2000))),
-    Mould("small integers", "ks", lambda r, d, s: numbers(r.poisson(2 * math.exp(s), 2000))),
+    Mould(
+        "small integers",
+        "psi",
+        lambda r, _, s: numbers(_poisson(r, np.full(2000, 2 * math.exp(s)))),
+    ),
+    Mould(
+        "small integers", "ks", lambda r, _, s: numbers(_poisson(r, np.full(2000, 2 * math.exp(s))))
+    ),
     Mould(
         "six labels",
         "psi",
-        lambda r, d, s: _labels(r, 3000, np.exp(np.array([3, 2, 1, 0, -1, -3]) * (0.6 - s / 2))),
+        lambda r, _, s: _labels(r, 3000, np.exp(np.array([3, 2, 1, 0, -1, -3]) * (0.6 - s / 2))),
     ),
-    Mould("two labels", "js", lambda r, d, s: _labels(r, 3000, np.array([1, math.exp(s)]))),
+    Mould("two labels", "js", lambda r, _, s: _labels(r, 3000, np.array([1, math.exp(s)]))),
 )
 
 

@@ -10,6 +10,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from expectations.judgement import WINDOW, spared
 from expectations.past import (
     MIN_PAST,
     Judgement,
@@ -20,9 +21,7 @@ from expectations.past import (
     is_known_weekday,
     unjudged,
 )
-from expectations.prediction import WINDOW, predictive, spared
-
-Vector = NDArray[np.float64]
+from expectations.prediction import Vector, predictive
 
 HUGE = 4e307  # stands for an infinity: differences of two do not overflow
 WEEKDAY_SEEN = 4  # so many earlier shapes of a weekday are a reference of their own
@@ -106,7 +105,8 @@ def _at(quantiles: Vector, values: Vector, *, is_left: bool) -> Vector:
     upper = quantiles[rows, np.clip(places, 0, last)]
     part = (values - lower) / np.where(upper > lower, upper - lower, 1)
     inside = (places - 1 + np.clip(part, 0, 1)) / last
-    return np.where(places == 0, 0.0, np.where(places > last, 1.0, inside))
+    found: Vector = np.where(places == 0, 0.0, np.where(places > last, 1.0, inside))
+    return found
 
 
 def _label_shares(shapes: list[Labels], weights: Vector) -> Vector:
@@ -119,7 +119,8 @@ def _label_shares(shapes: list[Labels], weights: Vector) -> Vector:
     for row, shape in enumerate(shapes):
         for label, count in shape.counts.items():
             shares[row, known.get(label, 0)] += count
-    return shares / np.maximum(shares.sum(axis=1, keepdims=True), 1)
+    found: Vector = shares / np.maximum(shares.sum(axis=1, keepdims=True), 1)
+    return found
 
 
 def _divergence(reference: Vector, new: Vector, rows: Vector, measure: Measure) -> Vector:

@@ -355,13 +355,17 @@ def test_a_weekday_s_own_shape_is_no_alarm(length):
         new = (MONDAY + timedelta(days=day), make(rng, day))
         judgement = judge_shape(past, new, "psi", alarm_rate=0.01)
         assert judgement.p > 0.01
-        assert not length == 40 or judgement.uses_weekday
+        assert length != 40 or judgement.uses_weekday
     wrong = (MONDAY + timedelta(days=length + 7), make(rng, 5 if length % 7 <= 4 else 1))
     assert length < 40 or judge_shape(past, wrong, "psi", alarm_rate=0.01).p < 0.001
 
 
 def test_a_new_label_alarms_and_a_constant_one_does_not():
-    past = shapes(lambda rng, _: Labels(dict(zip("ab", rng.multinomial(2000, [0.3, 0.7]))), 2000))
+    def make(rng, _):
+        counts = rng.multinomial(2000, [0.3, 0.7])
+        return Labels(dict(zip("ab", counts, strict=True)), 2000)
+
+    past = shapes(make)
     last = past[-1][0] + timedelta(days=1)
     drift = Labels({"a": 500, "b": 1300, "new": 200}, 2000)
     assert judge_shape(past, (last, drift), "psi", alarm_rate=0.01).p < 0.001
