@@ -32,6 +32,7 @@ from expectations.prediction import (
 WINDOW = 60  # the newest observations; older ones tell little about the next
 WEEKDAY_SEEN = 3  # observations of a weekday before its own level is used
 WEEKDAY_SETTLED = 5  # before it is clear that it has none
+BUSY = 10  # rows of a typical day, from which on a day of none was closed
 OUTLIER_KNOWN = 12  # errors before a large one is an outlier, and not the series' habit
 
 # The least spread that is believed, on each scale: 1 % of a count, 1 point of arc of a share (half
@@ -253,30 +254,45 @@ def move_levels(past: Sequence[Point], accepted: Sequence[datetime], scale: Scal
 
 
 def _moved(before: list[Point], after: list[Point], scale: Scale) -> list[Point]:
-    """What came before, at the level of what came after."""
+    """What came before, at the level of what came after.
+
+    The new level is only as sure as its few observations: the spread is widened by that.
+    """
     series = _series(before[-WINDOW:], scale)
     found = transform(np.array([point.value for point in after]), scale)
     expected = [_expected(series, point) for point in after]
-    shift = middle((found - np.array(expected)).tolist())
-    if scale == "value":
-        return _moved_values(before, middle(expected), shift)
-    levels = transform(np.array([point.value for point in before]), scale) + shift
+    level, shift = middle(expected), middle((found - np.array(expected)).tolist())
+    gain, wider = _gains(level, shift, scale)
+    wider *= math.sqrt(1 + 1 / len(after))
+    values = transform(np.array([point.value for point in before]), scale)
+    errors = np.zeros(len(before))
+    errors[-len(series.values) :] = _errors(series, after[0])
+    moved = (values - level) * gain + level + shift + (wider - 1) * gain * errors
     # A day without any row among days of many is closed, and stays so at any level.
-    is_busy = scale == "count" and middle(series.values.tolist()) > float(
-        transform(np.array([10.0]), scale)[0]
-    )
+    is_busy = scale == "count" and back(middle(series.values.tolist()), scale) > BUSY
     return [
-        point if is_busy and point.value == 0 else replace(point, value=back(float(level), scale))
-        for point, level in zip(before, levels, strict=True)
+        point if is_busy and point.value == 0 else replace(point, value=back(float(value), scale))
+        for point, value in zip(before, moved, strict=True)
     ]
 
 
-def _moved_values(before: list[Point], level: float, shift: float) -> list[Point]:
-    """Added to; or multiplied, where the level changed as with another unit."""
-    ratio = (level + shift) / level if level else 0.0
-    if ratio > 2 or 0 < ratio < 0.5:
-        return [replace(point, value=point.value * ratio) for point in before]
-    return [replace(point, value=point.value + shift) for point in before]
+def _gains(level: float, shift: float, scale: Scale) -> tuple[float, float]:
+    """By what a new level multiplies values, and the spread of their errors besides.
+
+    Values are multiplied where they grow, or shrink as by another unit; a share's spread, on its
+    scale, grows somewhat with its level. So the spread is rather too wide than too narrow.
+    """
+    ratio = (level + shift) / level if level else 1.0
+    if scale == "value":
+        return (ratio if ratio > 1 or 0 < ratio < 0.5 else 1.0), 1.0
+    return 1.0, (math.sqrt(min(max(ratio, 1.0), 4.0)) if scale == "share" else 1.0)
+
+
+def _errors(series: _Series, point: Point) -> Vector:
+    if len(series.values) <= FIRST + 1:
+        return np.zeros(len(series.values))
+    ahead, _ = _predicted(series, point.at.weekday())
+    return np.where(ahead.usable, ahead.errors, 0.0)
 
 
 def _expected(series: _Series, point: Point) -> float:
