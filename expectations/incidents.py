@@ -261,9 +261,13 @@ def _seen_again(
         root=root,
         last_seen_at=seen.at,
         runs=before.runs + 1,
-        symptoms=(*(failure.symptom for failure in failures), *unknown),
+        symptoms=_root_first(root, [*(failure.symptom for failure in failures), *unknown]),
     )
     return replace(tracked, incident=incident, worst=max(tracked.worst, worst))
+
+
+def _root_first(root: str, symptoms: Iterable[Symptom]) -> tuple[Symptom, ...]:
+    return tuple(sorted(symptoms, key=lambda s: (s.table != root, s.table, s.rule_id)))
 
 
 def incidents_for_report(

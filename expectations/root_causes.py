@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 Lineage = Mapping[str, Iterable[str]]
 Key = tuple[str, str]
+# The checks that no rule does: files that did not load, a model that does not build, a stage.
+REFUSED, BUILD, STAGE = "refused", "build", "stage"
 
 
 class Weight(IntEnum):
@@ -30,13 +32,15 @@ class Failure:
     """One thing that failed in a run: a rule, a source's files, a model or a stage.
 
     `check` is the kind of check, `subject` the columns or the SQL that it is on, empty for a table
-    as a whole.
+    as a whole. `is_by_rows` if rows that are there break it: a file that was refused, and so is
+    merely missing, explains none of these.
     """
 
     symptom: Symptom
     weight: Weight
     check: str
     subject: str = ""
+    is_by_rows: bool = False
 
     @property
     def kind(self) -> Key:
@@ -58,8 +62,8 @@ def causes(
     """The failures by root cause, each in exactly one.
 
     `lineage` has the tables that each table reads. A failure belongs to the most upstream table
-    above it that fails. Where nothing fails above two tables, and both fail anew and of the same
-    kind, the nearest table that they are both made from is the root.
+    above it that fails and can explain it. Where nothing fails above two tables, and both fail anew
+    and of the same kind, the nearest table that they are both made from is the root.
     """
     found = sorted(failures, key=lambda f: (f.symptom.table, f.symptom.rule_id))
     above = _Ancestors(lineage)
@@ -103,12 +107,20 @@ class _Ancestors:
 def _root(failure: Failure, failing: Mapping[str, list[Failure]], above: _Ancestors) -> str:
     """The most upstream failing table; of several the one that fails of the same kind, or near."""
     table = failure.symptom.table
-    steps = {name: step for name, step in above.of(table).items() if name in failing}
-    tops = [name for name in steps if failing.keys().isdisjoint(above.of(name))]
+    steps = {
+        name: step
+        for name, step in above.of(table).items()
+        if any(_explains(other, failure) for other in failing.get(name, ()))
+    }
+    tops = [name for name in steps if steps.keys().isdisjoint(above.of(name))]
     if not tops:
         return table
     kinds = {name: {f.kind for f in failing[name]} for name in tops}
     return min(tops, key=lambda name: (failure.kind not in kinds[name], steps[name], name))
+
+
+def _explains(upstream: Failure, failure: Failure) -> bool:
+    return upstream.check != REFUSED or not failure.is_by_rows
 
 
 def _with_siblings_joined(
@@ -164,11 +176,11 @@ def title(root: str, failures: Iterable[Failure]) -> str:
 
 def _told(root: str, own: list[Failure]) -> str:
     checks = {failure.check for failure in own}
-    if "stage" in checks:
+    if STAGE in checks:
         return f"the {root} stage failed"
-    if "build" in checks:
+    if BUILD in checks:
         return f"{root} does not build"
-    if "refused" in checks:
+    if REFUSED in checks:
         return f"{root}: files are refused"
     if len(own) == 1:
         return f"{root}: {own[0].symptom.rule_id} fails"

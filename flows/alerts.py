@@ -101,7 +101,7 @@ def receivers() -> list[Receiver]:
     for url in dict.fromkeys(urls):
         name = _name(url)
         same = sum(other.name.partition(" ")[0] == name for other in found)
-        found.append(Receiver(f"{name} {same + 1}" if same else name, url))
+        found.append(Receiver(f"{name} ({same + 1})" if same else name, url))
     return found
 
 
@@ -249,7 +249,7 @@ def _send(receiver: Receiver, message: Message) -> str:
         notify_type=kind,
         body_format=NotifyFormat.TEXT,
     )
-    return "" if sent else "it did not take the message"
+    return "" if sent else "it did not answer, or did not take the message"
 
 
 def _formats(service: Any) -> tuple[Any, ...]:

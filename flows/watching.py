@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from expectations.gate import GateResult, RuleResult
 from expectations.incidents import FLAPPING, Observation, Symptom, Tracked, follow
-from expectations.root_causes import Failure, Lineage, Weight
+from expectations.root_causes import BUILD, REFUSED, STAGE, Failure, Lineage, Weight
 from warehouse.errors import BuildError, ClearwaterError, GateBlockedError
 from warehouse.wording import counted
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from expectations.rules import Rule
     from flows.pipeline import Run
 
-REFUSED = "refused_batch"
+REFUSED_BATCH = "refused_batch"
 # A failure here leaves the release as good as it is.
 AFTER_PUBLISHING = ("features", "report")
 
@@ -97,7 +97,8 @@ def send_alerts(run: Run) -> None:
             problems = alerts.deliver(
                 {receiver: alerts.message(news, outcome) for receiver, news in due.items()}
             )
-            for receiver in due.keys() - problems.keys():
+            sent = [receiver for receiver in due if receiver not in problems]
+            for receiver in sent:
                 told = {news.tracked.incident.id: news.told for news in due[receiver]}
                 log.note_told(receiver.name, told)
     except ClearwaterError as error:
@@ -107,7 +108,7 @@ def send_alerts(run: Run) -> None:
         run.events.note(
             f"the alert to {receiver.name} was not sent: {problem}; the next run tries again"
         )
-    for receiver in due.keys() - problems.keys():
+    for receiver in sent:
         count = counted(len(due[receiver]), "incident")
         run.events.note(f"an alert of {count} was sent to {receiver.name}")
 
@@ -145,8 +146,8 @@ def _refusals(run: Run, stages: AbstractSet[str]) -> Iterator[Failure]:
             first = summary.problems[0].splitlines()[0]
             more = len(summary.problems) - 1
             detail = f"{first} (and {more:,} more)" if more else first
-            symptom = Symptom(REFUSED, tables[name], "raw", detail)
-            yield Failure(symptom, Weight.CRITICAL, "refused")
+            symptom = Symptom(REFUSED_BATCH, tables[name], "raw", detail)
+            yield Failure(symptom, Weight.CRITICAL, REFUSED)
 
 
 def _stage_failures(run: Run, stages: AbstractSet[str]) -> Iterator[Failure]:
@@ -158,24 +159,30 @@ def _stage_failures(run: Run, stages: AbstractSet[str]) -> Iterator[Failure]:
         if name == "build" and isinstance(run.failure, BuildError) and run.failure.failed:
             for number, relation in enumerate(run.failure.failed):
                 detail = trace.detail if number == 0 else "does not build"
-                yield Failure(Symptom("build", relation, "build", detail), Weight.BLOCKING, "build")
+                yield Failure(
+                    Symptom("build", relation, "build", detail),
+                    Weight.BLOCKING,
+                    BUILD,
+                    is_by_rows=True,
+                )
         elif not (name in ("audit", "publish") and isinstance(run.failure, GateBlockedError)):
             weight = Weight.CRITICAL if name in AFTER_PUBLISHING else Weight.BLOCKING
-            yield Failure(Symptom("stage", name, "run", trace.detail), weight, "stage")
+            yield Failure(Symptom("stage", name, "run", trace.detail), weight, STAGE)
 
 
 def _gate_failures(gate: GateResult) -> Iterator[Failure]:
     failed = [result for result in gate.results if _is_failure(result)]
     if not failed:
         return
-    from expectations.rules import load_rules
+    from expectations.rules import ROW_LEVEL, load_rules
 
     rules = {rule.id: rule for rule in load_rules()}
     for result in failed:
         symptom = Symptom(result.rule_id, result.table, result.boundary, result.detail)
         weight = Weight.WARNING if result.status == "warn" else Weight.BLOCKING
         subject = _subject(rules.get(result.rule_id), result)
-        yield Failure(symptom, weight, result.check, subject)
+        is_by_rows = result.status != "error" and result.check in ROW_LEVEL | {"columns"}
+        yield Failure(symptom, weight, result.check, subject, is_by_rows)
 
 
 def _is_failure(result: RuleResult) -> bool:
@@ -197,7 +204,7 @@ def _lineage(run: Run, failures: list[Failure]) -> Lineage:
     """What each table reads; empty where it is not known, or nobody asks."""
     if len({failure.symptom.table for failure in failures}) < 2:
         return {}
-    if run.lineage or not any(failure.check == "build" for failure in failures):
+    if run.lineage or not any(failure.check == BUILD for failure in failures):
         return run.lineage
     from warehouse.dbt_runner import parse
 
@@ -225,7 +232,7 @@ class _Checked:
             return symptom.table in self._stages
         if symptom.boundary == "build":
             return "build" in self._stages
-        if symptom.rule_id == REFUSED:
+        if symptom.rule_id == REFUSED_BATCH:
             return {"land", "load"} <= self._stages and symptom.table in self._tables
         # A rule that is no longer there is over, too; one that waits for its table is not.
         is_gone = symptom.rule_id not in self._rules
