@@ -275,15 +275,19 @@ def incidents_for_report(
 ) -> tuple[Incident, ...]:
     """The open incidents, and those that were closed in the last seven days.
 
-    The open ones come first, the critical ones before the others, the newest first. Raises
-    StateError when the state database cannot be read.
+    The open ones come first, the critical ones before the others, the newest first. None where the
+    state database cannot be read: the run says so itself, and has its report all the same.
     """
+    from warehouse.errors import StateError
     from warehouse.incident_log import open_incident_log
 
     if not settings.state_db.exists():
         return ()
-    with open_incident_log(settings) as log:
-        rows = log.rows(closed_since=(now or datetime.now(UTC)) - REPORTED)
+    try:
+        with open_incident_log(settings) as log:
+            rows = log.rows(closed_since=(now or datetime.now(UTC)) - REPORTED)
+    except StateError:
+        return ()
     return in_order(Tracked.from_row(row).incident for row in rows)
 
 

@@ -111,11 +111,18 @@ def _name(url: str) -> str:
     if not separator or not re.fullmatch(r"[\w+.-]+", scheme):
         return "(no address)"
     scheme = scheme.lower()
+    host = _host(url) if scheme.removesuffix("s") in NAMED_BY_HOST else ""
+    return f"{scheme}://{host}"
+
+
+def _host(url: str) -> str:
+    """The host; empty where a sign in a password may have cut the address in the wrong place."""
     try:
-        host = urlsplit(url).hostname if scheme.removesuffix("s") in NAMED_BY_HOST else None
+        parts = urlsplit(url)
+        parts.port  # noqa: B018 – raises where it is no number
     except ValueError:
-        host = None
-    return f"{scheme}://{host or ''}"
+        return ""
+    return "" if "@" in parts.path + parts.fragment else parts.hostname or ""
 
 
 def news(

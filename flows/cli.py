@@ -295,7 +295,7 @@ def status(home: Home = None, as_json: Json = False) -> None:
         say(f"held      at {held} after a rollback; `clearwater resume` goes on")
     say(f"server    {server.url}" if server else "server    not running; `clearwater up` starts it")
     _print_waiting(waits, home)
-    if told := incidents.open_told(settings):
+    if told := incidents.open_told(settings, home):
         say(f"incidents {told}")
     if runs:
         say("")

@@ -143,7 +143,7 @@ def _refusals(run: Run, stages: AbstractSet[str]) -> Iterator[Failure]:
     tables = {source.name: f"{source.schema_name}.{source.table_name}" for source in run.sources}
     for name, summary in run.summaries.items():
         if summary.problems:
-            first = summary.problems[0].splitlines()[0]
+            first = summary.problems[0].partition("\n")[0]
             more = len(summary.problems) - 1
             detail = f"{first} (and {more:,} more)" if more else first
             symptom = Symptom(REFUSED_BATCH, tables[name], "raw", detail)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import difflib
 import getpass
+import shlex
 from dataclasses import asdict
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -52,10 +54,10 @@ def list_incidents(every: All = False, home: Home = None, as_json: Json = False)
     elif not found:
         say("there was never an incident" if every else "no incident is open")
     else:
-        _print_list(found)
+        _print_list(found, home)
 
 
-def _print_list(found: tuple[Incident, ...]) -> None:
+def _print_list(found: tuple[Incident, ...], home: Path | None) -> None:
     from flows.printing import table_text
 
     headings = ["id", "severity", "state", "opened", "runs", "symptoms", "what"]
@@ -73,9 +75,13 @@ def _print_list(found: tuple[Incident, ...]) -> None:
     ]
     say(table_text(headings, cells))
     say("")
-    say("what fails, and why: clearwater incidents show ID")
+    say(f"what fails, and why: clearwater incidents show ID{_at(home)}")
     if any(incident.closed_at is None and not incident.acknowledged_by for incident in found):
-        say("known, and no more alerts of it: clearwater incidents ack ID")
+        say(f"known, and no more alerts of it: clearwater incidents ack ID{_at(home)}")
+
+
+def _at(home: Path | None) -> str:
+    return f" --home {shlex.quote(str(home))}" if home else ""
 
 
 def _state(incident: Incident) -> str:
@@ -192,11 +198,11 @@ def open_counts(settings: Settings) -> dict[str, Any]:
     }
 
 
-def open_told(settings: Settings) -> str:
+def open_told(settings: Settings, home: Path | None) -> str:
     """The same in words, with the command that lists them; empty without any."""
     counts = open_counts(settings)
     if not counts["open"]:
         return ""
     parts = [f"{counts[name]} {name}" for name in ("critical", "acknowledged") if counts[name]]
     told = f" ({', '.join(parts)})" if parts else ""
-    return f"{counts['open']} open{told}: clearwater incidents"
+    return f"{counts['open']} open{told}: clearwater incidents{_at(home)}"

@@ -297,8 +297,11 @@ def test_report_shows_the_open_ones_and_those_closed_in_the_last_seven_days(
     assert in_order([]) == ()
 
 
-def test_state_that_is_no_database_is_one_clear_error(settings: Settings) -> None:
+def test_state_that_is_no_database_is_one_clear_error_and_no_end_of_a_report(
+    settings: Settings,
+) -> None:
     settings.home.mkdir()
     settings.state_db.write_text("not a database, by any means, and long enough to be read as one")
-    with pytest.raises(StateError, match="incidents cannot be read"):
-        incidents_for_report(settings)
+    with pytest.raises(StateError, match="incidents cannot be read"), open_incident_log(settings):
+        pass
+    assert incidents_for_report(settings) == ()

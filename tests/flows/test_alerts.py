@@ -216,6 +216,9 @@ def test_receivers_come_from_the_environment_and_are_named_without_their_secrets
     ]
     assert found[0].url.endswith("?to=a@x.org,b@x.org")
     assert SECRET not in repr(found)
+    for odd in (f"json://{SECRET}:a#b@host/x", f"json://{SECRET}/b@host", f"json://[{SECRET}"):
+        monkeypatch.setenv(alerts.URLS, odd)
+        assert [receiver.name for receiver in receivers()] == ["json://"]
     monkeypatch.setenv(alerts.URLS, SECRET)
     assert repr(receivers()) == "[Receiver((no address))]"
     monkeypatch.delenv(alerts.URLS)
