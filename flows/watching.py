@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from collections.abc import Set as AbstractSet
 
     from expectations.rules import Rule
+    from flows.alerts import News, Receiver
     from flows.pipeline import Run
+    from warehouse.incident_log import IncidentLog
 
 REFUSED_BATCH = "refused_batch"
 # A failure here leaves the release as good as it is.
@@ -77,7 +79,6 @@ def send_alerts(run: Run) -> None:
         return
     from warehouse.incident_log import open_incident_log
 
-    now = datetime.now(UTC)
     outcome = alerts.Outcome(
         home=run.settings.home,
         run_id=run.run_id,
@@ -87,19 +88,13 @@ def send_alerts(run: Run) -> None:
     )
     try:
         with open_incident_log(run.settings) as log:
-            rows = log.rows(closed_since=now - FLAPPING)
-            incidents = [Tracked.from_row(row) for row in rows]
-            found = {
-                receiver: alerts.news(incidents, log.told(receiver.name), alerts.threshold(), now)
-                for receiver in receivers
-            }
-            due = {receiver: news for receiver, news in found.items() if news}
+            due = _due(log, receivers)
             problems = alerts.deliver(
-                {receiver: alerts.message(news, outcome) for receiver, news in due.items()}
+                {receiver: alerts.message(items, outcome) for receiver, items in due.items()}
             )
             sent = [receiver for receiver in due if receiver not in problems]
             for receiver in sent:
-                told = {news.tracked.incident.id: news.told for news in due[receiver]}
+                told = {item.tracked.incident.id: item.told for item in due[receiver]}
                 log.note_told(receiver.name, told)
     except ClearwaterError as error:
         run.events.note(f"the alerts lag, the data does not: {error.what}")
@@ -111,6 +106,18 @@ def send_alerts(run: Run) -> None:
     for receiver in sent:
         count = counted(len(due[receiver]), "incident")
         run.events.note(f"an alert of {count} was sent to {receiver.name}")
+
+
+def _due(log: IncidentLog, receivers: list[Receiver]) -> dict[Receiver, list[News]]:
+    """What each receiver does not know yet, for those for whom there is something."""
+    from flows.alerts import news, threshold
+
+    now, least = datetime.now(UTC), threshold()
+    incidents = [Tracked.from_row(row) for row in log.rows(closed_since=now - FLAPPING)]
+    found = {
+        receiver: news(incidents, log.told(receiver.name), least, now) for receiver in receivers
+    }
+    return {receiver: items for receiver, items in found.items() if items}
 
 
 def _observation(run: Run, stages: AbstractSet[str]) -> Observation:

@@ -18,6 +18,7 @@ from warehouse.incident_log import incidents as table
 from warehouse.incident_log import open_incident_log
 from warehouse.state import open_ledger
 
+TO_THE_GATE = ("land", "load", "build", "audit")
 DAILY = "models/marts/fct_daily_transactions.sql"
 TERMINALS = "models/marts/dim_terminals.sql"
 
@@ -44,36 +45,40 @@ def test_blocked_gate_is_one_incident_that_is_told_once_and_closes_itself(
     works: Works, sent: list[Message], capsys: pytest.CaptureFixture[str]
 ) -> None:
     works.put([payment(1, day=1, fraud="")], "payments4.csv")
-    assert works.run().exit_code == 3
+    assert works.run(*TO_THE_GATE).exit_code == 3
     [opened] = shown(works)
     assert (opened.root, opened.severity) == ("marts.fct_transactions", "critical")
     assert {symptom.table for symptom in opened.symptoms} > {opened.root}
     said = capsys.readouterr().err
     assert f"incident {opened.id} opened, critical: {opened.title}" in said
     assert "an alert of 1 incident was sent to json://localhost" in said
-    assert works.run().exit_code == 3
+    assert works.run(*TO_THE_GATE).exit_code == 3
     [lasting] = shown(works)
     assert (lasting.id, lasting.runs) == (opened.id, 2)
     works.put([payment(1, day=1, fraud=0)], "payments5.csv")
-    assert works.run().exit_code == 0
+    assert works.run(*TO_THE_GATE).exit_code == 0
     [closed] = shown(works)
     assert closed.id == opened.id
     assert closed.closed_at is not None
     assert f"incident {opened.id} is closed" in capsys.readouterr().err
     assert [message.subject.rpartition(" ")[2] for message in sent] == ["opened", "closed"]
-    assert "reports/" in sent[0].text
+    assert f"release {works.served()} is served" in sent[0].text
 
 
 def test_refused_file_is_an_incident_until_it_is_gone_and_a_partial_run_proves_nothing(
-    works: Works,
+    works: Works, sent: list[Message]
 ) -> None:
     file = works.folder / "payments5.csv"
     file.write_text("not,payments\n1,2\n")
-    assert works.run().exit_code == 1
+    run = works.run()
+    assert run.exit_code == 1
     [opened] = shown(works)
     assert (opened.root, opened.severity) == ("raw_payments.transactions", "critical")
     assert opened.title == "raw_payments.transactions: files are refused"
     assert "payments5.csv" in opened.symptoms[0].detail
+    assert run.report is not None
+    [message] = sent
+    assert f"Report: {run.report}" in message.text
     file.unlink()
     works.run("land")
     works.run("report")
