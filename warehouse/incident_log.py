@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import (
     JSON,
-    URL,
     Boolean,
     Column,
     DateTime,
@@ -19,7 +18,6 @@ from sqlalchemy import (
     String,
     Table,
     TypeDecorator,
-    create_engine,
     delete,
     insert,
     or_,
@@ -30,7 +28,7 @@ from sqlalchemy.exc import DatabaseError
 
 from warehouse.errors import StateError
 from warehouse.settings import Settings
-from warehouse.state import metadata
+from warehouse.state import metadata, open_state
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -158,7 +156,7 @@ class IncidentLog:
 def open_incident_log(settings: Settings) -> Iterator[IncidentLog]:
     """The incident log, closed after the block. Raises StateError when it cannot be used."""
     settings.home.mkdir(parents=True, exist_ok=True)
-    engine = create_engine(URL.create("sqlite", database=str(settings.state_db)))
+    engine = open_state(settings)
     try:
         yield IncidentLog(engine)
     except DatabaseError as error:
