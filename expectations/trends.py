@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     from expectations.past import Scale
     from expectations.profiling import Name, Profile
 
-# Of how many runs, files or days a trend is drawn, and for how many what was expected is worked out.
+# Of how many runs, files or days a trend is drawn; of how many it is told what was expected.
 DRAWN = 30
 EXPECTED = 5
 MOST_COLUMNS = 6
@@ -79,7 +80,12 @@ def _of(
 
 def _is_drawn(name: Name, personal: Collection[str]) -> bool:
     column, metric = name
+    if metric == "mean" and _ID.search(column):
+        return False
     return metric == "null_share" or (metric in _NAMES and column not in personal)
+
+
+_ID = re.compile(r"(^|_)id$", re.IGNORECASE)
 
 
 _NAMES = {"null_share": "null share", "mean": "mean", "age": "age in hours"}
