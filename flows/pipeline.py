@@ -21,6 +21,7 @@ from expectations.gate import GateResult, RuleResult, TableScope
 from expectations.raw import declared_sources
 from flows.events import Events, Mode
 from flows.failures import machine_fault
+from flows.watching import send_alerts, watch
 from warehouse import releases
 from warehouse.build import Build, build, finish, newest_build
 from warehouse.dbt_runner import contracts
@@ -86,6 +87,9 @@ class Run:
     release: Release | None = None
     tables: dict[str, int] = field(default_factory=dict)
     report: Path | None = None
+    is_up_to_date: bool = False
+    lineage: dict[str, list[str]] = field(default_factory=dict)
+    watched: frozenset[str] = frozenset()
     trace: dict[str, StageTrace] = field(default_factory=dict)
     failure: ClearwaterError | None = None
     crash: BaseException | None = None
@@ -185,6 +189,7 @@ def build_warehouse(run: Run) -> None:
     is_ours = run.release is not None and run.release.lake == lake_identity(run.settings)
     base = run.release if is_ours else None
     if base is not None and not run.options.full_refresh and _up_to_date(run, base):
+        run.is_up_to_date = True
         run.done(f"nothing new since release {base.id}", status="skipped")
         return
     built = build(
@@ -238,6 +243,7 @@ def audit(run: Run) -> None:
 
     rules = _audited(load_rules())
     _check_rules(run.build, rules)
+    run.lineage = run.build.lineage
     built, base = run.build, run.build.base
     earlier = GateResult.from_json(json.dumps(base.gate)).results if base else ()
     run.gate = judge(
@@ -384,8 +390,10 @@ def execute(
 
     Raises ConfigurationError for a bad sources file and WriterBusyError before anything is done.
     """
+    from flows.alerts import threshold
     from warehouse.state import open_ledger
 
+    threshold()  # a wrong one is told before anything is done
     run = _new_run(settings, options)
     if "land" in stages:
         run.sources = chosen(declared_sources(options.sources, settings), list(options.only))
@@ -404,6 +412,8 @@ def execute(
         finally:
             release = run.release.id if run.release else None
             ledger.end(run.run_id, run.status, release, run.summary())
+            watch(run)
+            send_alerts(run)
             if ledger.lag is not None:
                 run.events.note(f"the run ledger lags, the data does not: {ledger.lag}")
     return run
@@ -442,6 +452,8 @@ def _run_stages(run: Run, stages: tuple[str, ...], ledger: RunLedger, call: Stag
     for name, function in STAGES.items():
         if name not in stages or (run.failure is not None and name != "report"):
             continue
+        if name == "report":
+            watch(run)  # which shows the incidents
         try:
             _run_stage(run, name, function, ledger, call)
         except ClearwaterError as error:
