@@ -105,9 +105,15 @@ def test_wrong_settings_leave_nothing_to_look_at(
     assert exit_code(list(found.values())) == 2
 
 
+def test_wrong_setting_of_alerts(examined: Examine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CLEARWATER_ALERT_SEVERITY", "loud")
+    found = examined()
+    assert wrong(found) == ["settings"]
+    assert found["release"].status == "ok"
+
+
 def test_wrong_sources_file(examined: Examine, works: Works) -> None:
-    sources_file(works.folder).write_text("version: 1\nsorces: []\n")
-    # The fixture's file is the same one.
+    (works.folder / "sources.yml").write_text("version: 1\nsorces: []\n")
     found = examined()
     assert wrong(found) == ["sources"]
     assert exit_code(list(found.values())) == 2
