@@ -18,6 +18,8 @@ from warehouse.wording import counted
 BATCH = "_batch_id"  # of a table of the lake, what a file brought
 FEWEST_DAYS = 7
 ENOUGH_PAST = 8  # files or days; with fewer nothing is compared
+ROWS_A_DAY = 20  # from which on a day is like others
+ENDS = frozenset({"first", "last", "oldest", "newest"})
 
 
 def times(table: Profile, column: Column) -> Iterator[Proposal]:
@@ -97,17 +99,23 @@ def fresh(table: Profile, now: datetime) -> Iterator[Proposal]:
     )
 
 
+def _is_of_events(table: Profile) -> bool:
+    """Whether rows come as they happen; those of things begin once, and change later."""
+    return table.order not in ("", LOADED_AT) and not words.says(table.order, ENDS)
+
+
 def like_before(table: Profile) -> Iterator[Proposal]:
     """That each new file, or day, is like those before, where there is a past to compare with."""
     check: dict[str, Any] = {"check": "anomaly"}
     if table.is_raw and any(column.name == BATCH for column in table.columns):
         what, of = "file", BATCH
-    elif not table.is_raw and table.order not in ("", LOADED_AT):
+    elif not table.is_raw and _is_of_events(table):
         what, of = "day", f"{identifier(table.order)}::date"
         check["by"] = table.order
     else:
         return
-    if (past := table.number(f"count(distinct {of})")) < ENOUGH_PAST:
+    past = table.number(f"count(distinct {of})")
+    if past < ENOUGH_PAST or (what == "day" and table.rows < ROWS_A_DAY * past):
         return
     yield Proposal(
         "like_before",

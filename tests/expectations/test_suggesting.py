@@ -329,6 +329,17 @@ def test_files_are_compared_with_those_before(con: duckdb.DuckDBPyConnection) ->
         assert ("like_before" in found(con, "raw_shop.t")) == (files == 8)
 
 
+@pytest.mark.parametrize(("name", "rows"), [("first_sold_on", 900), ("sold_on", 30)])
+def test_things_and_totals_of_days_are_not_compared_by_days(
+    con: duckdb.DuckDBPyConnection, name: str, rows: int
+) -> None:
+    con.execute(
+        f"create table marts.t as select date '2024-01-01' + (n % 30)::int as {name}, n as id"
+        f" from range({rows}) as t(n)"
+    )
+    assert "like_before" not in found(con, "marts.t")
+
+
 def test_freshness_is_by_the_clock(con: duckdb.DuckDBPyConnection) -> None:
     days = "select day::timestamp as ordered_at from generate_series(date '2025-11-01', {last},"
     days += " interval 1 day) as t(day)"
