@@ -8,7 +8,8 @@ from decimal import Decimal
 from functools import cached_property
 from typing import Any
 
-from expectations.suggesting.profile import Column, Profile, described, kind_of, relation
+from expectations.offenders import relation
+from expectations.suggesting.profile import Column, Profile, described, kind_of
 from expectations.suggesting.proposal import ENOUGH, PLENTY, Proposal, percent, share_below
 from warehouse.duck import identifier, number
 from warehouse.inference import words
@@ -152,19 +153,24 @@ def _is_twin(table: Profile, key: Sequence[str], other: Other) -> bool:
 def _sums(table: Profile, other: Other) -> Iterator[Proposal]:
     """Whole numbers and decimals whose sum is that of the other table's rows, or like column."""
     measures = [c for c in table.own if c.is_measure and _is_telling(c.total)]
-    shared = [c for c in measures if c.name in other.types]
-    sums = ", ".join(f"sum({c.sql})" for c in shared if kind_of(other.types[c.name]) != "text")
+    shared = [c for c in measures if _is_exact(other.types.get(c.name, ""))]
+    sums = ", ".join(f"sum({c.sql})" for c in shared)
     row = other.profile.con.execute(
         f"select {sums or 'null'} from {relation(other.table)}"
     ).fetchone()
     assert row is not None
-    for column, total in zip(shared, row, strict=False):
+    for column, total in zip(shared, row, strict=False):  # one null without any
         if total == column.total:
             yield _total(column, _sum(column), other, f"{total:,}")
     for column in measures:
         is_count = words.words(column.name)[-1:] == ["count"]
-        if is_count and column not in shared and column.total == other.rows >= PLENTY:
+        if is_count and column.name not in other.types and column.total == other.rows >= PLENTY:
             yield _total(column, "count(*)", other, counted(other.rows, "row"))
+
+
+def _is_exact(type_: str) -> bool:
+    """Whether sums of that type are exact."""
+    return kind_of(type_) == "integer" or type_.startswith("DECIMAL")
 
 
 def _is_telling(total: int | Decimal | None) -> bool:

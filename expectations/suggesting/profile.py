@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Literal
 
+from expectations.offenders import relation
 from warehouse.duck import identifier, number, quoted
 from warehouse.inference import words
 from warehouse.inference.result import InferredColumn
@@ -160,11 +161,6 @@ class Profile:
             if c.kind != "other"
         )
         return Table(self.con, self.relation, self.name, columns, self.rows)
-
-
-def relation(table: str) -> str:
-    """The dotted name of a table as SQL; a raw table's as the lake has it."""
-    return ".".join(identifier(part) for part in table.split("."))
 
 
 def described(con: duckdb.DuckDBPyConnection, table: str) -> dict[str, str]:

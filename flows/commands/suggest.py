@@ -24,7 +24,7 @@ def suggest_rules(table: str | None, release: str | None, home: Path | None, as_
     """Print the rule file that the table's data propose, or its rules with their evidence."""
     from datetime import UTC, datetime
 
-    from expectations.rules import load_rules
+    from expectations.rules import read_rules
     from expectations.suggesting import suggest
     from flows.failures import reader_may_leave
     from warehouse.errors import ConfigurationError
@@ -36,10 +36,12 @@ def suggest_rules(table: str | None, release: str | None, home: Path | None, as_
             where="clearwater audit",
             next_step="name one, such as --suggest marts.fct_transactions, or leave --release out",
         )
-    suggested = suggest(load_settings(home), table, release, load_rules(), datetime.now(UTC))
+    # The output may go to a rule file, which is empty then; `doctor` tells of wrong ones.
+    rules, _ = read_rules()
+    suggested = suggest(load_settings(home), table, release, rules, datetime.now(UTC))
     with reader_may_leave():
         if as_json:
-            rules = [rule | {"evidence": p.evidence} for rule, p in suggested.rules]
-            print_json({"table": table, "rules": rules})
+            found = [rule | {"evidence": p.evidence} for rule, p in suggested.rules]
+            print_json({"table": table, "rules": found})
         else:
             typer.echo(suggested.text, nl=False)

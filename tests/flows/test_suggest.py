@@ -10,7 +10,7 @@ import pytest
 import yaml
 from works import Works
 
-from expectations import suggesting
+from expectations import rules, suggesting
 from expectations.rules import load_rules
 from flows import cli
 
@@ -40,10 +40,10 @@ def test_it_prints_a_rule_file(
     file = tmp_path / "rules" / "marts" / "fct_daily_transactions.yml"
     file.parent.mkdir(parents=True)
     file.write_text(out)
-    rules = load_rules(tmp_path / "rules")
-    assert {rule.check for rule in rules} == {"columns", "row_count"}
-    assert {rule.owner for rule in rules} == {"payments"}
-    assert not {rule.id for rule in rules} & {rule.id for rule in load_rules()}
+    written = load_rules(tmp_path / "rules")
+    assert {rule.check for rule in written} == {"columns", "row_count"}
+    assert {rule.owner for rule in written} == {"payments"}
+    assert not {rule.id for rule in written} & {rule.id for rule in load_rules()}
 
     table = "raw_payments.transactions"
     code, out, _ = said(capsys, monkeypatch, "--suggest", table, *home)
@@ -56,6 +56,21 @@ def test_it_prints_a_rule_file(
     told = json.loads(out)
     assert told["table"] == table
     assert all(rule["id"] and rule["evidence"] for rule in told["rules"])
+
+
+def test_output_may_go_into_the_rules(
+    first: Works,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(rules.read_rules, "__defaults__", (tmp_path / "rules",))
+    file = tmp_path / "rules" / "marts" / "dim_terminals.yml"
+    file.parent.mkdir(parents=True)
+    file.touch()  # as the shell does, before the command starts
+    home = ("--home", first.settings.home)
+    code, out, _ = said(capsys, monkeypatch, "--suggest", "marts.dim_terminals", *home)
+    assert (code, yaml.safe_load(out)["table"]) == (0, "marts.dim_terminals")
 
 
 @pytest.mark.parametrize(
