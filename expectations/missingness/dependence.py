@@ -67,9 +67,9 @@ class Predictor:
         if column.kind == "category":
             lacks = sample.lacks.get(column.name)
             labels = sample.labels[column.name]
-            here = labels if lacks is None else labels[~lacks]
-            different = np.unique(here).size
-            if different < 2 or (different > _LEVELS and different > here.size / 2):
+            known = labels if lacks is None else labels[~lacks]
+            different = np.unique(known).size
+            if different < 2 or (different > _LEVELS and different > known.size / 2):
                 return None
             return cls(column.name, levels(labels, lacks, _LEVELS))
         values = sample.values[column.name]
@@ -140,7 +140,9 @@ def dependences(
     readable = [column for column in sampler.columns if column.kind != "opaque"]
     if len(readable) > MOST_PREDICTORS:
         left_out = len(readable) - MOST_PREDICTORS
-        notes += (f"{left_out} columns after the first {MOST_PREDICTORS} were not tested for effect",)
+        notes += (
+            f"{left_out} columns after the first {MOST_PREDICTORS} were not tested for effect",
+        )
         readable = readable[:MOST_PREDICTORS]
     main = Study(sample, readable, counts.rows)
     tested: list[Dependence] = []

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from expectations.missingness.patterns import Column
 from expectations.missingness.results import LittleTest
@@ -28,7 +29,7 @@ _TOLERANCE = 1e-6
 class _Pattern:
     """Rows that have the same columns: their number, means and products about 0 (n × n)."""
 
-    has: Floats
+    has: NDArray[np.int64]
     rows: int
     mean: Floats
     products: Floats
@@ -147,15 +148,13 @@ def little_statistic(data: Floats) -> tuple[float, int]:
     """Little's d² of n × p data (NaN is missing) and its degrees of freedom.
 
     Little, R. J. A. (1988), A test of missing completely at random for multivariate data with
-    missing values, Journal of the American Statistical Association 83, 1198–1202, equation (5):
-    the sum over patterns j of n_j (ȳ_j − μ_j)ᵀ Σ_j⁻¹ (ȳ_j − μ_j), where μ and Σ are the maximum
-    likelihood estimates under normality, Σ times n / (n − 1). It is chi-square with Σ p_j − p
-    degrees of freedom where values are missing completely at random.
+    missing values, Journal of the American Statistical Association 83, 1198–1202: the sum over
+    patterns j of n_j (ȳ_j − μ_j)ᵀ Σ_j⁻¹ (ȳ_j − μ_j), where μ and Σ are the maximum likelihood
+    estimates under normality (as in Enders, Applied Missing Data Analysis, 2010, 1.10). It is
+    chi-square with Σ p_j − p degrees of freedom where values are missing completely at random.
     """
     patterns = _patterns(data)
     mean, covariance = em(patterns, data.shape[1])
-    rows = sum(pattern.rows for pattern in patterns)
-    covariance = covariance * rows / (rows - 1)
     statistic = 0.0
     for pattern in patterns:
         has = pattern.has

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal
 
 import duckdb
@@ -97,9 +98,7 @@ def _kind(name: str, sql_type: str) -> Kind:
     return "opaque"
 
 
-def count(
-    con: duckdb.DuckDBPyConnection, table: str, columns: Sequence[Column]
-) -> Counts | None:
+def count(con: duckdb.DuckDBPyConnection, table: str, columns: Sequence[Column]) -> Counts | None:
     """What is missing from the table, exactly; None when nothing is.
 
     Of the table, only the columns that lack something are read twice.
@@ -134,7 +133,9 @@ def _missing_of_each(
 ) -> tuple[int, ...]:
     counts = ", ".join(
         # Without a filter it is answered from the validity masks alone.
-        f"count(*) filter ({column.lacks})" if column.is_float else f"count(*) - count({column.sql})"
+        f"count(*) filter ({column.lacks})"
+        if column.is_float
+        else f"count(*) - count({column.sql})"
         for column in columns
     )
     row = con.execute(f"select count(*){', ' * bool(counts)}{counts} from {relation(table)}")
@@ -176,7 +177,7 @@ def _is_monotone(
     all that follow (Little and Rubin, Statistical Analysis with Missing Data, 2019, 1.2).
     """
     bits = [_bit(lacking.index(column)) for column in ordered]
-    breaks = [f"({after} > {before})" for before, after in zip(bits, bits[1:], strict=False)]
+    breaks = [f"({after} > {before})" for before, after in pairwise(bits)]
     found = con.execute(
         f"select bool_or({' or '.join(breaks) or 'false'}) from {_PATTERNS}"
     ).fetchone()

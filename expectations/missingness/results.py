@@ -53,7 +53,7 @@ class LittleTest:
 
 @dataclass(frozen=True)
 class Imputation:
-    """How far a method misses values that were hidden from it; `low` to `high` is its 95 % interval.
+    """How far a method misses values that were hidden from it, with its 95 % interval.
 
     `error` is in standard deviations of the column (NRMSE), or the share of wrong categories.
     `hidden` counts the hidden values over all repeats.
@@ -70,13 +70,26 @@ class Imputation:
 
 
 @dataclass(frozen=True)
+class Basis:
+    """What the table was like when its tests were made: they hold while little has changed.
+
+    `schema` is a hash of the columns, their types, and what may be read of them; no hash: no test
+    has been made yet.
+    """
+
+    schema: str = ""
+    rows: int = 0
+    columns: tuple[MissingColumn, ...] = ()
+
+
+@dataclass(frozen=True)
 class TableMissing:
     """What is missing from one table.
 
     `rows`, `columns`, `patterns` (the 20 most frequent), `is_monotone` and `complete_rows` are
-    counted on all rows, now. The tests and imputations come from a sample taken at `analysed_at`
-    of `analysed_rows` rows; 0 where there was no time for them. `notes` say what listwise deletion
-    would cost, and what was left out and why.
+    counted on all rows, each time. Tests and imputations come from a sample of `analysed_rows`
+    rows (0: there was no time for them yet), taken at `analysed_at`. `notes` say what listwise
+    deletion would change, and what was left out and why.
     """
 
     table: str
@@ -92,3 +105,4 @@ class TableMissing:
     little_note: str
     imputations: tuple[Imputation, ...]
     notes: tuple[str, ...] = ()
+    basis: Basis = Basis()

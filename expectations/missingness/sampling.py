@@ -48,8 +48,14 @@ class Sample:
         return Sample(
             self.rows + other.rows,
             {name: np.concatenate([part, other.lacks[name]]) for name, part in self.lacks.items()},
-            {name: np.concatenate([part, other.values[name]]) for name, part in self.values.items()},
-            {name: np.concatenate([part, other.labels[name]]) for name, part in self.labels.items()},
+            {
+                name: np.concatenate([part, other.values[name]])
+                for name, part in self.values.items()
+            },
+            {
+                name: np.concatenate([part, other.labels[name]])
+                for name, part in self.labels.items()
+            },
         )
 
 
@@ -95,7 +101,9 @@ class Sampler:
     @property
     def _hash(self) -> str:
         """Of all that is analysed; of opaque columns, whether there is a value."""
-        hashed = [column.lacks if column.kind == "opaque" else column.sql for column in self.columns]
+        hashed = [
+            column.lacks if column.kind == "opaque" else column.sql for column in self.columns
+        ]
         return f"hash({', '.join([str(self.seed), *hashed])})"
 
     @property
