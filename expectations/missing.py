@@ -53,6 +53,7 @@ RUN_SECONDS = 20.0
 _MOST_GROWN = 0.1
 _MOST_SHIFTED = 0.01
 _SHIFT = 0.1
+_GREATEST = 1e150  # its square is finite
 _NO_TIME = "not analysed yet: this run's time for it was up, the next one goes on"
 _NOTHING: Mapping[str, frozenset[str]] = {}
 
@@ -223,10 +224,10 @@ def _listwise(sample: Sample) -> tuple[str, ...]:
     complete = ~np.logical_or.reduce(list(sample.lacks.values()))
     shifts: list[tuple[float, str]] = []
     for name, values in sample.values.items():
-        here = values[~np.isnan(values)]
-        kept = values[complete]
-        if kept.size and np.isfinite(here).all() and here.std() > 0:
-            shift = float((kept.mean() - here.mean()) / here.std())
+        has = ~np.isnan(values)
+        known, kept = values[has], values[has & complete]
+        if kept.size and np.abs(known).max() < _GREATEST and known.std() > 0:
+            shift = float((kept.mean() - known.mean()) / known.std())
             if abs(shift) >= max(_SHIFT, 3 / kept.size**0.5):
                 shifts.append((shift, name))
     shifts.sort(key=lambda found: (-abs(found[0]), found[1]))

@@ -15,16 +15,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from expectations.missingness.patterns import Column, Counts
-from expectations.missingness.results import Dependence
+from expectations.missingness.results import Dependence, some
 from expectations.missingness.sampling import Codes, Flags, Floats, Sample, Sampler, levels
 
 TESTED_ROWS = 10_000
-MOST_COLUMNS = 100  # with missing values
+MOST_COLUMNS = 60  # with missing values
 MOST_PREDICTORS = 300
 SIGNIFICANT = 0.05
 SMALL_EFFECT = 0.1
 _MOST_TOPPED_UP = 20
-_FEW_ROWS = 1_000
+_FEW_ROWS = 500
 _LEAST_ROWS = 10
 _LEAST_EXPECTED = 5
 _LEVELS = 20
@@ -33,13 +33,13 @@ _BINS = 10
 
 @dataclass(frozen=True)
 class Ranks:
-    """A number's ranks among the rows that have it, 0 in the others.
+    """A number's ranks among the rows that have it (1 in `has`), 0 in the others.
 
     `ties` is the sum of t³ − t over the groups of t equal values.
     """
 
     ranks: Floats
-    has: Flags
+    has: Floats
     ties: float
 
     @classmethod
@@ -50,7 +50,7 @@ class Ranks:
         ranks = np.zeros(values.size)
         ranks[has] = (np.cumsum(counts) - (counts - 1) / 2)[inverse]
         sizes = counts.astype(np.float64)
-        return cls(ranks, has, float((sizes**3 - sizes).sum()))
+        return cls(ranks, has.astype(np.float64), float((sizes**3 - sizes).sum()))
 
 
 @dataclass(frozen=True)
@@ -161,7 +161,7 @@ def _targets(counts: Counts) -> tuple[list[str], tuple[str, ...]]:
     missing = {column.column: column.missing for column in counts.columns}
     groups = [group for group in counts.alike if missing[group[0]] < counts.rows]
     notes = tuple(
-        f"{', '.join(group)} are missing in the same rows: what is told of where"
+        f"{some(group)} are missing in the same rows: what is told of where"
         f" {group[0]} is missing holds for all of them"
         for group in groups
         if len(group) > 1
@@ -182,7 +182,7 @@ def _is_short(sample: Sample, rows: int, target: str) -> bool:
 
 
 def _topped_up(sampler: Sampler, sample: Sample, target: str) -> Sample:
-    """The sample with up to 1,000 rows of the rarer side, with or without the value.
+    """The sample with up to 500 rows of the rarer side, with or without the value.
 
     Both tests compare the two sides with each other, so that each may be sampled on its own.
     """
@@ -210,13 +210,12 @@ def mann_whitney(missing: Flags, on: str, ranks: Ranks) -> Dependence | None:
     """
     from scipy.special import ndtr
 
-    missing = missing & ranks.has
-    n1 = int(missing.sum())
-    n = int(ranks.has.sum())
+    sides = missing.astype(np.float64)
+    n, n1 = round(ranks.has.sum()), round(float(ranks.has @ sides))
     n0 = n - n1
     if min(n1, n0) < _LEAST_ROWS:
         return None
-    u = float(ranks.ranks[missing].sum()) - n1 * (n1 + 1) / 2
+    u = float(ranks.ranks @ sides) - n1 * (n1 + 1) / 2
     variance = n1 * n0 / 12 * (n + 1 - ranks.ties / (n * (n - 1)))
     if variance <= 0:
         return None
@@ -230,7 +229,9 @@ def _together(missing: Flags, other: Flags) -> Dependence | None:
     found = _contingency(missing, other.astype(np.int64), "", "chi-square")
     if found is None:
         return None
-    phi = float(np.corrcoef(missing, other)[0, 1])
+    share, of_other = missing.mean(), other.mean()
+    covariance = (missing & other).mean() - share * of_other
+    phi = float(covariance / (share * (1 - share) * of_other * (1 - of_other)) ** 0.5)
     return replace(found, test=f"{found.test} of missingness", effect=phi, effect_name="phi")
 
 

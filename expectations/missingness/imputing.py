@@ -14,13 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from expectations.missingness.patterns import Column, Counts
-from expectations.missingness.results import Imputation
+from expectations.missingness.results import Imputation, some
 from expectations.missingness.sampling import Codes, Flags, Floats, Sample, levels
 
 IMPUTED_ROWS = 1_500
 MOST_TARGETS = 8
 REPEATS = 5
-_MOST_FEATURES = 60
+_MOST_FEATURES = 40
 _MOST_LEVELS = 20
 _PREDICTOR_LEVELS = 8
 _LEAST_OBSERVED = 50
@@ -69,8 +69,8 @@ def imputations(
     interval of the difference, corrected for the number of methods (Bonferroni), is below zero.
     """
     rng = np.random.default_rng(seed)
-    if sample.rows > IMPUTED_ROWS:
-        sample = sample.taken(np.sort(rng.choice(sample.rows, IMPUTED_ROWS, replace=False)))
+    # In random order: of rows that are equally alike, the imputer takes the first.
+    sample = sample.taken(rng.permutation(sample.rows)[:IMPUTED_ROWS])
     targets, notes = _targets(sample, columns, counts)
     if not targets:
         return (), notes
@@ -98,39 +98,40 @@ def _targets(
 ) -> tuple[list[str], tuple[str, ...]]:
     """The columns to impute, those that lack most first, and why others are left out."""
     by_name = {column.name: column for column in columns}
-    targets, unfit, few = [], [], []
-    for column in sorted(counts.columns, key=lambda column: -column.missing):
-        kind = by_name[column.column].kind
-        if kind in ("opaque", "time"):
-            continue
-        lacks = sample.lacks[column.column]
-        if kind == "category":
-            different = np.unique(sample.labels[column.column][~lacks]).size
-            is_fit = 2 <= different <= _MOST_LEVELS
+    targets: list[str] = []
+    left_out: dict[str, list[str]] = {}
+    for counted in sorted(counts.columns, key=lambda column: -column.missing):
+        reason = _unfit(sample, by_name[counted.column])
+        if reason is None and len(targets) == MOST_TARGETS:
+            reason = f"{MOST_TARGETS} other columns lack more"
+        if reason is None:
+            targets.append(counted.column)
         else:
-            here = sample.values[column.column][~lacks]
-            is_fit = bool(np.isfinite(here).all()) and np.unique(here).size > 1
-        if not is_fit:
-            unfit.append(column.column)
-        elif (~lacks).sum() < _LEAST_OBSERVED or not lacks.any():
-            few.append(column.column)
-        else:
-            targets.append(column.column)
-    notes: tuple[str, ...] = ()
-    if unfit:
-        notes += (
-            f"not imputed: {', '.join(unfit)} (one value only, more than {_MOST_LEVELS} categories,"
-            " or infinite numbers)",
-        )
-    if few:
-        notes += (f"not imputed: {', '.join(few)} (too few values, or too few missing, to try)",)
-    if len(targets) > MOST_TARGETS:
-        notes += (f"imputed are only the {MOST_TARGETS} columns that lack most",)
-    return targets[:MOST_TARGETS], notes
+            left_out.setdefault(reason, []).append(counted.column)
+    notes = (f"not imputed ({reason}): {some(names)}" for reason, names in left_out.items())
+    return targets, tuple(notes)
+
+
+def _unfit(sample: Sample, column: Column) -> str | None:
+    """Why no imputation of the column is tried; None where one is."""
+    lacks = sample.lacks[column.name]
+    if column.kind in ("opaque", "time"):
+        return "neither a number nor a category, or not to be read"
+    if lacks.all():
+        return "no value"
+    if (~lacks).sum() < _LEAST_OBSERVED or not lacks.any():
+        return f"fewer than {_LEAST_OBSERVED} values in the sample, or none missing there"
+    if column.kind == "category":
+        different = np.unique(sample.labels[column.name][~lacks]).size
+        reason = f"more than {_MOST_LEVELS} categories" if different > _MOST_LEVELS else None
+        return "one value only" if different == 1 else reason
+    if _standardised(sample.values[column.name]) is None:
+        return "one value only, or infinite numbers"
+    return None
 
 
 def encode(sample: Sample, columns: Sequence[Column], targets: Sequence[str]) -> Encoded:
-    """The targets and the other columns that can help, as far as 60 features go.
+    """The targets and the other columns that can help, as far as 40 features go.
 
     Categories of which there are many are eight, and a rest; infinite numbers leave a column out.
     """
@@ -162,11 +163,18 @@ def _part(sample: Sample, column: Column, most: int) -> Floats | None:
         dummies = np.eye(codes.max() + 1)[codes]
         dummies[codes < 0] = np.nan
         return np.asarray(dummies)
-    values = sample.values[column.name]
-    here = values[~np.isnan(values)]
-    if here.size < 2 or not np.isfinite(here).all() or here.std() == 0:
+    values = _standardised(sample.values[column.name])
+    return None if values is None else values[:, None]
+
+
+def _standardised(values: Floats) -> Floats | None:
+    """The numbers with mean 0 and deviation 1; None where they have no finite deviation above 0."""
+    known = values[~np.isnan(values)]
+    with np.errstate(over="ignore", invalid="ignore"):
+        spread = known.std() if known.size else 0.0
+    if not np.isfinite(spread) or spread <= 0:
         return None
-    return np.asarray(((values - here.mean()) / here.std())[:, None])
+    return np.asarray((values - known.mean()) / spread)
 
 
 def hide(encoded: Encoded, targets: Sequence[str], rng: np.random.Generator) -> dict[str, Codes]:
@@ -183,7 +191,7 @@ def hide(encoded: Encoded, targets: Sequence[str], rng: np.random.Generator) -> 
         donors = np.flatnonzero(lacks[:, position])
         takers = np.flatnonzero(~lacks[:, position])
         drawn = rng.choice(donors, min(draws, takers.size // 4))
-        likes = _most_alike(encoded.matrix, drawn, takers)
+        likes = _most_alike(encoded.matrix, drawn, rng.permutation(takers))
         chosen = likes[np.arange(drawn.size), rng.integers(likes.shape[1], size=drawn.size)]
         hidden[chosen] |= lacks[drawn]
     hidden &= ~lacks

@@ -9,13 +9,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from expectations.missingness.patterns import Column
-from expectations.missingness.results import LittleTest
+from expectations.missingness.results import LittleTest, some
 from expectations.missingness.sampling import Floats, Sample
 from warehouse.wording import counted
 
 MOST_COLUMNS = 20
+MOST_PATTERNS = 100
 LEAST_ROWS = 50
 _LEAST_DISTINCT = 10
+_GREATEST = 1e70  # its fourth power is finite
 _FEW_ROWS = 30  # of a pattern: too few for its means to be normal when the values are not
 _MOST_LEFT_OUT = 0.1
 _MOST_SKEWED = 3.0
@@ -64,7 +66,7 @@ def _little(sample: Sample, columns: Sequence[Column]) -> tuple[LittleTest, str]
     _require(len(names) > 1, "not tested: its numeric columns depend on each other linearly")
     data, note = _enough(data[~np.isnan(data).all(1)])
     if dropped:
-        note = f"{note}; without {', '.join(dropped)}, which others determine".lstrip("; ")
+        note = f"{note}; without {some(dropped)}, which the other columns determine".lstrip("; ")
     statistic, degrees = little_statistic(data)
     _require(degrees > 0, "not tested: all rows lack the same columns")
     from scipy.special import chdtrc
@@ -86,13 +88,25 @@ def _suitable(sample: Sample, columns: Sequence[Column]) -> list[str]:
             continue
         values = sample.values[column.name]
         here = values[~np.isnan(values)]
-        if np.isfinite(here).all() and np.unique(here).size > _LEAST_DISTINCT:
+        if np.unique(here).size > _LEAST_DISTINCT and np.abs(here).max() < _GREATEST:
             found.append(column.name)
     lacking = [name for name in found if np.isnan(sample.values[name]).any()]
     _require(bool(lacking), "not tested: no numeric column of many values lacks any")
     _require(len(found) > 1, "not tested: it compares numeric columns of many values, and has one")
     others = [name for name in found if name not in lacking]
-    return (lacking + others)[:MOST_COLUMNS]
+    return (_of_few_patterns(sample, lacking) + others)[:MOST_COLUMNS]
+
+
+def _of_few_patterns(sample: Sample, names: Sequence[str]) -> list[str]:
+    """As many of the columns, those that lack most first, as have at most 100 patterns."""
+    pattern = np.zeros(sample.rows, np.int64)
+    kept: list[str] = []
+    for name in sorted(names, key=lambda name: -np.isnan(sample.values[name]).sum()):
+        _, finer = np.unique(pattern * 2 + np.isnan(sample.values[name]), return_inverse=True)
+        if finer.max() < MOST_PATTERNS:
+            pattern = finer
+            kept.append(name)
+    return kept
 
 
 def _standardised(data: Floats) -> Floats:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+
+SHOWN_NAMES = 10
 
 
 @dataclass(frozen=True)
@@ -106,3 +109,9 @@ class TableMissing:
     imputations: tuple[Imputation, ...]
     notes: tuple[str, ...] = ()
     basis: Basis = Basis()
+
+
+def some(names: Sequence[str]) -> str:
+    """The names in a sentence: the first ten, and how many more there are."""
+    more = f" and {len(names) - SHOWN_NAMES} more" if len(names) > SHOWN_NAMES else ""
+    return ", ".join(names[:SHOWN_NAMES]) + more
