@@ -7,7 +7,7 @@ values that are missing because of what they would have been (MNAR): these are n
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -301,11 +301,3 @@ def _told(tested: Sequence[Dependence]) -> tuple[Dependence, ...]:
     found = [replace(test, p=p) for test, p in zip(tested, corrected, strict=True)]
     kept = [t for t in found if t.p < SIGNIFICANT and abs(t.effect) >= SMALL_EFFECT]
     return tuple(sorted(kept, key=lambda t: (-abs(t.effect), t.column, t.on, t.test)))
-
-
-def predictors_of(found: Sequence[Dependence]) -> Mapping[str, set[str]]:
-    """For each column, the columns that its missingness was found to depend on."""
-    named: dict[str, set[str]] = {}
-    for test in found:
-        named.setdefault(test.column, set()).add(test.on)
-    return named

@@ -125,9 +125,10 @@ def _unfit(sample: Sample, column: Column) -> str | None:
         different = np.unique(sample.labels[column.name][~lacks]).size
         reason = f"more than {_MOST_LEVELS} categories" if different > _MOST_LEVELS else None
         return "one value only" if different == 1 else reason
-    if _standardised(sample.values[column.name]) is None:
-        return "one value only, or infinite numbers"
-    return None
+    values = sample.values[column.name]
+    if np.unique(values[~lacks]).size == 1:
+        return "one value only"
+    return "infinite numbers" if _standardised(values) is None else None
 
 
 def encode(sample: Sample, columns: Sequence[Column], targets: Sequence[str]) -> Encoded:

@@ -93,20 +93,28 @@ def _suitable(sample: Sample, columns: Sequence[Column]) -> list[str]:
     lacking = [name for name in found if np.isnan(sample.values[name]).any()]
     _require(bool(lacking), "not tested: no numeric column of many values lacks any")
     _require(len(found) > 1, "not tested: it compares numeric columns of many values, and has one")
+    firsts, repeats = _of_few_patterns(sample, lacking)
     others = [name for name in found if name not in lacking]
-    return (_of_few_patterns(sample, lacking) + others)[:MOST_COLUMNS]
+    return (firsts + others + repeats)[:MOST_COLUMNS]
 
 
-def _of_few_patterns(sample: Sample, names: Sequence[str]) -> list[str]:
-    """As many of the columns, those that lack most first, as have at most 100 patterns."""
+def _of_few_patterns(sample: Sample, names: Sequence[str]) -> tuple[list[str], list[str]]:
+    """As many of the columns, those that lack most first, as have at most 100 patterns.
+
+    Those that bring no new pattern come apart: where columns determine each other, it is one of
+    these that is left out.
+    """
     pattern = np.zeros(sample.rows, np.int64)
-    kept: list[str] = []
+    firsts: list[str] = []
+    repeats: list[str] = []
     for name in sorted(names, key=lambda name: -np.isnan(sample.values[name]).sum()):
         _, finer = np.unique(pattern * 2 + np.isnan(sample.values[name]), return_inverse=True)
-        if finer.max() < MOST_PATTERNS:
+        if finer.max() == pattern.max():
+            repeats.append(name)
+        elif finer.max() < MOST_PATTERNS:
             pattern = finer
-            kept.append(name)
-    return kept
+            firsts.append(name)
+    return firsts, repeats
 
 
 def _standardised(data: Floats) -> Floats:

@@ -75,25 +75,24 @@ class Sampler:
         Rows that are copies of each other have one hash: where there are many, each of the
         different rows is taken in proportion to its copies instead.
         """
-        source = f"(select *, {self._hash} as h from {relation(self.table)} where {where})"
+        encoded = f"{self._encoded}, {self._hash} as h"
+        source = f"(select {encoded} from {relation(self.table)} where {where})"
         rows = number(self.con, f"select count(*) from {source}")
         if rows > most:
             distinct = number(self.con, f"select approx_count_distinct(h) from {source}")
             if distinct < _MOSTLY_DISTINCT * rows:
                 return self._in_proportion(source, most / rows)
-        chosen = self.con.execute(f"select {self._encoded} from {source} order by h limit {most}")
+        chosen = self.con.execute(f"select * exclude (h) from {source} order by h limit {most}")
         return self._sample(chosen.fetchnumpy())
 
     def _in_proportion(self, source: str, share: float) -> Sample:
         """Of n copies, n × share rounded down, and one more with the chance of what is left."""
         groups = f"(select h, count(*) * {share!r} as part from {source} group by h)"
         copies = f"floor(part) + (hash(h, {self.seed}) / {_WHOLE!r} < part - floor(part))::int"
-        firsts = ", ".join(f"first({alias}) as {alias}" for alias in self._aliases)
         found = self.con.execute(
             f"with chosen as (select h, {copies} as copies from {groups} where copies > 0)"
-            f" select first(copies)::bigint as copies, {firsts}"
-            f" from (select h, {self._encoded} from {source}) join chosen using (h)"
-            " group by h order by h"
+            " select first(copies)::bigint as copies, first(columns(* exclude (h, copies)))"
+            f" from {source} join chosen using (h) group by h order by h"
         ).fetchnumpy()
         copied = np.asarray(found.pop("copies"))
         return self._sample({name: np.repeat(column, copied) for name, column in found.items()})
@@ -115,11 +114,6 @@ class Sampler:
             if column.kind != "opaque"
         ]
         return ", ".join([*lacks, *values])
-
-    @property
-    def _aliases(self) -> list[str]:
-        lacks = [f"l{n}" for n in range(len(self.lacking))]
-        return lacks + [f"v{n}" for n, c in enumerate(self.columns) if c.kind != "opaque"]
 
     def _sample(self, found: dict[str, Any]) -> Sample:
         lacks = {c.name: found[f"l{n}"].astype(bool) for n, c in enumerate(self.lacking)}
