@@ -55,6 +55,7 @@ _MOST_SHIFTED = 0.01
 _SHIFT = 0.1
 _GREATEST = 1e150  # its square is finite
 _NO_TIME = "not analysed yet: this run's time for it was up, the next one goes on"
+_UNTESTABLE = "no test can tell whether values are missing because of what they would have been"
 _NOTHING: Mapping[str, frozenset[str]] = {}
 
 
@@ -161,7 +162,7 @@ class _Counted:
             little=test,
             little_note=note,
             imputations=imputed,
-            notes=(*_listwise(sample), *untested, *unimputed),
+            notes=(*_listwise(sample), *untested, *unimputed, _UNTESTABLE),
             basis=Basis(self.schema, self.counts.rows, self.counts.columns),
         )
 

@@ -75,6 +75,10 @@ def test_counts_and_patterns_are_known(con):
     assert not found.is_monotone  # a and d are both missing where b is, each without the other
 
 
+def test_what_cannot_be_tested_is_said(con):
+    assert "no test can tell" in analysed(con, "select null::int as a").notes[-1]
+
+
 def test_nothing_is_told_of_a_table_that_lacks_nothing(con):
     assert analysed(con, "select i, 'x' as t, 1.5::double as d from range(9) r(i)") is None
     assert analysed(con, "select null::int as a where false") is None
@@ -219,7 +223,7 @@ def test_values_of_personal_columns_are_not_read(con):
     assert [column.column for column in first.columns] == ["p"]
     assert facts(first) == facts(second)
     assert not first.imputations
-    assert "p" in first.notes[-1]
+    assert "not imputed (neither a number nor a category, or not to be read): p" in first.notes
     told = analysed(con, f"{sql.format(0, 'i % 7 = 0')} from range(2000) r(i)")
     assert [found.on for found in told.dependences] == ["q"]  # it would have been found
 
