@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import time
-import zlib
 from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -49,7 +48,8 @@ __all__ = [
     "missing_of_release",
 ]
 
-RUN_SECONDS = 20.0
+RUN_SECONDS = 10.0
+_SEED = 20_000
 _MOST_GROWN = 0.1
 _MOST_SHIFTED = 0.01
 _SHIFT = 0.1
@@ -73,7 +73,7 @@ def analyse(
     the same seed give the same analysis.
     """
     counts = _Counted.of(con, table, personal, ignored)
-    return counts.analysed(con, seed) if counts else None
+    return counts.analysed(con, seed=seed) if counts else None
 
 
 def missing_of_release(
@@ -89,26 +89,34 @@ def missing_of_release(
 
     All is counted anew. Tests and imputations are those of `known` while the table has the same
     columns, its rows are within 10 % and each column's missing share within one point of then.
-    Once the new ones took `seconds` of CPU, the others are left to the next run. `personal` and
-    the result are by table; pass the result on as the next run's `known`.
+    Once the new ones took `seconds` of CPU, the others are left to the next run. `personal` names
+    columns by table. Keep the result: it is the next run's `known`.
     """
     found: list[TableMissing] = []
-    spent = 0.0
+    changed: list[_Counted] = []
     with closing(connect(settings, database, read_only=True)) as con:
         for table in _published(con):
             counts = _Counted.of(con, table, personal.get(table, frozenset()), ignored)
-            if counts is None:
-                continue
             before = known.get(table)
-            if before is not None and counts.is_like(before):
+            if counts is not None and before is not None and counts.is_like(before):
                 found.append(counts.with_tests_of(before))
-            elif spent < seconds:
-                started = time.process_time()
-                found.append(counts.analysed(con, zlib.crc32(table.encode())))
-                spent += time.process_time() - started
-            else:
-                found.append(counts.untested())
-    return tuple(found)
+            elif counts is not None:
+                changed.append(counts)
+        # Whoever has waited for longest comes first, or else the same tables would each time.
+        changed.sort(key=lambda counts: _waiting_since(known.get(counts.table)))
+        started = time.process_time()
+        for counts in changed:
+            is_time_up = time.process_time() - started >= seconds
+            before = known.get(counts.table)
+            found.append(counts.untested(before) if is_time_up else counts.analysed(con))
+    return tuple(sorted(found, key=lambda analysis: analysis.table))
+
+
+def _waiting_since(before: TableMissing | None) -> tuple[bool, float]:
+    """What waits for its tests comes first, in order of time; then the others, in that order."""
+    if before is None:
+        return (False, datetime.now(UTC).timestamp())
+    return (before.analysed_rows > 0, before.analysed_at.timestamp())
 
 
 def _published(con: duckdb.DuckDBPyConnection) -> list[str]:
@@ -140,7 +148,7 @@ class _Counted:
         counts = count(con, table, columns) if columns else None
         return cls(table, columns, counts) if counts else None
 
-    def analysed(self, con: duckdb.DuckDBPyConnection, seed: int) -> TableMissing:
+    def analysed(self, con: duckdb.DuckDBPyConnection, *, seed: int = _SEED) -> TableMissing:
         """The counts with new tests and imputations, on a sample that the seed decides."""
         from threadpoolctl import threadpool_limits
 
@@ -178,13 +186,14 @@ class _Counted:
             complete_rows=now.complete_rows,
         )
 
-    def untested(self) -> TableMissing:
-        """The counts alone."""
+    def untested(self, before: TableMissing | None = None) -> TableMissing:
+        """The counts alone. A table that has been waiting for its tests waits since then."""
+        is_waiting = before is not None and not before.analysed_rows
         return TableMissing(
             table=self.table,
             rows=self.counts.rows,
             analysed_rows=0,
-            analysed_at=datetime.now(UTC),
+            analysed_at=before.analysed_at if before and is_waiting else datetime.now(UTC),
             columns=self.counts.columns,
             patterns=self.counts.patterns,
             is_monotone=self.counts.is_monotone,

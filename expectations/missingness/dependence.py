@@ -55,11 +55,16 @@ class Ranks:
 
 @dataclass(frozen=True)
 class Predictor:
-    """A column whose values may tell where others are missing: ranks, or codes (-1 is missing)."""
+    """A column whose values may tell where others are missing.
+
+    `codes` are its categories, or the ranges its values are in; -1 where missing. `over` says
+    which ranges, and is empty for categories. Numbers have `ranks` besides.
+    """
 
     name: str
-    data: Ranks | Codes
-    is_time: bool = False
+    codes: Codes
+    over: str = ""
+    ranks: Ranks | None = None
 
     @classmethod
     def of(cls, column: Column, sample: Sample, rows: int) -> Predictor | None:
@@ -77,9 +82,10 @@ class Predictor:
         distinct = np.unique(here)
         if distinct.size < 2 or (column.is_integer and _numbers_rows(here, distinct, rows)):
             return None
+        codes = _binned(values, distinct)
         if column.kind == "time":
-            return cls(column.name, _binned(values, distinct), is_time=True)
-        return cls(column.name, Ranks.of(values))
+            return cls(column.name, codes, "time")
+        return cls(column.name, codes, "ranges", Ranks.of(values))
 
 
 def _numbers_rows(values: Floats, distinct: Floats, rows: int) -> bool:
@@ -88,11 +94,12 @@ def _numbers_rows(values: Floats, distinct: Floats, rows: int) -> bool:
 
 
 def _binned(values: Floats, distinct: Floats) -> Codes:
-    """Times in at most ten bins of as many rows each; -1 where there is none."""
+    """Values in at most ten ranges of as many rows each; -1 where there is none."""
     has = ~np.isnan(values)
     codes = np.full(values.size, -1, np.int64)
     if distinct.size > _BINS:
-        distinct = np.unique(np.quantile(values[has], np.linspace(0, 1, _BINS + 1)[1:-1]))
+        ordered = np.sort(values[has])
+        distinct = np.unique(ordered[np.arange(1, _BINS) * ordered.size // _BINS])
         codes[has] = np.searchsorted(distinct, values[has], side="right")
     else:
         codes[has] = np.searchsorted(distinct, values[has])
@@ -118,9 +125,8 @@ class Study:
         missing = self.sample.lacks[target]
         for predictor in self.predictors:
             if predictor.name != target:
-                found = _tested(missing, predictor)
-                if found is not None:
-                    yield replace(found, column=target)
+                for test in _tested(missing, predictor):
+                    yield replace(test, column=target)
         for other in others:
             found = _together(missing, self.sample.lacks[other])
             if found is not None:
@@ -134,7 +140,8 @@ def dependences(
 
     Of columns that are missing in the same rows, the first is tested for all. A dependence is
     told if its p, corrected by Holm's method over all tests of the table, is below 0.05 and its
-    effect at least 0.1 in size, which is Cohen's small effect (1988).
+    effect at least 0.1 in size, which is Cohen's small effect (1988). A number's ranges are told
+    where its level tells nothing: values are missing at both ends, say, or in between.
     """
     targets, notes = _targets(counts)
     readable = [column for column in sampler.columns if column.kind != "opaque"]
@@ -193,12 +200,13 @@ def _topped_up(sampler: Sampler, sample: Sample, target: str) -> Sample:
     return sample.taken(lacks != is_missing_rare).joined(sampler.take(_FEW_ROWS, where))
 
 
-def _tested(missing: Flags, predictor: Predictor) -> Dependence | None:
-    if isinstance(predictor.data, Ranks):
-        return mann_whitney(missing, predictor.name, predictor.data)
-    has = predictor.data >= 0
-    name = "chi-square over time" if predictor.is_time else "chi-square"
-    return _contingency(missing[has], predictor.data[has], predictor.name, name)
+def _tested(missing: Flags, predictor: Predictor) -> Iterator[Dependence]:
+    has = predictor.codes >= 0
+    name = f"chi-square over {predictor.over}" if predictor.over else "chi-square"
+    tests = [_contingency(missing[has], predictor.codes[has], predictor.name, name)]
+    if predictor.ranks is not None:
+        tests.append(mann_whitney(missing, predictor.name, predictor.ranks))
+    yield from (test for test in tests if test is not None)
 
 
 def mann_whitney(missing: Flags, on: str, ranks: Ranks) -> Dependence | None:
@@ -300,4 +308,6 @@ def _told(tested: Sequence[Dependence]) -> tuple[Dependence, ...]:
     corrected = holm([test.p for test in tested])
     found = [replace(test, p=p) for test, p in zip(tested, corrected, strict=True)]
     kept = [t for t in found if t.p < SIGNIFICANT and abs(t.effect) >= SMALL_EFFECT]
+    by_level = {(t.column, t.on) for t in kept if t.effect_name == "rank-biserial"}
+    kept = [t for t in kept if "ranges" not in t.test or (t.column, t.on) not in by_level]
     return tuple(sorted(kept, key=lambda t: (-abs(t.effect), t.column, t.on, t.test)))

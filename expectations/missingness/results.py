@@ -91,8 +91,8 @@ class TableMissing:
 
     `rows`, `columns`, `patterns` (the 20 most frequent), `is_monotone` and `complete_rows` are
     counted on all rows, each time. Tests and imputations come from a sample of `analysed_rows`
-    rows (0: there was no time for them yet), taken at `analysed_at`. `notes` say what listwise
-    deletion would change, and what was left out and why.
+    rows, taken at `analysed_at`; where that is 0 there was no time for them yet, since then.
+    `notes` say what listwise deletion would change, and what was left out and why.
     """
 
     table: str
