@@ -19,7 +19,7 @@ from expectations.missingness.results import Dependence, some
 from expectations.missingness.sampling import Codes, Flags, Floats, Sample, Sampler, levels
 
 TESTED_ROWS = 10_000
-MOST_COLUMNS = 60  # with missing values
+MOST_COLUMNS = 40  # with missing values
 MOST_PREDICTORS = 300
 SIGNIFICANT = 0.05
 SMALL_EFFECT = 0.1
@@ -201,9 +201,8 @@ def _topped_up(sampler: Sampler, sample: Sample, target: str) -> Sample:
 
 
 def _tested(missing: Flags, predictor: Predictor) -> Iterator[Dependence]:
-    has = predictor.codes >= 0
     name = f"chi-square over {predictor.over}" if predictor.over else "chi-square"
-    tests = [_contingency(missing[has], predictor.codes[has], predictor.name, name)]
+    tests = [_contingency(missing, predictor.codes, predictor.name, name)]
     if predictor.ranks is not None:
         tests.append(mann_whitney(missing, predictor.name, predictor.ranks))
     yield from (test for test in tests if test is not None)
@@ -244,9 +243,8 @@ def _together(missing: Flags, other: Flags) -> Dependence | None:
 
 
 def _contingency(missing: Flags, codes: Codes, on: str, name: str) -> Dependence | None:
-    table = _pooled(
-        np.stack([np.bincount(codes[side], minlength=_LEVELS + 1) for side in (missing, ~missing)])
-    )
+    cells = np.bincount(2 * (codes + 1) + missing, minlength=2 * (_LEVELS + 2))
+    table = _pooled(cells.reshape(-1, 2).T[:, 1:])  # the first are the rows without a code
     if table is None:
         return None
     expected = table.sum(1, keepdims=True) * table.sum(0) / table.sum()

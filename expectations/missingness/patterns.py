@@ -220,12 +220,11 @@ def _alike(
 
     Columns are taken for alike when the hashes of the patterns that they are in have one sum.
     """
-    words = _words(len(lacking))
-    sums = ", ".join(
-        f"sum((hash({words}) >> 8)::hugeint) filter ({_bit(position)} = 1)"
-        for position in range(len(lacking))
-    )
-    found = con.execute(f"select {sums} from {_PATTERNS}").fetchone()
+    sums = ", ".join(f"sum(h) filter ({_bit(position)} = 1)" for position in range(len(lacking)))
+    found = con.execute(
+        f"select {sums} from (select *, (hash({_words(len(lacking))}) >> 8)::hugeint as h"
+        f" from {_PATTERNS})"
+    ).fetchone()
     assert found is not None
     groups: dict[int, list[str]] = {}
     for column, total in zip(lacking, found, strict=True):

@@ -330,6 +330,6 @@ def test_three_hundred_columns_are_analysed(con):
     found = analysed(con, f"select {columns} from range(1500) r(i)")
     assert len(found.columns) == 285
     assert not found.dependences
-    assert any("only the 60 columns that lack most" in note for note in found.notes)
+    assert any("only the 40 columns that lack most" in note for note in found.notes)
     assert {one.column for one in found.imputations} <= {c.column for c in found.columns}
     assert all(len(note) < 300 for note in found.notes)
