@@ -16,12 +16,12 @@ from warehouse.wording import counted
 MOST_COLUMNS = 20
 MOST_PATTERNS = 100
 LEAST_ROWS = 50
-_LEAST_DISTINCT = 10
+_LEAST_DISTINCT = 5
 _GREATEST = 1e70  # its fourth power is finite
 _FEW_ROWS = 30  # of a pattern: too few for its means to be normal when the values are not
 _MOST_LEFT_OUT = 0.1
 _MOST_SKEWED = 3.0
-_NORMAL_SKEW, _NORMAL_KURTOSIS = 1.0, 2.0
+_NORMAL_SKEW, _NORMAL_KURTOSIS = 1.5, 4.0
 _DEPENDENT = 1e-4  # share of variance that the other columns leave unexplained
 _ITERATIONS = 500
 _TOLERANCE = 1e-6
@@ -81,18 +81,21 @@ def _require(holds: bool, otherwise: str) -> None:
 
 
 def _suitable(sample: Sample, columns: Sequence[Column]) -> list[str]:
-    """The measured columns, those that lack values first: finite, and more than a few values."""
+    """The measured columns, those that lack values first: finite, of five values and more."""
     found = []
     for column in columns:
         if column.kind != "number":
             continue
         values = sample.values[column.name]
         here = values[~np.isnan(values)]
-        if np.unique(here).size > _LEAST_DISTINCT and np.abs(here).max() < _GREATEST:
+        if np.unique(here).size >= _LEAST_DISTINCT and np.abs(here).max() < _GREATEST:
             found.append(column.name)
     lacking = [name for name in found if np.isnan(sample.values[name]).any()]
-    _require(bool(lacking), "not tested: no numeric column of many values lacks any")
-    _require(len(found) > 1, "not tested: it compares numeric columns of many values, and has one")
+    _require(bool(lacking), "not tested: no numeric column of five values or more lacks any")
+    _require(
+        len(found) > 1,
+        "not tested: it compares numeric columns of five values or more: there is one",
+    )
     firsts, repeats = _of_few_patterns(sample, lacking)
     others = [name for name in found if name not in lacking]
     return (firsts + others + repeats)[:MOST_COLUMNS]
