@@ -215,7 +215,7 @@ def mann_whitney(missing: Flags, on: str, ranks: Ranks) -> Dependence | None:
     row where the value is missing than in one where it is not, less the chance of the contrary.
     None where either side has fewer than ten rows.
     """
-    from scipy.special import ndtr
+    from scipy.special import ndtr  # type: ignore[import-untyped]
 
     sides = missing.astype(np.float64)
     n, n1 = round(ranks.has.sum()), round(float(ranks.has @ sides))
@@ -250,7 +250,7 @@ def _contingency(missing: Flags, codes: Codes, on: str, name: str) -> Dependence
     expected = table.sum(1, keepdims=True) * table.sum(0) / table.sum()
     effect = cramers_v(table)
     if expected.min() < _LEAST_EXPECTED:
-        from scipy.stats import fisher_exact
+        from scipy.stats import fisher_exact  # type: ignore[import-untyped]
 
         p = float(fisher_exact(table).pvalue)
         return Dependence("", on, "Fisher’s exact", effect, "Cramér’s V", p)
@@ -277,7 +277,7 @@ def _pooled(table: NDArray[np.int64]) -> NDArray[np.int64] | None:
 
 
 def _chi_square_p(statistic: float, degrees: int) -> float:
-    from scipy.special import chdtrc
+    from scipy.special import chdtrc  # type: ignore[import-untyped]
 
     return float(chdtrc(degrees, statistic))
 

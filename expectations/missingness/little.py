@@ -69,7 +69,7 @@ def _little(sample: Sample, columns: Sequence[Column]) -> tuple[LittleTest, str]
         note = f"{note}; without {some(dropped)}, which the other columns determine".lstrip("; ")
     statistic, degrees = little_statistic(data)
     _require(degrees > 0, "not tested: all rows lack the same columns")
-    from scipy.special import chdtrc
+    from scipy.special import chdtrc  # type: ignore[import-untyped]
 
     p = float(chdtrc(degrees, statistic))
     return LittleTest(statistic, degrees, p, len(data), tuple(names)), note
