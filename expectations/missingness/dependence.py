@@ -277,7 +277,7 @@ def _pooled(table: NDArray[np.int64]) -> NDArray[np.int64] | None:
 
 
 def _chi_square_p(statistic: float, degrees: int) -> float:
-    from scipy.special import chdtrc  # type: ignore[import-untyped]
+    from scipy.special import chdtrc
 
     return float(chdtrc(degrees, statistic))
 
