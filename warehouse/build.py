@@ -51,6 +51,16 @@ class Build:
         """The hash of each model that was built."""
         return {name: model.code for name, model in self.models.items()}
 
+    @property
+    def lineage(self) -> dict[str, list[str]]:
+        """The relations that each model's relation is made from, those of the lake included."""
+        return {model.relation: sorted(model.parents) for model in self.models.values()}
+
+    @property
+    def personal(self) -> dict[str, list[str]]:
+        """The columns of each published table whose values speak of a person."""
+        return {m.relation: sorted(m.personal) for m in self.published if m.personal}
+
     def write_gate(self, text: str) -> None:
         """Keep the gate's result, as JSON, with the build."""
         write_atomically(self.folder / "gate.json", text)

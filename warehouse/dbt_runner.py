@@ -51,7 +51,11 @@ class ChangedRows:
 
 @dataclass(frozen=True)
 class Model:
-    """A dbt model. `code` hashes its SQL, contract, macros and all that is upstream of it."""
+    """A dbt model. `code` hashes its SQL, contract, macros and all that is upstream of it.
+
+    `parents` are the relations that it reads itself, those of the lake included; `personal` its
+    columns whose values speak of a person (`config: meta: personal: true`).
+    """
 
     name: str
     schema: str
@@ -61,6 +65,8 @@ class Model:
     sources: frozenset[tuple[str, str]]
     changed_rows: ChangedRows | None
     feature_set: dict[str, Any] | None
+    parents: frozenset[str] = frozenset()
+    personal: frozenset[str] = frozenset()
 
     @property
     def relation(self) -> str:
@@ -76,6 +82,8 @@ class Model:
             | {
                 "sources": frozenset((schema, table) for schema, table in content["sources"]),
                 "changed_rows": ChangedRows(**changed) if changed else None,
+                "parents": frozenset(content.get("parents", ())),
+                "personal": frozenset(content.get("personal", ())),
             }
         )
 
@@ -166,8 +174,28 @@ def _models(manifest: Any) -> dict[str, Model]:
             sources=_sources(manifest, node.unique_id, reads),
             changed_rows=ChangedRows(**changed) if changed else None,
             feature_set=node.config.meta.get("feature_set"),
+            parents=frozenset(_relation(manifest, above) for above in _above(node)),
+            personal=frozenset(c.name for c in node.columns.values() if _is_personal(c)),
         )
     return models
+
+
+def _relation(manifest: Any, unique_id: str) -> str:
+    """The relation of a model, seed or source as `schema.name`."""
+    if unique_id in manifest.sources:
+        source = manifest.sources[unique_id]
+        return f"{source.schema}.{source.identifier}"
+    node = manifest.nodes[unique_id]
+    return f"{node.schema}.{node.name}"
+
+
+def _is_personal(column: Any) -> bool:
+    """Whether the column is marked, under `config: meta:` or, as dbt had it, `meta:` alone.
+
+    Anything but false counts: to mask too much harms nobody.
+    """
+    marks = (column.meta.get("personal"), column.config.meta.get("personal"))
+    return any(mark not in (None, False) for mark in marks)
 
 
 def _sources(
