@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
+from datetime import date
 
 import duckdb
 import pytest
@@ -33,7 +34,7 @@ NAMING = {
     "length": rule("length", columns=("EMAIL",), maximum=2),
     "regex": rule("regex", columns=("email",), pattern="x"),
     "expression": rule("expression", expression="email || id = 'x'"),
-    "aggregate": rule("aggregate", expression="max(email)", maximum=3),
+    "aggregate": rule("aggregate", expression="max(born_on)", maximum=date(1960, 1, 1)),
     "aggregate in parts": rule("aggregate", expression="count(*) + len(max(email))", maximum=3),
     "freshness": rule("freshness", columns=("born_on",), max_age="1 day"),
     "total": rule(
