@@ -23,9 +23,7 @@ LONGEST_VALUE = 80
 MASK = "•••"
 _NOBODY: frozenset[str] = frozenset()
 # What counts values shows none.
-_COUNT = re.compile(
-    r"count\((distinct )?[\w\"*]+\)( filter \(where [^()]*\))?", re.IGNORECASE
-)
+_COUNT = re.compile(r"count\((distinct )?[\w\"*]+\)( filter \(where [^()]*\))?", re.IGNORECASE)
 # DuckDB's messages that speak of the statement alone; any other may show a value.
 _VALUELESS = re.compile(r"(Binder|Catalog|Parser|Syntax) Error: ")
 
