@@ -6,7 +6,7 @@ import json
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from expectations.reporting.changes import Change, changes, earlier
+from expectations.reporting.changes import BROKEN, Change, changes, earlier
 from expectations.reporting.words import without_excerpts
 from warehouse.files import link_atomically, write_atomically
 from warehouse.row_rules import RULE
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from warehouse.settings import Settings
 
 # All samples of a report together, so that a run in which everything breaks still makes a page.
-SAMPLE_CHARACTERS = 300_000
+SAMPLE_CHARACTERS = 120_000
 LONGEST_DETAIL = 300
 _CELL = 12  # what a cell costs beside its text
 # Reasons of the quarantine whose detail names columns alone.
@@ -222,9 +222,12 @@ def _as_json(run: RunReport, changed: Iterable[Change]) -> str:
     ]
     told["changes"] = [{"tone": change.tone, "text": change.text} for change in changed]
     told["sentence"] = run.sentence
-    return json.dumps(told, default=str) + "\n"
+    return json.dumps(told, default=str, separators=(",", ":")) + "\n"
 
 
 def _result_json(result: RuleResult) -> dict[str, Any]:
-    """A rule's result; without the empty sample of most."""
-    return {name: value for name, value in vars(result).items() if value != ()}
+    """A rule's result: all of it for one that is broken, else what is needed to compare."""
+    told = {name: value for name, value in vars(result).items() if value != ()}
+    if result.status in BROKEN:
+        return told
+    return {name: value for name, value in told.items() if name not in ("detail", "reason")}

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from expectations.trends import Trend, TrendPoint
 
-SHOWN_POINTS = 40
+SHOWN_POINTS = 30
 WIDTH, HEIGHT = 320, 80  # of the picture's own coordinates; the page shows it at half of it
 _EDGE = 6
 # A band is drawn at most this many times as high as the values are apart.
@@ -113,8 +113,8 @@ def _shape(stretch: list[tuple[int, int, int]]) -> str:
 def _path(places: Sequence[tuple[int, int]]) -> str:
     """Moves from place to place, each relative to the one before: short."""
     first, *more = places
-    steps, before = [f"M{first[0]} {first[1]}"], first
+    steps, before = [], first
     for place in more:
-        steps.append(f"l{place[0] - before[0]} {place[1] - before[1]}")
+        steps.append(f"{place[0] - before[0]} {place[1] - before[1]}")
         before = place
-    return "".join(steps)
+    return f"M{first[0]} {first[1]}l{' '.join(steps)}".replace(" -", "-")
