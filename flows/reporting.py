@@ -12,10 +12,9 @@ import duckdb
 from expectations.gate import GateResult
 from expectations.report import RunReport, SourceReport, StageReport, TableReport, write_report
 from expectations.reporting.sizes import table_sizes
-from warehouse.arrived import arrivals
 from warehouse.errors import ClearwaterError
 from warehouse.releases import folder
-from warehouse.waiting import waiting
+from warehouse.waiting import waiting_and_arrivals
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -34,6 +33,7 @@ def _told(run: Run) -> RunReport:
     gate = run.gate
     if gate is None and release is not None and run.failure is None:
         gate = GateResult.from_json(json.dumps(release.gate))
+    waits, arrived = waiting_and_arrivals(run.settings)
     return RunReport(
         run_id=run.run_id,
         started_at=run.started_at,
@@ -50,8 +50,8 @@ def _told(run: Run) -> RunReport:
         tables=_tables(run),
         gate=gate,
         message=_message(run),
-        waiting=waiting(run.settings),
-        arrivals=arrivals(run.settings),
+        waiting=waits,
+        arrivals=arrived,
         lineage={name: tuple(parents) for name, parents in _lineage(run).items()},
     )
 

@@ -7,10 +7,6 @@ from datetime import datetime
 
 import duckdb
 
-from warehouse.errors import ClearwaterError
-from warehouse.query import open_lake
-from warehouse.settings import Settings
-
 NEWEST_FILES = 5
 
 
@@ -44,18 +40,8 @@ class SourceArrivals:
         return f"raw_{self.source}"
 
 
-def arrivals(settings: Settings) -> tuple[SourceArrivals, ...]:
-    """What arrived, by source; nothing where there is no lake, or none that can be read."""
-    if not settings.lake_catalog.exists():
-        return ()
-    try:
-        with open_lake(settings) as con:
-            return _arrivals(con)
-    except (ClearwaterError, duckdb.Error):
-        return ()  # what waits says why the lake cannot be read
-
-
-def _arrivals(con: duckdb.DuckDBPyConnection) -> tuple[SourceArrivals, ...]:
+def arrivals(con: duckdb.DuckDBPyConnection) -> tuple[SourceArrivals, ...]:
+    """What arrived, by source, as the lake that `con` has open tells."""
     rows = con.execute(
         "select source, count(*) over of_source, sum(loaded) over of_source, source_file,"
         " arrived_at, rows_in, loaded from meta.batches where status = 'loaded'"

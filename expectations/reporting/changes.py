@@ -5,22 +5,23 @@ from __future__ import annotations
 import json
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from expectations.reporting.words import change
+from expectations.reporting.words import relative
 from warehouse.wording import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
     from expectations.gate import RuleResult
     from expectations.report import RunReport, TableReport
 
+T = TypeVar("T")
 Tone = Literal["bad", "warn", "good", "plain"]
 BROKEN = ("error", "fail", "warn")
 # Single things told of one kind, before the others are counted.
-SHOWN = 5
+SHOWN = 3
 LOOKED_THROUGH = 50
 
 _PASSED = ("pass", "warn")
@@ -135,13 +136,15 @@ def _rules(results: Iterable[RuleResult], before: Earlier) -> Iterator[Change]:
     added = [r for r in results if r.rule_id not in known]
     ids = {r.rule_id for r in results}
     gone = [rule_id for rule_id in known if rule_id not in ids]
-    yield from _each(sorted(newly, key=_worst), _newly, "rules more do not hold any more")
-    yield from _each(sorted(worse, key=_worst), _worse, "rules more are worse than before")
+    yield from _each(sorted(newly, key=_worst), _newly, ("rule broke too", "rules broke too"))
+    yield from _each(
+        sorted(worse, key=_worst), _worse, ("rule is worse too", "rules are worse too")
+    )
     if still:
         verb = "does" if still == 1 else "do"
         tone: Tone = "plain"
         yield Change(tone, f"{counted(still, 'rule')} still {verb} not hold, as in the run before.")
-    yield from _each(mended, _mended, "rules more hold again")
+    yield from _each(mended, _mended, ("rule holds again", "rules hold again"))
     if gone:
         names = ", ".join(sorted(gone)[:SHOWN]) + (", …" if len(gone) > SHOWN else "")
         yield Change("warn", f"{counted(len(gone), 'rule')} gone: {names}.")
@@ -157,12 +160,15 @@ def _worst(result: RuleResult) -> int:
     return BROKEN.index(result.status)
 
 
-def _each(found: list[Any], tell: Any, others: str) -> Iterator[Change]:
-    """The first few told one by one, the others counted."""
+def _each(
+    found: Iterable[T], tell: Callable[[T], Change], others: tuple[str, str]
+) -> Iterator[Change]:
+    """The first few told one by one, the others counted; `others` says what of one and of more."""
     told = [tell(one) for one in found]
-    yield from told[:SHOWN]
-    if len(told) > SHOWN:
-        yield Change(told[SHOWN].tone, f"{len(told) - SHOWN:,} {others}.")
+    shown = len(told) if len(told) <= SHOWN + 1 else SHOWN
+    yield from told[:shown]
+    if more := len(told) - shown:
+        yield Change(told[shown].tone, f"{more:,} other {others[more > 1]}.")
 
 
 def _newly(result: RuleResult) -> Change:
@@ -185,34 +191,44 @@ def _tables(tables: Iterable[TableReport], before: Earlier) -> Iterator[Change]:
     now = {table.name: table for table in tables}
     gone = sorted(set(before.tables) - set(now))
     added = sorted(set(now) - set(before.tables))
-    yield from _each(gone, lambda name: Change("bad", f"The table {name} is gone."), "tables gone")
-    yield from _each(added, lambda name: Change("plain", "New table ", name, "."), "new tables")
+    yield from _each(gone, _gone, ("table is gone", "tables are gone"))
+    yield from _each(added, _added, ("new table", "new tables"))
     both = [(table, before.tables[name]) for name, table in now.items() if name in before.tables]
     for table, old in both:
         yield from _columns(table, old)
     yield from _rows([(table, int(old["rows"])) for table, old in both])
 
 
+def _gone(name: str) -> Change:
+    return Change("bad", f"The table {name} is gone.")
+
+
+def _added(name: str) -> Change:
+    return Change("plain", "New table ", name, ".")
+
+
 def _rows(tables: list[tuple[TableReport, int]]) -> Iterator[Change]:
     """Tables that lost rows one by one, the most first; those that grew in one sentence."""
 
-    def relative(pair: tuple[TableReport, int]) -> float:
+    def share(pair: tuple[TableReport, int]) -> float:
         return (pair[0].rows - pair[1]) / max(pair[1], 1)
 
-    moved = sorted((pair for pair in tables if pair[0].rows != pair[1]), key=relative)
+    moved = sorted((pair for pair in tables if pair[0].rows != pair[1]), key=share)
     less = [pair for pair in moved if pair[0].rows < pair[1]]
     more = [pair for pair in moved if pair[0].rows > pair[1]]
-    yield from _each(less, _lost, "tables more lost rows")
+    yield from _each(less, _lost, ("table lost rows", "tables lost rows"))
     if more:
         table, rows = more[-1]
+        grew = f"{counted(table.rows - rows, 'row')}{relative(table.rows, rows)}"
         others = f"; {counted(len(more) - 1, 'other table')} grew too" if len(more) > 1 else ""
-        yield Change("plain", "", table.name, f" grew by {change(table.rows, rows)}{others}.")
+        yield Change("plain", "", table.name, f" grew by {grew}{others}.")
 
 
 def _lost(pair: tuple[TableReport, int]) -> Change:
     table, rows = pair
     tone: Tone = "bad" if 2 * table.rows < rows else "warn"
-    return Change(tone, "", table.name, f" lost rows: {change(table.rows, rows)}.")
+    lost = f"{counted(rows - table.rows, 'row')}{relative(table.rows, rows)}"
+    return Change(tone, "", table.name, f" lost {lost}.")
 
 
 def _columns(table: TableReport, old: dict[str, Any]) -> Iterator[Change]:

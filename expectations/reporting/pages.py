@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
+from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +18,7 @@ from warehouse.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from datetime import datetime
 
     from jinja2 import Environment
 
@@ -24,6 +27,7 @@ if TYPE_CHECKING:
 
 STYLE = "report.css"
 TEMPLATES = Path(__file__).parent.parent / "templates"
+SHOWN_CHANGES = 10  # the others are folded
 SHOWN_BROKEN = 25  # broken rules on the first page
 SHOWN_ROWS = 5  # rows of a sample there
 SHOWN_WAITING = 100
@@ -56,6 +60,11 @@ def write_pages(
     return page
 
 
+def _end(run: RunReport) -> datetime:
+    """When the run's last stage ended, with a second for what lies between them."""
+    return run.started_at + timedelta(seconds=sum(s.seconds + 1 for s in run.stages))
+
+
 def _missing(found: Any) -> Any:
     return told_missing(found) if found is not None else None
 
@@ -84,6 +93,8 @@ def _environment(shown: Overview) -> Environment:
         pages=tables,
         counted=counted,
         words=words,
+        away=partial(words.away, run_at=shown.run.started_at, run_end=_end(shown.run)),
+        shown_changes=SHOWN_CHANGES,
         is_alarmed=is_alarmed,
         sparkline=lambda trend: Markup(charts.sparkline(trend)),  # noqa: S704 (numbers alone)
         trend_sentence=charts.sentence,

@@ -11,15 +11,15 @@ from expectations.rules import PUBLISHED
 from warehouse.duck import connect, identifier
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
-    from datetime import date, datetime
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from datetime import datetime
     from pathlib import Path
 
     import duckdb
 
     from warehouse.settings import Settings
 
-SHOWN_TIMES = 3
+SHOWN_EVENTS = 2
 _LOADED_AT = "loaded_at"
 # DuckDB knows infinite times, and ones that Python does not.
 _KNOWN = "between timestamp '0001-01-01' and timestamp '9999-12-31 23:59:59'"
@@ -33,9 +33,9 @@ def table_sizes(
 ) -> tuple[TableReport, ...]:
     """Every published table in `database`, with the newest values of its time columns.
 
-    `declared` are the columns that a freshness rule or a feature set names, by table; those and
-    the times of loading are looked at, in a table without either the others. Of `personal` columns
-    nothing but name and type is told.
+    `declared` are the columns that a freshness rule or a feature set names, by table: those say how
+    fresh it is, in a table without any all of its time columns. Of `personal` columns nothing but
+    name and type is told.
 
     Raises duckdb.Error when the database cannot be read.
     """
@@ -68,21 +68,28 @@ def _size(
     declared: Iterable[str],
     personal: Sequence[str],
 ) -> TableReport:
-    times = _times(columns, {column.lower() for column in declared}, personal)
+    times = _times(columns, personal)
     newest = "".join(f", {_newest(column)}" for column, _ in times)
     row = con.execute(f"select count(*){newest} from {relation(name)}").fetchone()
     assert row is not None
+    found = [(at, *time) for at, time in zip(row[1:], times, strict=True) if at is not None]
     return TableReport(
         name=name,
         rows=int(row[0]),
         columns=tuple(columns),
-        newest=tuple(
-            NewestValue(column, _at(value, kind))
-            for (column, kind), value in zip(times, row[1:], strict=True)
-            if value is not None
-        ),
+        newest=tuple(_telling(found, {column.lower() for column in declared})),
         personal=tuple(personal),
     )
+
+
+def _telling(found: list[tuple[datetime, str, str]], declared: set[str]) -> Iterator[NewestValue]:
+    """The newest values that tell most: of declared columns, or else of all; then of loading."""
+    newest_first = sorted(found, key=lambda newest: newest[0], reverse=True)
+    loaded = [one for one in newest_first if one[1].lower().endswith(_LOADED_AT)]
+    events = [one for one in newest_first if one not in loaded]
+    named = [one for one in events if one[1].lower() in declared]
+    for at, column, kind in (*(named or events)[:SHOWN_EVENTS], *loaded[:1]):
+        yield NewestValue(column, at.date() if kind == "DATE" else at)
 
 
 def _newest(column: str) -> str:
@@ -90,20 +97,10 @@ def _newest(column: str) -> str:
     return f"case when {newest} {_KNOWN} then {newest} end"
 
 
-def _at(value: datetime, kind: str) -> datetime | date:
-    return value.date() if kind == "DATE" else value
-
-
-def _times(
-    columns: list[tuple[str, str]], declared: set[str], personal: Sequence[str]
-) -> list[tuple[str, str]]:
-    """The time columns to look at, the declared ones first."""
+def _times(columns: list[tuple[str, str]], personal: Sequence[str]) -> list[tuple[str, str]]:
     hidden = {column.lower() for column in personal}
-    times = [
+    return [
         (column, kind)
         for column, kind in columns
         if (kind == "DATE" or kind.startswith("TIMESTAMP")) and column.lower() not in hidden
     ]
-    named = [(c, kind) for c, kind in times if c.lower() in declared]
-    loaded = [(c, kind) for c, kind in times if c.endswith(_LOADED_AT) and (c, kind) not in named]
-    return ([*named, *loaded] or times)[:SHOWN_TIMES]

@@ -42,8 +42,15 @@ def change(now: int, before: int) -> str:
     """How many rows more or fewer, such as `+1,200 (+3.4%)`; empty for as many."""
     if now == before:
         return ""
-    of_it = f" ({(now - before) / before:+.1%})" if before else ""
-    return f"{now - before:+,}{of_it}"
+    return f"{now - before:+,}{relative(now, before)}".replace("-", "−")
+
+
+def relative(now: int, before: int) -> str:
+    """The change in percent or, from ten times on, as a multiple, in brackets."""
+    if not before:
+        return ""
+    told = f"×{now / before:,.0f}" if now >= 10 * before else f"{(now - before) / before:+.1%}"
+    return f" ({told})".replace("-", "−")
 
 
 def p_value(p: float) -> str:
@@ -63,13 +70,13 @@ def clock(moment: datetime | date) -> str:
     return moment.isoformat()
 
 
-def away(moment: datetime | date, run_at: datetime) -> str:
-    """How far from the run a moment is, such as `3 hours before this run`, or a day is."""
+def away(moment: datetime | date, run_at: datetime, run_end: datetime | None = None) -> str:
+    """How far a moment or a day is from the run: `3 hours before this run`, or `in this run`."""
     if not isinstance(moment, datetime):
         days = (utc(run_at).date() - moment).days
-        if days == 0:
-            return "the day of this run"
-        return _apart(timedelta(days=days), least=86_400)
+        return _apart(timedelta(days=days), least=86_400) if days else "the day of this run"
+    if utc(run_at) <= utc(moment) <= utc(run_end or run_at):
+        return "in this run"
     return _apart(utc(run_at) - utc(moment), least=1)
 
 
