@@ -17,20 +17,20 @@ from expectations.trends import Trend, TrendPoint
 RUN = datetime(2026, 11, 21, 12, tzinfo=UTC)
 
 
-@pytest.mark.parametrize(
-    ("value", "told"),
-    [
-        (0, "0"),
-        (1234, "1,234"),
-        (1234.6, "1,235"),
-        (12.345, "12.35"),
-        (0.02104, "0.02104"),
-        (-0.5, "-0.5"),
-        (1e-09, "1e-09"),
-        (math.nan, "nan"),
-        (math.inf, "inf"),
-    ],
-)
+NUMBERS = {
+    0: "0",
+    1234: "1,234",
+    1234.6: "1,235",
+    12.345: "12.35",
+    0.02104: "0.02104",
+    -0.5: "-0.5",
+    1e-9: "1e-09",
+    math.inf: "inf",
+    math.nan: "nan",
+}
+
+
+@pytest.mark.parametrize(("value", "told"), NUMBERS.items())
 def test_numbers(value, told):
     assert number(value) == told
 
