@@ -6,6 +6,7 @@ import json
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from expectations.offenders import EXAMPLES
 from expectations.reporting.changes import BROKEN, Change, changes, earlier
 from expectations.reporting.words import without_excerpts
 from warehouse.files import link_atomically, write_atomically
@@ -209,11 +210,15 @@ def _detail(result: RuleResult) -> str:
 
 
 def _as_json(run: RunReport, changed: Iterable[Change]) -> str:
-    """The report for machines: all but the trends that are as expected."""
-    told: dict[str, Any] = asdict(replace(run, gate=None, trends=()))
+    """The report for machines: without most of what only the tables' pages tell."""
+    told: dict[str, Any] = asdict(replace(run, gate=None, missing=(), trends=()))
     if run.gate:
         results = [_result_json(result) for result in run.gate.results]
         told["gate"] = vars(run.gate) | {"results": results}
+    told["missing"] = [
+        {"table": found.table, "rows": found.rows, "complete_rows": found.complete_rows}
+        for found in run.missing
+    ]
     told["trends"] = [
         {"table": trend.table, "column": trend.column, "metric": trend.metric}
         | asdict(trend.points[-1])
@@ -226,8 +231,8 @@ def _as_json(run: RunReport, changed: Iterable[Change]) -> str:
 
 
 def _result_json(result: RuleResult) -> dict[str, Any]:
-    """A rule's result: all of it for one that is broken, else what is needed to compare."""
+    """A rule's result, with a few rows if it is broken; if not, what is needed to compare."""
     told = {name: value for name, value in vars(result).items() if value != ()}
     if result.status in BROKEN:
-        return told
+        return told | ({"sample": result.sample[:EXAMPLES]} if result.sample else {})
     return {name: value for name, value in told.items() if name not in ("detail", "reason")}

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from expectations.trends import Trend, TrendPoint
 
-SHOWN_POINTS = 30
+SHOWN_POINTS = 24
 WIDTH, HEIGHT = 320, 80  # of the picture's own coordinates; the page shows it at half of it
 _EDGE = 6
 # A band is drawn at most this many times as high as the values are apart.
