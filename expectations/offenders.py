@@ -183,7 +183,8 @@ def _find_rows(
     names = ", ".join(identifier(column) for column in shown)
     rows = con.execute(f"select {names} {where} limit {SAMPLED}").fetchall()
     broken = f"{counted(count, 'row')} {_verb(count, 'break')} it"
-    return _with_sample(count, broken, shown, rows, personal)
+    is_not_null = rule.check == "not_null"
+    return _with_sample(count, broken, shown, rows, personal, is_not_null=is_not_null)
 
 
 def _find_repeats(
@@ -301,6 +302,8 @@ def _with_sample(
     columns: tuple[str, ...],
     rows: Sequence[Sequence[object]],
     personal: frozenset[str],
+    *,
+    is_not_null: bool = False,
 ) -> Finding:
     """The finding with its rows as texts, the first few of them told in its detail."""
     hidden = {name.lower() for name in personal}
@@ -309,12 +312,29 @@ def _with_sample(
         tuple(_shown(value, mask) for value, mask in zip(row, is_hidden, strict=True))
         for row in rows
     )
-    examples = [
-        ", ".join(f"{column}={value}" for column, value in zip(columns, row, strict=True))
-        for row in sample[:EXAMPLES]
-    ]
+    if is_not_null and sample:
+        columns, sample = _nulls_first(columns, sample)
+    examples = [_example(columns, row, is_not_null) for row in sample[:EXAMPLES]]
     told = f"{what}, e.g. {'; '.join(examples)}" if examples else what
     return Finding(count, told, columns, sample)
+
+
+def _nulls_first(
+    columns: tuple[str, ...], sample: tuple[tuple[str | None, ...], ...]
+) -> tuple[tuple[str, ...], tuple[tuple[str | None, ...], ...]]:
+    """The first column, then those in which something is null: where people look."""
+    has_null = [any(value is None for value in column) for column in zip(*sample, strict=True)]
+    order = sorted(range(len(columns)), key=lambda n: (n > 0, not has_null[n]))
+    rows = tuple(tuple(row[n] for n in order) for row in sample)
+    return tuple(columns[n] for n in order), rows
+
+
+def _example(columns: tuple[str, ...], row: tuple[str | None, ...], is_not_null: bool) -> str:
+    """A row in words; of one that is to have no null, its first column and what is null."""
+    pairs = list(zip(columns, row, strict=True))
+    if is_not_null:
+        pairs = [*pairs[:1], *(pair for pair in pairs[1:] if pair[1] is None)]
+    return ", ".join(f"{column}={value}" for column, value in pairs)
 
 
 def _shown(value: object, is_hidden: bool) -> str | None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from expectations.offenders import EXAMPLES
 from expectations.reporting.changes import BROKEN, Change, changes, earlier
-from expectations.reporting.words import without_excerpts
+from expectations.reporting.words import without_rows
 from warehouse.files import link_atomically, write_atomically
 from warehouse.row_rules import RULE
 from warehouse.waiting import Held, Waiting
@@ -167,14 +167,14 @@ def _badness(status: str) -> int:
 
 def _shown(run: RunReport) -> RunReport:
     """The run as it may be shown: no text of raw rows, samples and details of bounded size."""
-    sources = tuple(replace(s, message=without_excerpts(s.message)) for s in run.sources)
+    sources = tuple(replace(s, message=without_rows(s.message)) for s in run.sources)
     waiting = replace(
         run.waiting,
         held=tuple(replace(group, detail=_reason_told(group)) for group in run.waiting.held),
-        refused=tuple(replace(b, reason=without_excerpts(b.reason)) for b in run.waiting.refused),
+        refused=tuple(replace(b, reason=without_rows(b.reason)) for b in run.waiting.refused),
     )
     gate = replace(run.gate, results=_bounded(run.gate.results)) if run.gate else None
-    message = without_excerpts(run.message)
+    message = without_rows(run.message)
     return replace(run, sources=sources, waiting=waiting, gate=gate, message=message)
 
 

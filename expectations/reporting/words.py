@@ -9,15 +9,12 @@ from datetime import UTC, date, datetime, timedelta
 _UNITS = ((7 * 86_400, "week"), (86_400, "day"), (3600, "hour"), (60, "minute"), (1, "second"))
 # From these many of a smaller unit on, the next larger one says enough.
 _ENOUGH = 2
+_EXAMPLES = re.compile(r", e\.g\. .*?(?= \(and [\d,]+ more\)|\n  next: |\Z)", re.DOTALL)
 _EXCERPT = re.compile(r"(; the first is row [\d,]+): .*?(?=\n  next: |\Z)", re.DOTALL)
 
 
 def number(value: float) -> str:
-    """A number with at most four significant digits behind the point, such as `1,234` and `0.021`.
-
-    >>> number(1234.0), number(0.02104), number(12.3456)
-    ('1,234', '0.02104', '12.35')
-    """
+    """A number with at most four significant digits behind the point, such as `1,234` and `0.021`."""
     if not math.isfinite(value):
         return str(value)
     if value == int(value) or abs(value) >= 1000:
@@ -26,11 +23,7 @@ def number(value: float) -> str:
 
 
 def share(value: float) -> str:
-    """A share as a percentage that is 0% and 100% only when it is.
-
-    >>> share(0.0001), share(0.1234), share(0.9999), share(1)
-    ('<0.1%', '12.3%', '>99.9%', '100%')
-    """
+    """A share as a percentage that is 0% and 100% only when it is, such as `12.3%`."""
     if value in (0, 1):
         return f"{value:.0%}"
     if value < 0.001:
@@ -48,6 +41,8 @@ def change(now: int, before: int) -> str:
 def relative(now: int, before: int) -> str:
     """The change in percent or, from ten times on, as a multiple, in brackets."""
     if not before:
+        return ""
+    if abs(now - before) < before / 2000:
         return ""
     told = f"×{now / before:,.0f}" if now >= 10 * before else f"{(now - before) / before:+.1%}"
     return f" ({told})".replace("-", "−")
@@ -99,6 +94,6 @@ def _span(distance: timedelta, *, least: int) -> str:
     return f"{count:,} {name}{'s' * (count != 1)}"
 
 
-def without_excerpts(text: str) -> str:
-    """A message about a refused batch without the text of the row that it ends with."""
-    return _EXCERPT.sub(r"\1", text)
+def without_rows(text: str) -> str:
+    """A message without what it quotes of rows: of a refused batch's, or of a broken rule's."""
+    return _EXAMPLES.sub("", _EXCERPT.sub(r"\1", text))

@@ -111,6 +111,22 @@ def test_the_most_repeated_keys_come_first():
     assert found.sample == (("0", "200"), ("1", "200"), ("2", "200"), ("3", "100"))
 
 
+def test_of_many_columns_that_must_not_be_null_those_that_are_it_are_told():
+    with duckdb.connect() as con:
+        con.execute("create table t as select 1 as id, 2 as a, null as b, 3 as c, null as d")
+        found = find(con, rule("not_null", columns=("id", "a", "b", "c", "d")), "t", "id")
+    assert found.detail == "1 row breaks it, e.g. id=1, b=None, d=None"
+    assert found.columns == ("id", "b", "d", "a", "c")
+    assert found.sample == (("1", None, None, "2", "3"),)
+
+
+def test_nothing_is_shown_where_nothing_breaks():
+    with duckdb.connect() as con:
+        con.execute("create table t as select 1 as id, 2 as a")
+        found = find(con, rule("not_null", columns=("id", "a"), mostly=0.5), "t", "id")
+    assert (found.count, found.detail, found.sample) == (0, "0 rows break it", ())
+
+
 def test_columns_are_named_in_any_case():
     with duckdb.connect() as con:
         con.execute("create table t as select 1 as id, -1 as amount")

@@ -11,7 +11,7 @@ import pytest
 from expectations.missing import LittleTest, MissingColumn, TableMissing
 from expectations.reporting.charts import HEIGHT, SHOWN_POINTS, WIDTH, sentence, sparkline
 from expectations.reporting.missing_words import told_missing
-from expectations.reporting.words import away, change, number, p_value, share, without_excerpts
+from expectations.reporting.words import away, change, number, p_value, share, without_rows
 from expectations.trends import Trend, TrendPoint
 
 RUN = datetime(2026, 11, 21, 12, tzinfo=UTC)
@@ -90,8 +90,10 @@ def test_how_far_a_day_is_from_the_run():
 
 def test_excerpts_are_cut_up_to_the_next_step():
     text = "a.csv: 2 of 9 rows; the first is row 1,204: x: 'y'\nz\n  next: mend it"
-    assert without_excerpts(text) == "a.csv: 2 of 9 rows; the first is row 1,204\n  next: mend it"
-    assert without_excerpts("nothing: of the kind") == "nothing: of the kind"
+    assert without_rows(text) == "a.csv: 2 of 9 rows; the first is row 1,204\n  next: mend it"
+    assert without_rows("nothing: of the kind") == "nothing: of the kind"
+    blocked = "r: 9 rows break it, e.g. a=1\n; a=(and 3 more), b= (and 1 more)\n  next: see it"
+    assert without_rows(blocked) == "r: 9 rows break it (and 1 more)\n  next: see it"
 
 
 def points(*values, band=(90.0, 110.0), alarm=False):
