@@ -14,7 +14,7 @@ _EXCERPT = re.compile(r"(; the first is row [\d,]+): .*?(?=\n  next: |\Z)", re.D
 
 
 def number(value: float) -> str:
-    """A number with at most four significant digits behind the point, such as `1,234` and `0.021`."""
+    """A number with as many digits as tell something, such as `1,234`, `12.35` and `0.02104`."""
     if not math.isfinite(value):
         return str(value)
     if value == int(value) or abs(value) >= 1000:
