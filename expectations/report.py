@@ -14,7 +14,7 @@ from warehouse.row_rules import RULE
 from warehouse.waiting import Held, Waiting
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
     from datetime import date, datetime
     from pathlib import Path
 
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 SAMPLE_CHARACTERS = 120_000
 LONGEST_DETAIL = 300
 _CELL = 12  # what a cell costs beside its text
+# Metrics of a column that are no value of it.
+_COUNTING = ("count", "null", "missing", "distinct", "drift")
 # Reasons of the quarantine whose detail names columns alone.
 _NAMING_COLUMNS = frozenset({"not_of_type", "key_missing", "key_conflict", "superseded"})
 _WORST_FIRST = ("error", "fail", "warn", "pass", "carried")
@@ -173,9 +175,23 @@ def _shown(run: RunReport) -> RunReport:
         held=tuple(replace(group, detail=_reason_told(group)) for group in run.waiting.held),
         refused=tuple(replace(b, reason=without_rows(b.reason)) for b in run.waiting.refused),
     )
-    gate = replace(run.gate, results=_bounded(run.gate.results)) if run.gate else None
-    message = without_rows(run.message)
-    return replace(run, sources=sources, waiting=waiting, gate=gate, message=message)
+    return replace(
+        run,
+        sources=sources,
+        waiting=waiting,
+        gate=replace(run.gate, results=_bounded(run.gate.results)) if run.gate else None,
+        message=without_rows(run.message),
+        trends=tuple(_without_values(run)),
+    )
+
+
+def _without_values(run: RunReport) -> Iterator[Trend]:
+    """The trends, but those of a personal column that are values of it, as a median is."""
+    personal = {(t.name, column.lower()) for t in run.tables for column in t.personal}
+    for trend in run.trends:
+        is_personal = (trend.table, trend.column.lower()) in personal
+        if not is_personal or any(word in trend.metric for word in _COUNTING):
+            yield trend
 
 
 def _reason_told(group: Held) -> str | None:
@@ -190,8 +206,10 @@ def _bounded(results: tuple[RuleResult, ...]) -> tuple[RuleResult, ...]:
     bounded = {}
     for n in sorted(range(len(results)), key=lambda n: _badness(results[n].status)):
         result = results[n]
-        left -= sum(_CELL + len(value or "") for row in result.sample for value in row)
-        has_room = left >= 0
+        is_broken = result.status in BROKEN
+        if is_broken:
+            left -= sum(_CELL + len(value or "") for row in result.sample for value in row)
+        has_room = is_broken and left >= 0
         bounded[n] = replace(
             result,
             detail=_detail(result),

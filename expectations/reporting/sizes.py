@@ -68,7 +68,12 @@ def _size(
     declared: Iterable[str],
     personal: Sequence[str],
 ) -> TableReport:
-    times = _times(columns, personal)
+    hidden = {column.lower() for column in personal}
+    times = [
+        (column, kind)
+        for column, kind in columns
+        if (kind == "DATE" or kind.startswith("TIMESTAMP")) and column.lower() not in hidden
+    ]
     newest = "".join(f", {_newest(column)}" for column, _ in times)
     row = con.execute(f"select count(*){newest} from {relation(name)}").fetchone()
     assert row is not None
@@ -78,7 +83,7 @@ def _size(
         rows=int(row[0]),
         columns=tuple(columns),
         newest=tuple(_telling(found, {column.lower() for column in declared})),
-        personal=tuple(personal),
+        personal=tuple(column for column, _ in columns if column.lower() in hidden),
     )
 
 
@@ -95,12 +100,3 @@ def _telling(found: list[tuple[datetime, str, str]], declared: set[str]) -> Iter
 def _newest(column: str) -> str:
     newest = f"max({identifier(column)})::timestamp"
     return f"case when {newest} {_KNOWN} then {newest} end"
-
-
-def _times(columns: list[tuple[str, str]], personal: Sequence[str]) -> list[tuple[str, str]]:
-    hidden = {column.lower() for column in personal}
-    return [
-        (column, kind)
-        for column, kind in columns
-        if (kind == "DATE" or kind.startswith("TIMESTAMP")) and column.lower() not in hidden
-    ]

@@ -21,6 +21,7 @@ from expectations.report import (
     rules_by_table,
     write_report,
 )
+from expectations.trends import Trend
 from warehouse.waiting import Held, Refused, Waiting
 
 
@@ -329,8 +330,19 @@ def test_open_incidents_come_first_and_tell_the_next_step(settings):
     assert "incidents ack inc-51c0" not in page  # somebody sees to it already
 
 
+def test_trends_of_personal_columns_count_and_tell_no_value(settings):
+    points = EVERYTHING.trends[0].points
+    metrics = ("median", "max", "freshness", "top label", "null share", "distinct count")
+    trends = tuple(Trend("marts.people", "Born_on", metric, points) for metric in metrics)
+    people = TableReport("marts.people", 10, personal=("born_on",))
+    run = replace(RUN, tables=(people,), trends=(*trends, replace(trends[0], column="n")))
+    page = table_page(write_report(settings, run), "marts.people")
+    shown = re.findall(r"<b>([^<]+ of \w+)</b>", page)
+    assert shown == ["distinct count of Born_on", "median of n", "null share of Born_on"]
+
+
 def test_only_alarms_are_in_the_json(settings):
-    odd = [t for t in EVERYTHING.trends if t.points[-1].is_alarm]
+    odd = [t for t in EVERYTHING.trends if t.points[-1].is_alarm and t.column != "customer_id"]
     told = json.loads(write_report(settings, EVERYTHING).with_name("index.json").read_text())
     assert odd
     assert [trend["metric"] for trend in told["trends"]] == [trend.metric for trend in odd]

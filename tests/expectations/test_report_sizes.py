@@ -49,6 +49,7 @@ def test_nothing_declared_takes_the_newest_ones(sized):
 def test_personal_columns_are_named_and_not_looked_at(sized):
     (table,) = sized(ORDERS, declared=("born_on",), personal=("Born_on",))
     assert ("born_on", "DATE") in table.columns
+    assert table.personal == ("born_on",)
     assert "born_on" not in [newest.column for newest in table.newest]
 
 
