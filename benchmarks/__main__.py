@@ -23,6 +23,7 @@ NAMES = (
     "kills",
     "load_kills",
     "false_alarms",
+    "report",
 )
 SHARED = PROJECT.parent / "shared"
 

@@ -38,7 +38,10 @@ _ZONED = "TIMESTAMP WITH TIME ZONE"
 
 @dataclass(frozen=True)
 class Field:
-    """A column to profile: its name and DuckDB type; of a personal one no label is kept."""
+    """A column to profile: its name and DuckDB type.
+
+    Of a personal one no label is kept, and neither its least nor its greatest value.
+    """
 
     name: str
     type: str
@@ -272,8 +275,9 @@ def _of_numbers(column: Field, name: str, share: Any) -> list[_Measure]:
         _quantiles(column.name, "values", number, finite),
         share("negative_share", f"{name} < 0"),
         share("zero_share", f"{name} = 0"),
-        *(_Measure(column.name, metric, sql, "value") for metric, sql in spread.items()),
     ]
+    if not column.is_personal:
+        measures += [_Measure(column.name, m, sql, "value") for m, sql in spread.items()]
     if column.type not in _WHOLE:
         measures.append(share("whole_share", f"{finite} and {number} = trunc({number})"))
         measures.append(share("nan_share", f"not {finite}"))

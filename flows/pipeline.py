@@ -12,7 +12,7 @@ import time
 import uuid
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -302,10 +302,11 @@ def _is_critical_failure(result: RuleResult) -> bool:
 
 def _scope(built: Build, name: str) -> TableScope:
     model = built.models[name]
+    scope = TableScope(table=model.relation, personal=model.personal)
     if name in built.fresh or model.changed_rows is None:
-        return TableScope(table=model.relation)
+        return scope
     changed = model.changed_rows
-    return TableScope(table=model.relation, changed=changed.relation, key=changed.key)
+    return replace(scope, changed=changed.relation, key=changed.key)
 
 
 def publish(run: Run) -> None:
@@ -335,6 +336,8 @@ def publish(run: Run) -> None:
         tables=run.tables,
         features={m.name: m.feature_set for m in built.published if m.feature_set},
         gate=asdict(gate),
+        lineage=built.lineage,
+        personal=built.personal,
     )
     releases.publish(run.settings, built.folder, release)
     run.release, run.build = release, None

@@ -57,6 +57,11 @@ class Build:
         """The relations that each model's relation is made from, those of the lake included."""
         return {model.relation: sorted(model.parents) for model in self.models.values()}
 
+    @property
+    def personal(self) -> dict[str, list[str]]:
+        """The columns of each published table whose values speak of a person."""
+        return {m.relation: sorted(m.personal) for m in self.published if m.personal}
+
     def write_gate(self, text: str) -> None:
         """Keep the gate's result, as JSON, with the build."""
         write_atomically(self.folder / "gate.json", text)

@@ -53,7 +53,8 @@ class ChangedRows:
 class Model:
     """A dbt model. `code` hashes its SQL, contract, macros and all that is upstream of it.
 
-    `parents` are the relations that it reads itself, those of the lake included.
+    `parents` are the relations that it reads itself, those of the lake included; `personal` its
+    columns whose values speak of a person (`config: meta: personal: true`).
     """
 
     name: str
@@ -65,6 +66,7 @@ class Model:
     changed_rows: ChangedRows | None
     feature_set: dict[str, Any] | None
     parents: frozenset[str] = frozenset()
+    personal: frozenset[str] = frozenset()
 
     @property
     def relation(self) -> str:
@@ -81,6 +83,7 @@ class Model:
                 "sources": frozenset((schema, table) for schema, table in content["sources"]),
                 "changed_rows": ChangedRows(**changed) if changed else None,
                 "parents": frozenset(content.get("parents", ())),
+                "personal": frozenset(content.get("personal", ())),
             }
         )
 
@@ -172,6 +175,7 @@ def _models(manifest: Any) -> dict[str, Model]:
             changed_rows=ChangedRows(**changed) if changed else None,
             feature_set=node.config.meta.get("feature_set"),
             parents=frozenset(_relation(manifest, above) for above in _above(node)),
+            personal=frozenset(c.name for c in node.columns.values() if _is_personal(c)),
         )
     return models
 
@@ -183,6 +187,15 @@ def _relation(manifest: Any, unique_id: str) -> str:
         return f"{source.schema}.{source.identifier}"
     node = manifest.nodes[unique_id]
     return f"{node.schema}.{node.name}"
+
+
+def _is_personal(column: Any) -> bool:
+    """Whether the column is marked, under `config: meta:` or, as dbt had it, `meta:` alone.
+
+    Anything but false counts: to mask too much harms nobody.
+    """
+    marks = (column.meta.get("personal"), column.config.meta.get("personal"))
+    return any(mark not in (None, False) for mark in marks)
 
 
 def _sources(

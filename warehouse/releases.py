@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,8 @@ class Release:
     `lake` is the lake's identity; `project` is a hash of dbt's files as a whole; `code` has one
     for each model, its upstream included; `rules` one for each rule that was audited; `tables`
     the rows of each published table; `features` what each feature set declares; `gate` the
-    gate's result.
+    gate's result; `lineage` the relations that each model reads, those of the lake included;
+    `personal` the columns of a table that are marked as such.
     """
 
     id: str
@@ -43,6 +44,8 @@ class Release:
     tables: dict[str, int]
     features: dict[str, dict[str, Any]]
     gate: dict[str, Any]
+    lineage: dict[str, list[str]] = field(default_factory=dict)
+    personal: dict[str, list[str]] = field(default_factory=dict)
 
 
 def new_id(settings: Settings) -> str:
