@@ -70,6 +70,7 @@ def test_p_values():
         (timedelta(hours=30), "30 hours before this run"),
         (timedelta(days=13), "13 days before this run"),
         (timedelta(days=400), "57 weeks before this run"),
+        (timedelta(days=3241), "8 years before this run"),
         (timedelta(seconds=-30), "in this run"),
         (timedelta(minutes=-2), "2 minutes after this run"),
     ],
