@@ -14,7 +14,15 @@ from benchmarks.figures import RESULTS, Figure, Options, SkippedError, table, wr
 from warehouse.settings import PROJECT
 
 NAMES = (
-    *("startup", "cost", "incremental", "exact", "readers", "loading", "kills", "load_kills"),
+    "startup",
+    "cost",
+    "incremental",
+    "exact",
+    "readers",
+    "loading",
+    "kills",
+    "load_kills",
+    "false_alarms",
     "report",
 )
 SHARED = PROJECT.parent / "shared"

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import duckdb
 
 from expectations.gate import GateResult
+from expectations.incidents import incidents_for_report
 from expectations.report import RunReport, SourceReport, StageReport, TableReport, write_report
 from expectations.reporting.sizes import table_sizes
 from warehouse.errors import ClearwaterError
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from typing import Any
 
+    from expectations.missing import TableMissing
+    from expectations.trends import Trend
     from flows.pipeline import Run
 
 
@@ -53,7 +56,42 @@ def _told(run: Run) -> RunReport:
         waiting=waits,
         arrivals=arrived,
         lineage={name: tuple(parents) for name, parents in _lineage(run).items()},
+        incidents=incidents_for_report(run.settings),
+        trends=_trends(run),
+        missing=_missing(run),
     )
+
+
+def _trends(run: Run) -> tuple[Trend, ...]:
+    """How the served tables, and the files of the lake's, went on."""
+    from expectations.history import open_history
+    from expectations.trends import trends_of
+
+    tables = run.release.tables if run.release else {}
+    personal = run.release.personal if run.release else {}
+    with open_history(run.settings) as history:
+        subjects = [
+            name for name in history.subjects() if name in tables or name.startswith("raw_")
+        ]
+        return trends_of(history, subjects, personal)
+
+
+def _missing(run: Run) -> tuple[TableMissing, ...]:
+    """What the served release lacks; tested anew only after something was published."""
+    from expectations.missing import keep_analyses, known_analyses, missing_of_release
+
+    if run.release is None:
+        return ()
+    known = known_analyses(run.settings)
+    if run.trace.get("publish", run.trace["report"]).status == "skipped":
+        return tuple(known[name] for name in sorted(known) if name in run.release.tables)
+    personal = {table: frozenset(names) for table, names in run.release.personal.items()}
+    with suppress(duckdb.Error, ClearwaterError):
+        database = run.settings.database(folder(run.settings, run.release.id))
+        found = missing_of_release(run.settings, database, known, personal=personal)
+        keep_analyses(run.settings, found)
+        return found
+    return ()
 
 
 def _message(run: Run) -> str:

@@ -279,9 +279,10 @@ def run(
         finally:
             DuckDBConnectionManager.close_all_connections()
     outcomes = getattr(result.result, "results", None) or []
-    for outcome in outcomes:
-        if str(outcome.status) == "error":
-            raise _failed(outcome)
+    if failed := [outcome for outcome in outcomes if str(outcome.status) == "error"]:
+        error = _failed(failed[0])
+        error.failed = tuple(f"{outcome.node.schema}.{outcome.node.name}" for outcome in failed)
+        raise error
     if not result.success:
         raise BuildError(
             f"dbt did not run: {result.exception or 'no reason given'}",
