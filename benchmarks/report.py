@@ -106,7 +106,10 @@ def made_up(
         lineage=_lineage(names, sources),
         incidents=_incidents(results),
         missing=tuple(_missing(name) for name in names[:: max(1, tables // 10)]),
-        trends=tuple(_trend(chance, t, c, m) for t in names for c, m in _watched()),
+        trends=(
+            *(_trend(chance, t, c, m) for t in names for c, m in _watched()),
+            Trend(names[0], "note", "null share", (TrendPoint(NOW, 0.6, None, None, False),)),
+        ),
     )
 
 
@@ -260,6 +263,7 @@ def _missing(table: str) -> TableMissing:
         ),
         little=LittleTest(412.7, 9, 1e-7, 20_000, ("amount_cents", "country")),
         little_note="",
+        notes=("no test can tell whether values are missing because of what they would have been",),
         imputations=(
             Imputation("amount_cents", "median", 1.01, "NRMSE", 0.98, 1.05, 500, False),
             Imputation("amount_cents", "kNN", 0.61, "NRMSE", 0.57, 0.66, 500, False),

@@ -37,11 +37,12 @@ def sentence(trend: Trend) -> str:
 def sparkline(trend: Trend) -> str:
     """SVG of the newest points: the expected band, the values, alarms and the newest one marked.
 
-    The coordinates are whole numbers, which keeps a page with hundreds of them small.
+    Empty for a single point. The coordinates are whole numbers, which keeps a page with hundreds of
+    them small.
     """
     points = [p for p in trend.points[-SHOWN_POINTS:] if math.isfinite(p.value)]
-    if not points:
-        return ""
+    if len(points) < 2:
+        return ""  # nothing to see yet
     low, high = _range(points)
     places = [(_x(n, len(points)), _y(p.value, low, high)) for n, p in enumerate(points)]
     dots = [
@@ -76,8 +77,6 @@ def _has_band(point: TrendPoint) -> bool:
 
 
 def _x(n: int, count: int) -> int:
-    if count == 1:
-        return WIDTH // 2
     return round(_EDGE + n * (WIDTH - 2 * _EDGE) / (count - 1))
 
 

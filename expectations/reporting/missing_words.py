@@ -12,7 +12,7 @@ from warehouse.wording import counted
 if TYPE_CHECKING:
     from expectations.missing import Dependence, Imputation, TableMissing
 
-SHOWN_PATTERNS = 10
+SHOWN_DEPENDENCES = 4
 
 
 @dataclass(frozen=True)
@@ -25,6 +25,7 @@ class MissingTold:
     dependences: tuple[str, ...]
     little: str
     analysed: str
+    notes: tuple[str, ...]
     imputations: tuple[tuple[str, tuple[Imputation, ...]], ...]
 
 
@@ -35,9 +36,10 @@ def told_missing(found: TableMissing) -> MissingTold:
         data=found,
         cost=cost(found),
         shape=_shape(found),
-        dependences=tuple(_dependence(d) for d in found.dependences),
+        dependences=_dependences(found.dependences),
         little=_little(found),
         analysed=_analysed(found),
+        notes=tuple(f"{note[:1].upper()}{note[1:]}." for note in found.notes),
         imputations=tuple((column, tuple(methods)) for column, methods in columns),
     )
 
@@ -65,10 +67,20 @@ def _shape(found: TableMissing) -> str:
     return "The pattern is not monotone: values are missing here and there, in no one order."
 
 
-def _dependence(found: Dependence) -> str:
+def _dependences(found: tuple[Dependence, ...]) -> tuple[str, ...]:
+    """A sentence for each column, with what its missing values depend on most."""
+    columns: dict[str, list[Dependence]] = {}
+    for one in sorted(found, key=lambda dependence: -abs(dependence.effect)):
+        columns.setdefault(one.column, []).append(one)
+    return tuple(_dependence(column, among) for column, among in columns.items())
+
+
+def _dependence(column: str, found: list[Dependence]) -> str:
+    told = [f"{one.on} ({one.effect_name} {one.effect:.2f})".replace("-0", "−0") for one in found]
+    more = f" and {len(told) - SHOWN_DEPENDENCES} more" if len(told) > SHOWN_DEPENDENCES else ""
     return (
-        f"Whether {found.column} is missing depends on {found.on}"
-        f" ({found.effect_name} {number(found.effect)}, {p_value(found.p)}, {found.test})"
+        f"Whether {column} is missing depends on {', '.join(told[:SHOWN_DEPENDENCES])}{more};"
+        f" {p_value(max(one.p for one in found))}, corrected for all tests on the table"
     )
 
 
@@ -91,6 +103,8 @@ def _little(found: TableMissing) -> str:
 
 
 def _analysed(found: TableMissing) -> str:
+    if not found.analysed_rows:
+        return "Counts are of all rows."
     rows = "all rows" if found.analysed_rows >= found.rows else f"{found.analysed_rows:,} rows"
     return (
         f"Counts are of all rows; tests and comparisons were made on {rows}"

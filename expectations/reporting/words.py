@@ -6,7 +6,10 @@ import math
 import re
 from datetime import UTC, date, datetime, timedelta
 
-_UNITS = ((7 * 86_400, "week"), (86_400, "day"), (3600, "hour"), (60, "minute"), (1, "second"))
+_UNITS = (
+    *((365 * 86_400, "year"), (7 * 86_400, "week"), (86_400, "day")),
+    *((3600, "hour"), (60, "minute"), (1, "second")),
+)
 # From these many of a smaller unit on, the next larger one says enough.
 _ENOUGH = 2
 _EXAMPLES = re.compile(r", e\.g\. .*?(?= \(and [\d,]+ more\)|\n  next: |\Z)", re.DOTALL)

@@ -8,7 +8,7 @@ from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
-from expectations.missing import LittleTest, MissingColumn, TableMissing
+from expectations.missing import Dependence, LittleTest, MissingColumn, TableMissing
 from expectations.reporting.charts import HEIGHT, SHOWN_POINTS, WIDTH, sentence, sparkline
 from expectations.reporting.missing_words import told_missing
 from expectations.reporting.words import away, change, number, p_value, share, without_rows
@@ -70,6 +70,7 @@ def test_p_values():
         (timedelta(hours=30), "30 hours before this run"),
         (timedelta(days=13), "13 days before this run"),
         (timedelta(days=400), "57 weeks before this run"),
+        (timedelta(days=3241), "8 years before this run"),
         (timedelta(seconds=-30), "in this run"),
         (timedelta(minutes=-2), "2 minutes after this run"),
     ],
@@ -114,7 +115,13 @@ def test_a_trend_in_words():
 
 @pytest.mark.parametrize(
     "values",
-    [(1.0,), (5.0, 5.0, 5.0), (1e18, -1e18), (0.0, math.nan, 3.0), tuple(map(float, range(99)))],
+    [
+        (1.0, 2.0),
+        (5.0, 5.0, 5.0),
+        (1e18, -1e18),
+        (0.0, math.nan, 3.0),
+        tuple(map(float, range(99))),
+    ],
 )
 @pytest.mark.parametrize("band", [(None, None), (90.0, 110.0), (-math.inf, math.inf), (0.0, 0.0)])
 def test_a_picture_stays_within_its_frame(values, band):
@@ -128,6 +135,7 @@ def test_a_picture_stays_within_its_frame(values, band):
             start, _, steps = shape.rstrip("z").partition("l")
             x, y = map(int, start.split())
             numbers = list(map(int, re.findall(r"-?\d+", steps)))
+            assert numbers
             assert len(numbers) <= 2 * 2 * SHOWN_POINTS
             for dx, dy in zip(numbers[::2], numbers[1::2], strict=True):
                 assert -6 <= x <= WIDTH + 6
@@ -135,8 +143,9 @@ def test_a_picture_stays_within_its_frame(values, band):
                 x, y = x + dx, y + dy
 
 
-def test_a_trend_of_nothing_but_unknown_values_has_no_picture():
-    assert sparkline(Trend("t", "", "m", points(math.nan))) == ""
+@pytest.mark.parametrize("values", [(1.0,), (math.nan,), (math.nan, 1.0)])
+def test_a_trend_of_one_value_or_none_has_no_picture(values):
+    assert sparkline(Trend("t", "", "m", points(*values))) == ""
 
 
 def test_far_bounds_do_not_flatten_the_values():
@@ -179,6 +188,26 @@ def test_missing_data_in_sentences():
     )
     nothing_left = missing(complete_rows=0)
     assert "would leave nothing of 100" in nothing_left.cost
+
+
+def test_dependences_are_told_by_column_the_strongest_first():
+    among = [
+        Dependence("a", f"x{n}", "chi-square", effect, "phi", 1e-5)
+        for n, effect in enumerate((0.2, -0.9, 0.3, 0.4, 0.5))
+    ]
+    told = missing(dependences=(*among, Dependence("b", "x", "t", 0.1, "V", 0.04)))
+    assert told.dependences == (
+        "Whether a is missing depends on x1 (phi −0.90), x4 (phi 0.50), x3 (phi 0.40),"
+        " x2 (phi 0.30) and 1 more; p < 0.001, corrected for all tests on the table",
+        "Whether b is missing depends on x (V 0.10); p = 0.04,"
+        " corrected for all tests on the table",
+    )
+
+
+def test_a_table_that_was_not_tested_yet_claims_no_test():
+    told = missing(analysed_rows=0, notes=("left out",))
+    assert told.analysed == "Counts are of all rows."
+    assert told.notes == ("Left out.",)
 
 
 @pytest.mark.parametrize(
