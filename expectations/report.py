@@ -64,7 +64,8 @@ class RunReport:
 
     `status` is the run's own (done, failed, blocked, …); `verdict` the gate's, empty when no
     gate was reached; `release` the one published by this run, else the one still served;
-    `waiting` what is in quarantine or refused when the report is written, whenever it came.
+    `waiting` what is in quarantine or refused when the report is written, whenever it came;
+    `passed` the domains that passed where others were blocked.
     """
 
     run_id: str
@@ -79,10 +80,13 @@ class RunReport:
     gate: GateResult | None = None
     message: str = ""
     waiting: Waiting = field(default_factory=Waiting)
+    passed: tuple[str, ...] = ()
 
     @property
     def sentence(self) -> str:
         """The outcome, in one sentence."""
+        if self.passed:
+            return f"Blocked, but for {' and '.join(self.passed)}: release {self.release}."
         if self.message and self.verdict not in ("block", "error"):
             return self.message
         sentence = _SENTENCES.get(self.verdict, "The run ended before its gate.")
