@@ -194,7 +194,8 @@ def build_warehouse(run: Run) -> None:
     run.build = built
     names = ", ".join(sorted(built.incomplete))
     left_out = f"; left out, for some of their sources are not loaded: {names}" if names else ""
-    run.done(f"{counted(len(built.models), 'model')}, {len(built.fresh)} in full{left_out}")
+    failed = "".join(f"; {name} failed" for name in built.failed)
+    run.done(f"{counted(len(built.models), 'model')}, {len(built.fresh)} in full{left_out}{failed}")
 
 
 def _up_to_date(run: Run, base: Release) -> bool:

@@ -234,6 +234,8 @@ def finish(
     would not open without the lake.
     """
     database = settings.database(built.folder)
+    if held:
+        _take_up_no_more(built)  # an audit would take tables of then for those of this build
     with closing(connect(settings, database)) as con:
         if held:
             _drop_all_but(con, {m.relation for m in built.published if m.domain not in held})
@@ -261,11 +263,15 @@ def finish(
             for table in [*published, *(table for tables in held.values() for table in tables)]
         }
         con.execute("checkpoint")
-    for name in ("build.json", "gate.json"):
-        (built.folder / name).unlink(missing_ok=True)  # release.json says it all
+    _take_up_no_more(built)  # release.json says it all
     if database.with_name(f"{database.name}.wal").exists():
         raise BuildError("the build was not closed cleanly", where=str(database))
     return rows
+
+
+def _take_up_no_more(built: Build) -> None:
+    for name in ("build.json", "gate.json"):
+        (built.folder / name).unlink(missing_ok=True)
 
 
 def _drop_all_but(con: duckdb.DuckDBPyConnection, tables: set[str]) -> None:
