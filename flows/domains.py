@@ -213,14 +213,14 @@ def _add(to: dict[str, Any], given: Mapping[str, Any], names: set[str]) -> None:
     to |= {name: value for name, value in given.items() if name in names}
 
 
-def check_rule_reads(built: Build, rules: Sequence[Rule]) -> None:
+def check_rule_reads(domains: Mapping[str, str], rules: Sequence[Rule]) -> None:
     """Refuse a rule that looks into a table of another line, which may be of another time.
 
-    Raises ConfigurationError.
+    `domains` are those of the published tables. Raises ConfigurationError.
     """
     for rule in rules:
-        own = domain_of(built, rule.table)
-        for table, domain in built.domains.items():
+        own = domains.get(rule.table, MAIN)
+        for table, domain in domains.items():
             if domain != own and _reads(rule, table):
                 raise ConfigurationError(
                     f"rule {rule.id} on {rule.table} of the domain {own!r} looks into {table} of"

@@ -259,7 +259,7 @@ def _check_rules(built: Build, rules: list[Rule]) -> None:
                 where=f"expectations/rules/{rule.boundary}",
                 next_step=f"did you mean {near[0]!r}?" if near else f"tables: {', '.join(known)}",
             )
-    check_rule_reads(built, rules)
+    check_rule_reads(built.domains, rules)
 
 
 def _judge(run: Run, built: Build, gate: GateResult) -> None:
