@@ -86,7 +86,7 @@ class RunReport:
     def sentence(self) -> str:
         """The outcome, in one sentence."""
         if self.passed:
-            return f"Blocked, but for {' and '.join(self.passed)}: release {self.release}."
+            return f"Blocked, but for {' and '.join(self.passed)}. Served: release {self.release}."
         if self.message and self.verdict not in ("block", "error"):
             return self.message
         sentence = _SENTENCES.get(self.verdict, "The run ended before its gate.")

@@ -23,11 +23,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Block:
-    """Why a domain is not published: what is wrong, in which table or file, and how to mend it."""
+    """Why a domain is not published: what is wrong, in which table or file, and how to mend it.
+
+    `reason` is the same in short, without the values of a failing row.
+    """
 
     what: str
     where: str
-    next_step: str = ""
+    next_step: str
+    reason: str
 
 
 def domain_of(built: Build, table: str) -> str:
@@ -46,7 +50,8 @@ def blocks(built: Build, gate: GateResult) -> dict[str, Block]:
     for domain in sorted(domains) or [MAIN]:
         results = _results(built, gate, domain)
         if domain in built.failed:
-            found[domain] = Block(*built.failed[domain])
+            failure = built.failed[domain]
+            found[domain] = Block(*failure, reason=failure.what.partition("\n")[0])
         elif verdict(results) not in PASSED:
             found[domain] = _block(results)
     return found
@@ -56,14 +61,16 @@ def _block(results: Sequence[RuleResult]) -> Block:
     says = f"the gate says {verdict(results)}"
     bad = [r for r in results if r.status == "error" or _is_critical_failure(r)]
     if not bad:
-        return Block(f"{says}: no rule was checked", "")
+        return Block(told := f"{says}: no rule was checked", "", "", told)
     first = bad[0]
     more = f" (and {len(bad) - 1} more)" if len(bad) > 1 else ""
     mend = ""
     if first.check == "columns":
         file = f"expectations/rules/{first.boundary}/{first.table.partition('.')[2]}.yml"
         mend = f"if the table is meant so, write it into {file}"
-    return Block(f"{says}: {first.rule_id}: {first.detail}{more}", first.table, mend)
+    details = (first.detail, first.detail.partition(", e.g.")[0])
+    what, reason = (f"{says}: {first.rule_id}: {detail}{more}" for detail in details)
+    return Block(what, first.table, mend, reason)
 
 
 def _is_critical_failure(result: RuleResult) -> bool:
@@ -111,7 +118,7 @@ def lines(
     """The line of each domain in the release that the build makes, on top of the one served."""
     found = blocks(built, gate)
     lake = lake_identity(settings)
-    made = {name: _held(name, block.what, built, serving) for name, block in found.items()}
+    made = {name: _held(name, block.reason, built, serving) for name, block in found.items()}
     for domain in passed(built, found):
         tables = [model.relation for model in built.published if model.domain == domain]
         said = verdict(_results(built, gate, domain))

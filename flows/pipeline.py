@@ -68,7 +68,10 @@ class StageTrace:
 
 @dataclass
 class Run:
-    """One run: what it was asked, and what each stage leaves for the next."""
+    """One run: what it was asked, and what each stage leaves for the next.
+
+    `passed` are the domains that passed although others are blocked, as `failure` tells then.
+    """
 
     settings: Settings
     options: Options
@@ -82,6 +85,7 @@ class Run:
     build: Build | None = None
     gate: GateResult | None = None
     rules: dict[str, str] = field(default_factory=dict)
+    passed: tuple[str, ...] = ()
     release: Release | None = None
     tables: dict[str, int] = field(default_factory=dict)
     report: Path | None = None
@@ -245,7 +249,8 @@ def audit(run: Run) -> None:
     _judge(run, built, run.gate)
     checked = sum(result.status != "carried" for result in run.gate.results)
     of_all = f"of {len(run.gate.results)}"
-    run.done(f"verdict {run.gate.verdict}: {counted(checked, 'rule')} checked {of_all}")
+    but = f", but for {' and '.join(run.passed)}" if run.passed else ""
+    run.done(f"verdict {run.gate.verdict}{but}: {counted(checked, 'rule')} checked {of_all}")
 
 
 def _check_rules(built: Build, rules: list[Rule]) -> None:
@@ -266,7 +271,8 @@ def _judge(run: Run, built: Build, gate: GateResult) -> None:
     """Raise the failure when no domain may be published; else keep it for the run's end."""
     if found := blocks(built, gate):
         failure = blocked(built, found, run.release)
-        if not passed(built, found):
+        run.passed = tuple(passed(built, found))
+        if not run.passed:
             raise failure
         run.failure = failure
 
@@ -303,7 +309,8 @@ def publish(run: Run) -> None:
     run.release, run.build = release, None
     removed = releases.prune(run.settings)
     pruned = f", {len(removed)} old removed" if removed else ""
-    run.done(f"release {release.id}{pruned}", rows=sum(run.tables.values()))
+    old = f", {' and '.join(held)} as before" if held else ""
+    run.done(f"release {release.id}{old}{pruned}", rows=sum(run.tables.values()))
 
 
 def features(run: Run) -> None:

@@ -43,15 +43,8 @@ def _told(run: Run) -> RunReport:
         gate=gate,
         message=_message(run),
         waiting=waiting(run.settings),
-        passed=_passed(run),
+        passed=run.passed,
     )
-
-
-def _passed(run: Run) -> tuple[str, ...]:
-    """The domains that the release served has as of their newest build, if it lacks others."""
-    if run.release is None or run.release.is_whole or run.status != "blocked":
-        return ()
-    return tuple(name for name, line in run.release.lines.items() if not line.held)
 
 
 def _message(run: Run) -> str:

@@ -162,7 +162,7 @@ def test_summary_and_report_tell_it(shop_held: Held) -> None:
     told = shop_held.run.summary()["domains"]["shop"]
     assert (told["release"], bool(told["held"])) == (shop_held.before.id, True)
     page = (shop_held.home.settings.reports / "latest" / "index.html").read_text()
-    assert f"Blocked, but for main: release {shop_held.release.id}." in page
+    assert f"Blocked, but for main. Served: release {shop_held.release.id}." in page
 
 
 def test_status_and_releases_tell_it(shop_held: Held) -> None:
