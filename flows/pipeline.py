@@ -249,8 +249,8 @@ def audit(run: Run) -> None:
     _judge(run, built, run.gate)
     checked = sum(result.status != "carried" for result in run.gate.results)
     of_all = f"of {len(run.gate.results)}"
-    but = f", but for {' and '.join(run.passed)}" if run.passed else ""
-    run.done(f"verdict {run.gate.verdict}{but}: {counted(checked, 'rule')} checked {of_all}")
+    free = f", {' and '.join(run.passed)} passed" if run.passed else ""
+    run.done(f"verdict {run.gate.verdict}{free}: {counted(checked, 'rule')} checked {of_all}")
 
 
 def _check_rules(built: Build, rules: list[Rule]) -> None:

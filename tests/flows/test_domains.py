@@ -240,6 +240,27 @@ def test_blocked_domain_alone_makes_one_release_not_one_a_run(home: TwoDomains) 
     assert home.served() == served
 
 
+def test_build_that_took_tables_over_is_not_audited_again(
+    home: TwoDomains, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process killed before it published: the orders of then would pass for today's."""
+    before = home.served()
+    home.order(BAD, "2")
+
+    def killed(*_: object) -> None:
+        raise ZeroDivisionError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(releases, "publish", killed)
+        with pytest.raises(ZeroDivisionError):
+            home.run()
+    assert home.served() == before
+    with pytest.raises(BuildError, match="there is no build"):
+        home.run("audit")
+    assert home.run().exit_code == 3
+    assert home.ask(ORDERS) == [(1, 5), (2, 7)]
+
+
 def test_all_domains_blocked_publish_nothing(home: TwoDomains) -> None:
     before = home.served()
     home.order(BAD, "2")
