@@ -51,7 +51,8 @@ def blocks(built: Build, gate: GateResult) -> dict[str, Block]:
         results = _results(built, gate, domain)
         if domain in built.failed:
             failure = built.failed[domain]
-            found[domain] = Block(*failure, reason=failure.what.partition("\n")[0])
+            reason = failure.what.partition("\n")[0]
+            found[domain] = Block(failure.what, failure.where, failure.next_step, reason)
         elif verdict(results) not in PASSED:
             found[domain] = _block(results)
     return found
@@ -239,7 +240,7 @@ def check_rule_reads(domains: Mapping[str, str], rules: Sequence[Rule]) -> None:
 
 
 def _reads(rule: Rule, table: str) -> bool:
-    if table in (rule.references_table, rule.equals_table):
+    if table in (rule.references_table, rule.equals_table, rule.reference_table):
         return True
     sql = f"{rule.expression} {rule.equals} {rule.minimum_sql} {rule.maximum_sql}"
     name = table.partition(".")[2]

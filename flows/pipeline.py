@@ -22,8 +22,9 @@ from expectations.raw import declared_sources
 from flows.domains import blocked, blocks, check_rule_reads, composed, is_news, passed
 from flows.events import Events, Mode
 from flows.failures import machine_fault
+from flows.watching import send_alerts, watch
 from warehouse import releases
-from warehouse.build import Build, build, finish, newest_build
+from warehouse.build import Build, Failure, build, finish, newest_build
 from warehouse.errors import BuildError, ClearwaterError, ConfigurationError, GateBlockedError
 from warehouse.features import extract, prune_features
 from warehouse.files import sweep
@@ -70,7 +71,8 @@ class StageTrace:
 class Run:
     """One run: what it was asked, and what each stage leaves for the next.
 
-    `passed` are the domains that passed although others are blocked, as `failure` tells then.
+    `unbuilt` are the domains with models that failed; `passed` those that passed although others
+    are blocked, as `failure` tells then.
     """
 
     settings: Settings
@@ -85,10 +87,14 @@ class Run:
     build: Build | None = None
     gate: GateResult | None = None
     rules: dict[str, str] = field(default_factory=dict)
+    unbuilt: dict[str, Failure] = field(default_factory=dict)
     passed: tuple[str, ...] = ()
     release: Release | None = None
     tables: dict[str, int] = field(default_factory=dict)
     report: Path | None = None
+    is_up_to_date: bool = False
+    lineage: dict[str, list[str]] = field(default_factory=dict)
+    watched: frozenset[str] = frozenset()
     trace: dict[str, StageTrace] = field(default_factory=dict)
     failure: ClearwaterError | None = None
     crash: BaseException | None = None
@@ -162,9 +168,13 @@ def land(run: Run) -> None:
 def load(run: Run) -> None:
     """Load what landed and is not in the lake yet, a transaction a batch."""
     assert run.arrivals is not None
-    run.summaries, run.lake_snapshot = load_sources(
-        run.settings, run.sources, run.arrivals, run.run_id
-    )
+    from expectations.examining import examiner
+    from expectations.rules import load_rules
+
+    with examiner(run.settings, run.sources, load_rules()) as examined:
+        run.summaries, run.lake_snapshot = load_sources(
+            run.settings, run.sources, run.arrivals, run.run_id, examined
+        )
     counts = [summary.counts for summary in run.summaries.values()]
     total = sum(counts[1:], start=counts[0])
     run.done(
@@ -185,6 +195,7 @@ def build_warehouse(run: Run) -> None:
     is_ours = run.release is not None and run.release.lake == lake_identity(run.settings)
     base = run.release if is_ours else None
     if base is not None and not run.options.full_refresh and _up_to_date(run, base):
+        run.is_up_to_date = True
         run.done(f"nothing new since release {base.id}", status="skipped")
         return
     built = build(run.settings, base, run.lake_snapshot, full=run.options.full_refresh)
@@ -195,6 +206,7 @@ def build_warehouse(run: Run) -> None:
     for failure in built.failed.values():
         if fault := machine_fault(BuildError(failure.what)):
             raise fault
+    run.unbuilt = dict(built.failed)
     run.build = built
     names = ", ".join(sorted(built.incomplete))
     left_out = f"; left out, for some of their sources are not loaded: {names}" if names else ""
@@ -232,18 +244,22 @@ def audit(run: Run) -> None:
 
     rules = _audited(load_rules())
     _check_rules(run.build, rules)
+    run.lineage = run.build.lineage
     built, base = run.build, run.build.base
     judged = [model for model in built.published if model.domain not in built.failed]
-    rules = [rule for rule in rules if built.domains.get(rule.table) not in built.failed]
     earlier = GateResult.from_json(json.dumps(base.gate)).results if base else ()
     run.gate = judge(
         run.settings,
         run.settings.database(built.folder),
         {model.relation: _scope(built, model.name) for model in judged},
-        rules,
+        [rule for rule in rules if built.domains.get(rule.table) not in built.failed],
         carried={result.rule_id: result for result in earlier},
         base_rule_hashes=base.rules if base else {},
+        run_id=run.run_id,
+        domains=built.domains,
     )
+    if run.gate.lag:
+        run.events.note(f"what the tables look like was not remembered: {run.gate.lag}")
     run.rules = {rule.id: rule.hash for rule in rules}
     built.write_gate(json.dumps({"gate": asdict(run.gate), "rules": run.rules}))
     _judge(run, built, run.gate)
@@ -360,8 +376,10 @@ def execute(
 
     Raises ConfigurationError for a bad sources file and WriterBusyError before anything is done.
     """
+    from flows.alerts import threshold
     from warehouse.state import open_ledger
 
+    threshold()  # a wrong one is told before anything is done
     run = _new_run(settings, options)
     if "land" in stages:
         run.sources = chosen(declared_sources(options.sources, settings), list(options.only))
@@ -380,6 +398,8 @@ def execute(
         finally:
             release = run.release.id if run.release else None
             ledger.end(run.run_id, run.status, release, run.summary())
+            watch(run)
+            send_alerts(run)
             if ledger.lag is not None:
                 run.events.note(f"the run ledger lags, the data does not: {ledger.lag}")
     return run
@@ -419,6 +439,8 @@ def _run_stages(run: Run, stages: tuple[str, ...], ledger: RunLedger, call: Stag
     for name, function in STAGES.items():
         if name not in stages or (is_over and name != "report"):
             continue
+        if name == "report":
+            watch(run)  # which shows the incidents
         try:
             _run_stage(run, name, function, ledger, call)
         except Exception as error:

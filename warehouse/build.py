@@ -28,11 +28,12 @@ _NOTHING: Mapping[str, Sequence[str]] = MappingProxyType({})
 
 
 class Failure(NamedTuple):
-    """Why a domain could not be built: what, where and the next step of its error."""
+    """Why a domain could not be built: the first error, and the relations of all that failed."""
 
     what: str
     where: str
     next_step: str
+    relations: list[str]
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,11 @@ class Build:
     def code(self) -> dict[str, str]:
         """The hash of each model that was built."""
         return {name: model.code for name, model in self.models.items()}
+
+    @property
+    def lineage(self) -> dict[str, list[str]]:
+        """The relations that each model's relation is made from, those of the lake included."""
+        return {model.relation: sorted(model.parents) for model in self.models.values()}
 
     def write_gate(self, text: str) -> None:
         """Keep the gate's result, as JSON, with the build."""
@@ -159,12 +165,15 @@ def _domains(models: Mapping[str, Model]) -> dict[str, str]:
 
 
 def _failed(models: Mapping[str, Model], failures: Mapping[str, BuildError]) -> dict[str, Failure]:
-    """The first failure of each domain; raises it when no domain is without."""
+    """The failure of each domain with models that failed; raises it when no domain is without."""
     failed: dict[str, Failure] = {}
     for name, error in failures.items():
-        failed.setdefault(models[name].domain, Failure(error.what, error.where, error.next_step))
+        first = Failure(error.what, error.where, error.next_step, [])
+        failed.setdefault(models[name].domain, first).relations.append(models[name].relation)
     if failures and set(_domains(models).values()) <= failed.keys():
-        raise next(iter(failures.values()))
+        error = next(iter(failures.values()))
+        error.failed = tuple(models[name].relation for name in failures)
+        raise error
     return failed
 
 

@@ -54,7 +54,8 @@ class ChangedRows:
 class Model:
     """A dbt model. `code` hashes its SQL, contract, macros and all that is upstream of it.
 
-    `domain` is the line that it is published on; `reads` are the models that it reads itself.
+    `domain` is the line that it is published on. `parents` are the relations that it reads itself,
+    those of the lake included.
     """
 
     name: str
@@ -63,10 +64,10 @@ class Model:
     materialized: str
     code: str
     domain: str
-    reads: frozenset[str]
     sources: frozenset[tuple[str, str]]
     changed_rows: ChangedRows | None
     feature_set: dict[str, Any] | None
+    parents: frozenset[str] = frozenset()
 
     @property
     def relation(self) -> str:
@@ -80,9 +81,9 @@ class Model:
         return cls(
             **content
             | {
-                "reads": frozenset(content["reads"]),
                 "sources": frozenset((schema, table) for schema, table in content["sources"]),
                 "changed_rows": ChangedRows(**changed) if changed else None,
+                "parents": frozenset(content.get("parents", ())),
             }
         )
 
@@ -171,7 +172,6 @@ def _models(manifest: Any) -> dict[str, Model]:
     domains = {n.name: declared_domain(n.original_file_path, n.config.meta) for n in nodes}
     known = set(domains.values()) - {""}
     independent = independent_domains(PROJECT / "dbt_project.yml", known)
-    names = {node.unique_id: node.name for node in nodes}
     for node in nodes:
         changed = node.config.meta.get("changed_rows")
         models[node.name] = Model(
@@ -181,12 +181,21 @@ def _models(manifest: Any) -> dict[str, Model]:
             materialized=node.config.materialized,
             code=_code(manifest, node.unique_id, codes),
             domain=domains[node.name] if domains[node.name] in independent else MAIN,
-            reads=frozenset(names[above] for above in _above(node) if above in names),
             sources=_sources(manifest, node.unique_id, reads),
             changed_rows=ChangedRows(**changed) if changed else None,
             feature_set=node.config.meta.get("feature_set"),
+            parents=frozenset(_relation(manifest, above) for above in _above(node)),
         )
     return models
+
+
+def _relation(manifest: Any, unique_id: str) -> str:
+    """The relation of a model, seed or source as `schema.name`."""
+    if unique_id in manifest.sources:
+        source = manifest.sources[unique_id]
+        return f"{source.schema}.{source.identifier}"
+    node = manifest.nodes[unique_id]
+    return f"{node.schema}.{node.name}"
 
 
 def _sources(

@@ -92,12 +92,13 @@ def check_reads(models: Mapping[str, Model]) -> None:
 
     Raises BuildError.
     """
+    made = {model.relation: model for model in models.values()}
     for model in models.values():
-        for name in sorted(model.reads & models.keys()):
-            other = models[name]
+        for parent in sorted(model.parents & made.keys()):
+            other = made[parent]
             if other.domain != model.domain:
                 raise BuildError(
-                    f"model {model.name} of the domain {model.domain!r} reads {name} of"
+                    f"model {model.name} of the domain {model.domain!r} reads {other.name} of"
                     f" {other.domain!r}, which is published apart from it",
                     where=model.file,
                     next_step="read the sources instead, move one of the two models to the other's"

@@ -35,7 +35,7 @@ LINES = {
 }
 
 
-def model(relation: str, domain: str, *reads: str) -> Model:
+def model(relation: str, domain: str, *parents: str) -> Model:
     schema, _, name = relation.partition(".")
     return Model(
         name=name,
@@ -44,10 +44,10 @@ def model(relation: str, domain: str, *reads: str) -> Model:
         materialized="table",
         code="c",
         domain=domain,
-        reads=frozenset(reads),
         sources=frozenset(),
         changed_rows=None,
         feature_set=None,
+        parents=frozenset(parents),
     )
 
 
@@ -116,10 +116,11 @@ def test_shipped_retailer_is_independent_of_the_payments(settings: Settings) -> 
 
 
 def test_models_of_a_domain_read_their_own_alone() -> None:
-    goods, orders = model(GOODS, MAIN), model(ORDERS, "shop", "stg_orders")
+    goods = model(GOODS, MAIN)
+    orders = model(ORDERS, "shop", "staging.stg_orders", "raw_shop.orders")
     staging = model("staging.stg_orders", "shop")
     check_reads({m.name: m for m in (goods, orders, staging)})
-    crossing = replace(orders, reads=frozenset({"dim_goods"}))
+    crossing = replace(orders, parents=frozenset({GOODS}))
     with pytest.raises(BuildError, match="reads dim_goods of 'main'") as caught:
         check_reads({m.name: m for m in (goods, crossing)})
     assert caught.value.where == "models/marts/fct_orders.sql"
