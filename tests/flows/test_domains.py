@@ -18,12 +18,15 @@ from two_domains import FACT, TwoDomains, declare, write_project
 from typer.testing import CliRunner
 
 from expectations import rules
+from expectations.history import open_history
+from expectations.incidents import Tracked
 from flows.cli import app
 from flows.domains import check_rule_reads
 from flows.pipeline import STAGES, Run
 from warehouse import dbt_runner, releases
 from warehouse.dbt_runner import parse
 from warehouse.errors import BuildError, ConfigurationError, GateBlockedError
+from warehouse.incident_log import open_incident_log
 from warehouse.rebuild import rebuild
 from warehouse.releases import Release
 
@@ -146,6 +149,15 @@ def test_held_release_has_the_code_rules_and_results_of_then(shop_held: Held) ->
     assert release.tables[FACT] == before.tables[FACT] == 2
     ids = [result["rule_id"] for result in release.gate["results"]]
     assert sorted(ids) == sorted(r["rule_id"] for r in before.gate["results"])
+
+
+def test_past_is_remembered_of_what_was_published(shop_held: Held) -> None:
+    """A blocked table is not what the next ones are compared with."""
+    with open_history(shop_held.home.settings) as history:
+        orders, customers = (
+            history.profiles(f"marts.{name}", 9) for name in ("fct_orders", "dim_customers")
+        )
+    assert (len(orders), len(customers)) == (1, 2)
 
 
 def test_message_says_what_stays_and_what_does_not(shop_held: Held) -> None:
@@ -310,6 +322,9 @@ def test_domain_whose_model_fails_is_held(home: TwoDomains, own_project: Path) -
     assert home.ask(PAYMENTS) == [(1,), (2,), (3,), (4,)]
     assert home.ask(ORDERS) == [(1, 5), (2, 7)]
     assert "model fct_orders failed" in home.release().lines["shop"].held
+    with open_incident_log(home.settings) as log:
+        (incident,) = (Tracked.from_row(row).incident for row in log.rows())
+    assert "fct_orders" in incident.title
 
 
 @pytest.mark.slow
