@@ -13,6 +13,7 @@ import duckdb
 
 from expectations.offenders import Finding, error_told, find, relation
 from expectations.rules import LEARNED, PUBLISHED, Boundary, Check, Rule, Severity
+from warehouse.domains import MAIN
 from warehouse.duck import connect, identifier
 from warehouse.errors import BuildError
 from warehouse.wording import counted
@@ -128,6 +129,7 @@ def audit(
     base_rule_hashes: Mapping[str, str] = _NONE,
     *,
     run_id: str = "",
+    domains: Mapping[str, str] = _NONE,
 ) -> GateResult:
     """The verdict of `rules` on the build in `database`, which is left as it was, and closed.
 
@@ -135,7 +137,8 @@ def audit(
     are the base release's results and rule hashes, by rule id: a rule runs on the changed rows
     alone when it is the same as then and held then, and on the whole table otherwise. Rules for
     tables that are neither in `scopes` nor in the build are left out. What the tables look like is
-    remembered for later runs under `run_id`, if the verdict lets the build be published.
+    remembered for later runs under `run_id`, if the verdict on its domain lets it be published;
+    `domains` are by table.
 
     Raises BuildError when the build cannot be opened.
     """
@@ -157,8 +160,7 @@ def audit(
         planner = _Planner(con, scopes, carried, base_rule_hashes)
         results = tuple(_results(con, planner, rules, comparison))
         said = verdict(results)
-        tables = sorted({result.table for result in results})
-        comparison.finish(tables, is_published=said in ("pass", "warn"))
+        comparison.finish(_passed(results, domains))
         lag = history.lag or ""
     return GateResult(said, results, time.perf_counter() - started, lag)
 
@@ -172,6 +174,15 @@ def verdict(results: Iterable[RuleResult]) -> Verdict:
     if "fail" in statuses:
         return "block"
     return "warn" if found & {("warn", "warning"), ("warn", "critical")} else "pass"
+
+
+def _passed(results: Sequence[RuleResult], domains: Mapping[str, str]) -> list[str]:
+    """The tables of the domains that may be published."""
+    found: dict[str, list[RuleResult]] = {}
+    for result in results:
+        found.setdefault(domains.get(result.table, MAIN), []).append(result)
+    passed = [told for told in found.values() if verdict(told) in ("pass", "warn")]
+    return sorted({result.table for told in passed for result in told})
 
 
 def _open(settings: Settings, database: Path) -> duckdb.DuckDBPyConnection:

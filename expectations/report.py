@@ -92,7 +92,8 @@ class RunReport:
     `status` is the run's own (done, failed, blocked, …); `verdict` the gate's, empty when no
     gate was reached; `release` the one published by this run, else the one still served;
     `waiting` what is in quarantine or refused when the report is written, whenever it came;
-    `lineage` the relations that each relation is made from.
+    `passed` the domains that passed where others were blocked; `lineage` the relations that each
+    relation is made from.
     """
 
     run_id: str
@@ -112,14 +113,18 @@ class RunReport:
     incidents: tuple[Incident, ...] = ()
     missing: tuple[TableMissing, ...] = ()
     trends: tuple[Trend, ...] = ()
+    passed: tuple[str, ...] = ()
 
     @property
     def sentence(self) -> str:
         """The outcome, in one sentence."""
+        if self.passed:
+            return f"Blocked, but for {' and '.join(self.passed)}. Served: release {self.release}."
         if self.message and self.verdict not in ("block", "error"):
             return self.message
         sentence = _SENTENCES.get(self.verdict, "The run ended before its gate.")
-        return sentence.format(release=self.release or "(none)")
+        refused = " Files were refused, and are not in it." if self.status == "refused" else ""
+        return sentence.format(release=self.release or "(none)") + refused
 
 
 @dataclass(frozen=True)

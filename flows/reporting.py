@@ -59,6 +59,7 @@ def _told(run: Run) -> RunReport:
         incidents=incidents_for_report(run.settings),
         trends=_trends(run),
         missing=_missing(run),
+        passed=run.passed,
     )
 
 
