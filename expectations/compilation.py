@@ -9,6 +9,7 @@ import logging
 import re
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import date, datetime
 from typing import TYPE_CHECKING, Any, cast
 
 import great_expectations as gx
@@ -51,7 +52,7 @@ if TYPE_CHECKING:
     )
     from great_expectations.expectations.expectation import Expectation
 
-    from expectations.rules import Rule
+    from expectations.rules import Bound, Rule
 
 _ERROR_LINE = re.compile(r"\w+ Error: [^\n]*")
 _LONGEST_MESSAGE = 300
@@ -147,15 +148,28 @@ def _unique(rule: Rule, meta: dict[str, Any]) -> Expectation:
 def _between(rule: Rule, meta: dict[str, Any]) -> Expectation:
     if rule.minimum_sql or rule.maximum_sql:
         return _expression(rule, meta)
+    least, most = _comparable(rule.minimum, rule.maximum)
     return ExpectColumnValuesToBeBetween(
         column=rule.columns[0],
-        min_value=rule.minimum,
-        max_value=rule.maximum,
+        min_value=least,
+        max_value=most,
         strict_min=rule.strict_min,
         strict_max=rule.strict_max,
         mostly=rule.mostly,
         meta=meta,
     )
+
+
+def _comparable(least: Bound | None, most: Bound | None) -> tuple[Bound | None, Bound | None]:
+    """The bounds, a day as its midnight where the other is a time: Python compares no such two."""
+    if isinstance(least, datetime) or isinstance(most, datetime):
+        return _midnight(least), _midnight(most)
+    return least, most
+
+
+def _midnight(bound: Bound | None) -> Bound | None:
+    is_day = isinstance(bound, date) and not isinstance(bound, datetime)
+    return datetime(bound.year, bound.month, bound.day) if is_day else bound  # noqa: DTZ001
 
 
 def _in_set(rule: Rule, meta: dict[str, Any]) -> Expectation:
