@@ -168,8 +168,9 @@ def _comparable(least: Bound | None, most: Bound | None) -> tuple[Bound | None, 
 
 
 def _midnight(bound: Bound | None) -> Bound | None:
-    is_day = isinstance(bound, date) and not isinstance(bound, datetime)
-    return datetime(bound.year, bound.month, bound.day) if is_day else bound  # noqa: DTZ001
+    if isinstance(bound, date) and not isinstance(bound, datetime):
+        return datetime(bound.year, bound.month, bound.day)  # noqa: DTZ001 (as in DuckDB)
+    return bound
 
 
 def _in_set(rule: Rule, meta: dict[str, Any]) -> Expectation:

@@ -119,14 +119,30 @@ def audit(
 
     Raises BuildError when the build cannot be opened.
     """
-    from expectations.gx_loading import load_great_expectations
     from warehouse.imports import garbage_collection_paused
 
-    load_great_expectations()
+    try:
+        load()
+    except Exception as error:  # whatever a broken installation raises
+        return unchecked(rules, f"Great Expectations cannot be imported: {error}")
     started = time.perf_counter()
     with garbage_collection_paused(), closing(_open(settings, database)) as con:
         results = tuple(_results(con, _Planner(con, scopes, carried, base_rule_hashes), rules))
     return GateResult(verdict(results), results, time.perf_counter() - started)
+
+
+def load() -> None:
+    """Import all that an audit needs, once; later calls cost nothing."""
+    from expectations.gx_loading import load_great_expectations
+
+    load_great_expectations()
+    import expectations.compilation  # noqa: F401
+
+
+def unchecked(rules: Sequence[Rule], why: str) -> GateResult:
+    """The result of a gate that could check nothing: an error of every rule."""
+    results = tuple(_result(rule, "error", detail=why) for rule in rules)
+    return GateResult(verdict(results), results, 0.0)
 
 
 def verdict(results: Iterable[RuleResult]) -> Verdict:
