@@ -13,7 +13,10 @@ from typing import Any
 from benchmarks.figures import RESULTS, Figure, Options, SkippedError, table, write
 from warehouse.settings import PROJECT
 
-NAMES = ("startup", "cost", "incremental", "exact", "readers", "loading", "kills", "load_kills")
+NAMES = (
+    *("startup", "cost", "incremental", "exact", "gate"),
+    *("readers", "loading", "kills", "load_kills"),
+)
 SHARED = PROJECT.parent / "shared"
 
 

@@ -29,7 +29,6 @@ fct as (
             where transacted_at < _loaded_at - interval 40 year
             or transacted_at > _loaded_at + interval 1 day
         ) as ahead,
-        count(*) filter (where is_fraud not in (true, false)) as odd_labels,
         count(*) filter (
             where length(customer_id::varchar) not between 1 and 7
         ) as odd_customers,
@@ -109,7 +108,9 @@ feat as (
         count(*) filter (where terminal_risk_7d not between 0 and 1) as odd_risks_7d,
         count(*) filter (where terminal_risk_30d not between 0 and 1) as odd_risks_30d,
         count(*) filter (where customer_amount_avg_1d not between 0 and 1000) as odd_averages,
-        count(*) filter (where is_weekend not in (true, false)) as odd_weekends,
+        count(*) filter (
+            where (is_night = (extract('hour' from transacted_at) <= 6)) is not true
+        ) as odd_nights,
         avg(terminal_risk_7d) as risk
     from features.feat_transactions__behaviour
 )
@@ -128,7 +129,7 @@ select
     fct.odd_amounts as fct_amount_in_range,
     fct.odd_times as fct_time_in_range,
     fct.ahead as fct_loaded_after,
-    fct.odd_labels as fct_label,
+    fct.fraud_count as fct_few_frauds,
     fct.odd_customers as fct_customer_length,
     fct.unknown_customers as fct_customer_known,
     fct.unknown_terminals as fct_terminal_known,
@@ -177,6 +178,6 @@ select
     feat.odd_risks_7d as feat_risk_7d_is_share,
     feat.odd_risks_30d as feat_risk_30d_is_share,
     feat.odd_averages as feat_average_usual,
-    feat.odd_weekends as feat_weekend,
+    feat.odd_nights as feat_night,
     if(feat.risk <= 0.2, 0, 1) as feat_risk_low
 from fct, customers, terminals, days, feat

@@ -60,10 +60,14 @@ _LONGEST_MESSAGE = 300
 
 @dataclass(frozen=True)
 class Outcome:
-    """Whether a rule holds; `error` says why that is not known."""
+    """Whether a rule holds; `error` says why that is not known.
+
+    `unexpected` is how many rows break it, where the check counted them.
+    """
 
     holds: bool
     error: str = ""
+    unexpected: int | None = None
 
 
 class Validation:
@@ -136,9 +140,17 @@ def expectation(rule: Rule) -> Expectation:
 
 
 def _not_null(rule: Rule, meta: dict[str, Any]) -> Expectation:
-    if len(rule.columns) > 1:
+    if len(rule.columns) > 1 or _counts(rule):
         return _expression(rule, meta)
-    return ExpectColumnValuesToNotBeNull(column=rule.columns[0], mostly=rule.mostly, meta=meta)
+    return ExpectColumnValuesToNotBeNull(column=rule.columns[0], meta=meta)
+
+
+def _counts(rule: Rule) -> bool:
+    """Whether to ask how many rows break the rule: then it may hold with some that do.
+
+    The stock expectations tell that only together with examples, which cost a scan each.
+    """
+    return rule.mostly < 1
 
 
 def _unique(rule: Rule, meta: dict[str, Any]) -> Expectation:
@@ -146,7 +158,7 @@ def _unique(rule: Rule, meta: dict[str, Any]) -> Expectation:
 
 
 def _between(rule: Rule, meta: dict[str, Any]) -> Expectation:
-    if rule.minimum_sql or rule.maximum_sql:
+    if rule.minimum_sql or rule.maximum_sql or _counts(rule):
         return _expression(rule, meta)
     least, most = _comparable(rule.minimum, rule.maximum)
     return ExpectColumnValuesToBeBetween(
@@ -155,7 +167,6 @@ def _between(rule: Rule, meta: dict[str, Any]) -> Expectation:
         max_value=most,
         strict_min=rule.strict_min,
         strict_max=rule.strict_max,
-        mostly=rule.mostly,
         meta=meta,
     )
 
@@ -174,8 +185,10 @@ def _midnight(bound: Bound | None) -> Bound | None:
 
 
 def _in_set(rule: Rule, meta: dict[str, Any]) -> Expectation:
+    if _counts(rule):
+        return _expression(rule, meta)
     return ExpectColumnValuesToBeInSet(
-        column=rule.columns[0], value_set=list(rule.values), mostly=rule.mostly, meta=meta
+        column=rule.columns[0], value_set=list(rule.values), meta=meta
     )
 
 
@@ -234,7 +247,8 @@ def _rule_id(result: ExpectationValidationResult) -> str:
 def _outcome(result: ExpectationValidationResult) -> Outcome:
     """A check that raised also reports success=False: only its exception_info tells them apart."""
     error = _exception(result.exception_info or {})
-    return Outcome(holds=bool(result.success) and not error, error=error)
+    count = (result.result or {}).get("unexpected_count")
+    return Outcome(bool(result.success) and not error, error, count)
 
 
 def _exception(info: dict[str, Any]) -> str:

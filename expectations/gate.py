@@ -278,7 +278,7 @@ def _explained(
 ) -> RuleResult:
     if outcome.error:
         return _result(rule, "error", batch.rows, detail=outcome.error)
-    if outcome.holds and rule.mostly >= 1:
+    if outcome.holds and (rule.mostly >= 1 or outcome.unexpected == 0):
         return _result(rule, "pass", batch.rows, detail=counted(batch.rows, "row"))
     try:
         finding = find(con, rule, batch.source, batch.key)
