@@ -15,7 +15,7 @@ from warehouse.settings import PROJECT
 
 NAMES = (
     *("startup", "cost", "incremental", "exact", "gate"),
-    *("readers", "loading", "kills", "load_kills"),
+    *("readers", "loading", "kills", "gate_kills", "load_kills"),
 )
 SHARED = PROJECT.parent / "shared"
 
