@@ -181,7 +181,8 @@ def _stage_figures(runs: dict[str, list[Audited]]) -> list[Figure]:
     return figures
 
 
-def _by_gate(database: Path, settings: Settings) -> Judged:
+def by_gate(database: Path, settings: Settings) -> Judged:
+    """What the gate finds in this process; -1 for a check that could not run."""
     from expectations import gate
     from expectations.rules import load_rules
 
@@ -191,14 +192,14 @@ def _by_gate(database: Path, settings: Settings) -> Judged:
     result = gate.audit(settings, database, {}, rules)
     after = own_cpu_seconds()
     counts = {found.rule_id: found.unexpected_count for found in result.results}
-    # An error is no count: it must agree with nothing.
     counts |= {found.rule_id: -1 for found in result.results if found.status == "error"}
     broken = [found.rule_id for found in result.results if found.status == "fail"]
     assert (result.verdict == "block") == bool(broken) or -1 in counts.values()
     return Judged(counts, broken, after - before, after)
 
 
-def _by_sql(database: Path, settings: Settings) -> Judged:
+def by_sql(database: Path, settings: Settings) -> Judged:
+    """What the hand-written SQL finds."""
     before = own_cpu_seconds()
     with closing(connect(settings, database, read_only=True)) as con:
         found = con.execute(SQL.read_text(encoding="utf-8"))
@@ -228,8 +229,8 @@ def main() -> None:
     """Do one of the things that need a process of their own, and print what came of it as JSON."""
     how, place = sys.argv[1], Path(sys.argv[2])
     ways: dict[str, Callable[[], Judged | Audited]] = {
-        "gate": lambda: _by_gate(place, load_settings()),
-        "sql": lambda: _by_sql(place, load_settings()),
+        "gate": lambda: by_gate(place, load_settings()),
+        "sql": lambda: by_sql(place, load_settings()),
         "ahead": lambda: _run(place, load_settings(), is_ahead=True),
         "in turn": lambda: _run(place, load_settings(), is_ahead=False),
     }
