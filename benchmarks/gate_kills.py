@@ -107,6 +107,7 @@ class GateKills:
         self._good = ""
         self._mend: list[str] = []
         self._seconds: dict[str, float] = {"audit": 1.0, "publish": 0.05}
+        self._refusing_seconds = 0.0
         self.kills: list[Kill] = []
         self._copy_project()
         self._bend("")
@@ -177,7 +178,14 @@ class GateKills:
             self._finish("ingest", expected=0)
             self._finish("build", expected=0)
             self._finish("audit", expected=BLOCKED if fault else 0)
-        self._kill("publish", fault, "all", "publish")
+            if fault:
+                started_at = time.monotonic()
+                self._finish("publish", expected=BLOCKED)
+                self._refusing_seconds = time.monotonic() - started_at
+        if fault:
+            self._kill_refusal(fault)
+        else:
+            self._kill("publish", fault, "all", "publish")
 
     def forget_build(self) -> None:
         """Throw the newest build away, so that the next kill makes its own."""
@@ -224,6 +232,16 @@ class GateKills:
         if victim == "gate":  # its run goes on
             struck = stage if gates else f"after {stage}"
         self.kills.append(Kill(stage, fault, victim, struck))
+        self._check(fault)
+
+    def _kill_refusal(self, fault: str) -> None:
+        """Kill `publish` at any moment: refusing a build takes it no time."""
+        with started(self._settings, "publish", project=self._project) as (process, events):
+            time.sleep(self._rng.random() * self._refusing_seconds)
+            os.killpg(process.pid, signal.SIGKILL)
+            events.read()
+            is_killed = process.wait() == -signal.SIGKILL
+        self.kills.append(Kill("publish", fault, "all", "publish" if is_killed else "end"))
         self._check(fault)
 
     def _check(self, fault: str) -> None:
