@@ -90,8 +90,13 @@ class Auditor:
 
 
 def start_auditor() -> Auditor | None:
-    """A process for the next audit; None if Great Expectations is imported here already."""
-    return None if "great_expectations" in sys.modules else Auditor()
+    """A process for the next audit; None where this one must do it, or can at once."""
+    if "great_expectations" in sys.modules:
+        return None
+    try:
+        return Auditor()
+    except OSError:  # no more processes, or no memory for one
+        return None
 
 
 def main() -> None:

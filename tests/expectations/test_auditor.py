@@ -102,3 +102,9 @@ def test_where_it_is_imported_already_no_process_starts(monkeypatch):
     process = start_auditor()
     process.close()
     assert process.is_gone
+    monkeypatch.setattr(auditor, "Auditor", no_more_processes)
+    assert start_auditor() is None
+
+
+def no_more_processes():
+    raise BlockingIOError
