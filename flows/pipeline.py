@@ -17,6 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from expectations.auditor import Auditor, start_auditor
 from expectations.gate import GateResult, TableScope
 from expectations.raw import declared_sources
 from flows.domains import blocked, blocks, check_rule_reads, composed, is_news, passed
@@ -82,11 +83,13 @@ class Run:
     run_id: str
     events: Events
     started_at: datetime
+    stages: tuple[str, ...] = ()
     sources: list[Source] = field(default_factory=list)
     arrivals: Arrivals | None = None
     summaries: dict[str, SourceSummary] = field(default_factory=dict)
     lake_snapshot: int | None = None
     build: Build | None = None
+    auditor: Auditor | None = None
     gate: GateResult | None = None
     rules: dict[str, str] = field(default_factory=dict)
     unbuilt: dict[str, Failure] = field(default_factory=dict)
@@ -200,6 +203,8 @@ def build_warehouse(run: Run) -> None:
         run.is_up_to_date = True
         run.done(f"nothing new since release {base.id}", status="skipped")
         return
+    if "audit" in run.stages and run.auditor is None:
+        run.auditor = start_auditor()
     built = build(
         run.settings, base, run.lake_snapshot, full=run.options.full_refresh, check=_check_columns
     )
@@ -252,7 +257,7 @@ def audit(run: Run) -> None:
     if run.build is None:
         run.done("no build", status="skipped")
         return
-    from expectations.gate import audit as judge
+    from expectations.gate import audit as judge_here
     from expectations.rules import load_rules
 
     rules = _audited(load_rules())
@@ -261,6 +266,8 @@ def audit(run: Run) -> None:
     built, base = run.build, run.build.base
     judged = [model for model in built.published if model.domain not in built.failed]
     earlier = GateResult.from_json(json.dumps(base.gate)).results if base else ()
+    auditor, run.auditor = run.auditor, None  # it audits once; a retry has none
+    judge = auditor.audit if auditor else judge_here
     run.gate = judge(
         run.settings,
         run.settings.database(built.folder),
@@ -394,12 +401,13 @@ def execute(
     from warehouse.state import open_ledger
 
     threshold()  # a wrong one is told before anything is done
-    run = _new_run(settings, options)
+    run = _new_run(settings, options, stages)
     if "land" in stages:
         run.sources = chosen(declared_sources(options.sources, settings), list(options.only))
     with ExitStack() as stack:
         stack.enter_context(writer_lock(settings, wait=options.wait))
         _recover(settings, keep_build="build" not in stages)
+        stack.callback(_dismiss_auditor, run)
         run.release = releases.current(settings)
         _take_up_build(run, stages)
         ledger = stack.enter_context(open_ledger(settings))
@@ -419,10 +427,16 @@ def execute(
     return run
 
 
-def _new_run(settings: Settings, options: Options) -> Run:
+def _dismiss_auditor(run: Run) -> None:
+    """End the process that a run started and did not come to use."""
+    if run.auditor is not None:
+        run.auditor.close()
+
+
+def _new_run(settings: Settings, options: Options, stages: tuple[str, ...]) -> Run:
     now = datetime.now(UTC)
     run_id = f"{now:%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:6]}"
-    return Run(settings, options, run_id, Events(options.log, run_id), now)
+    return Run(settings, options, run_id, Events(options.log, run_id), now, stages)
 
 
 def _recover(settings: Settings, *, keep_build: bool) -> None:
