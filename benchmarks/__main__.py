@@ -13,7 +13,17 @@ from typing import Any
 from benchmarks.figures import RESULTS, Figure, Options, SkippedError, table, write
 from warehouse.settings import PROJECT
 
-NAMES = ("startup", "cost", "incremental", "exact", "readers", "loading", "kills", "load_kills")
+NAMES = (
+    "startup",
+    "cost",
+    "incremental",
+    "exact",
+    "readers",
+    "loading",
+    "kills",
+    "load_kills",
+    "faults",
+)
 SHARED = PROJECT.parent / "shared"
 
 
@@ -25,7 +35,7 @@ def main() -> int:
     if told.short:
         print("short: too little data and too few repeats for the bars to say anything\n")
     with tempfile.TemporaryDirectory(prefix="clearwater-benchmarks-") as work:
-        options = Options(told.data, told.floor, Path(work), told.short, told.seed)
+        options = Options(told.data, told.floor, told.work or Path(work), told.short, told.seed)
         for name in told.names or NAMES:
             started = time.monotonic()
             try:
@@ -63,6 +73,7 @@ def _arguments() -> argparse.Namespace:
     )
     parser.add_argument("--short", action="store_true", help="try it on little, write nothing")
     parser.add_argument("--seed", type=int, default=7, help="of the kills and the shuffling")
+    parser.add_argument("--work", type=Path, help="a folder to keep; `faults` goes on from there")
     parser.add_argument("--out", type=Path, help="the JSON file, else benchmarks/results.json")
     told = parser.parse_args()
     if unknown := set(told.names) - set(NAMES):

@@ -115,7 +115,7 @@ def _run_world(
     if not clean_due and not any(due.values()):
         return
     try:
-        home = Home.prepared(work / "home", world)
+        home = Home.prepared(work / f"{world.domain}-{number}", world).copied(work / "home")
     except TrialError as error:
         record.add({"domain": world.domain, "kind": "history", "world": number, "text": str(error)})
         return

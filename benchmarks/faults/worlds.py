@@ -17,7 +17,7 @@ from typing import Literal
 import duckdb
 import numpy as np
 
-from benchmarks.faults.frame import Frame, as_csv, as_parquet, height, some, take
+from benchmarks.faults.frame import Frame, Values, as_csv, as_parquet, height, some, take
 from flows import retail
 from flows.samples import COLUMNS, write_samples
 from warehouse.duck import quoted
@@ -284,7 +284,12 @@ def _retail(number: int, rng: np.random.Generator, days: int) -> World:
 
 def _columns(con: duckdb.DuckDBPyConnection, sql: str) -> Frame:
     """The rows of a query; nulls are None in columns of objects."""
-    return {
-        name: values.filled(None) if isinstance(values, np.ma.MaskedArray) else values
-        for name, values in con.execute(sql).fetchnumpy().items()
-    }
+    return {name: _unmasked(values) for name, values in con.execute(sql).fetchnumpy().items()}
+
+
+def _unmasked(values: Values) -> Values:
+    if not isinstance(values, np.ma.MaskedArray):
+        return values
+    known = values.data.astype(object)
+    known[np.ma.getmaskarray(values)] = None
+    return known
