@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from benchmarks.faults.frame import Frame, Mask, Values, changed
-from benchmarks.faults.kinds import Files, Scene, kind, row_kind
+from benchmarks.faults.frame import Frame, Mask, Values, changed, some
+from benchmarks.faults.kinds import SHARES, Files, Scene, kind, row_kind
 from benchmarks.faults.worlds import CATALOGUE, PAYMENTS, SALES
 
 BINS = 10
@@ -244,11 +244,15 @@ def texts_cut(scene: Scene, _rng: np.random.Generator, hit: Mask) -> Frame:
     return _text(scene, "department", hit, lambda text: text[:5])
 
 
-@row_kind("warning", feeds=(PAYMENTS,))
-def labels_late(scene: Scene, _rng: np.random.Generator, hit: Mask) -> Frame:
+@kind("warning", feeds=(PAYMENTS,), strengths=SHARES, unit="of the frauds")
+def labels_late(scene: Scene, rng: np.random.Generator, strength: float) -> Files:
     """Labels are not there yet: no fraud."""
-    today = changed(scene.today, scene.feed.roles.label, hit, np.zeros_like)
-    return changed(today, scene.feed.roles.category, hit, np.zeros_like)
+    label, category = scene.feed.roles.label, scene.feed.roles.category
+    frauds = np.flatnonzero(scene.today[label])
+    hit = np.zeros(len(scene.today[label]), dtype=bool)
+    hit[frauds[some(rng, len(frauds), strength)]] = True
+    today = changed(scene.today, label, hit, np.zeros_like)
+    return {scene.file: changed(today, category, hit, np.zeros_like)}
 
 
 @row_kind("critical", feeds=(PAYMENTS,))
