@@ -37,6 +37,7 @@ from expectations.duckdb_gx import (
     ExpectColumnsToBe,
     ExpectKeysToBeUnique,
     ExpectRowsToSatisfy,
+    ExpectToBeLikeThePast,
     ExpectTotalToEqual,
 )
 from expectations.offenders import aggregate, relation, satisfied, within
@@ -110,11 +111,18 @@ class Validation:
 
 
 @contextmanager
-def validation(con: duckdb.DuckDBPyConnection, sources: Iterable[str]) -> Iterator[Validation]:
-    """Great Expectations on `con` for the relations `sources`, quiet and gone afterwards."""
+def validation(
+    con: duckdb.DuckDBPyConnection,
+    sources: Iterable[str],
+    holds_beside_past: Callable[[str], bool],
+) -> Iterator[Validation]:
+    """Great Expectations on `con` for the relations `sources`, quiet and gone afterwards.
+
+    `holds_beside_past` says by its id whether a rule that compares with the past holds.
+    """
     # It logs every failing query with its traceback; the outcome carries what is of use.
     logging.getLogger("great_expectations").setLevel(logging.CRITICAL)
-    datasource = DuckDBDatasource.over(con)
+    datasource = DuckDBDatasource.over(con, holds_beside_past)
     try:
         for source in sources:
             datasource.add_query_asset(source, query=f"select * from {source}")
@@ -188,6 +196,14 @@ def _total(rule: Rule, meta: dict[str, Any]) -> Expectation:
     )
 
 
+def _like_the_past(rule: Rule, meta: dict[str, Any]) -> Expectation:
+    return ExpectToBeLikeThePast(rule_id=rule.id, meta=meta)
+
+
+def _freshness(rule: Rule, meta: dict[str, Any]) -> Expectation:
+    return _like_the_past(rule, meta) if rule.is_learned else _aggregate(rule, meta)
+
+
 def _columns(rule: Rule, meta: dict[str, Any]) -> Expectation:
     types = dict(rule.column_types)
     return ExpectColumnsToBe(column_types=types, ordered=rule.ordered, meta=meta)
@@ -205,9 +221,13 @@ _EXPECTATIONS: dict[str, Callable[[Rule, dict[str, Any]], Expectation]] = {
     "row_count": _row_count,
     "distinct_count": _aggregate,
     "aggregate": _aggregate,
-    "freshness": _aggregate,
+    "freshness": _freshness,
     "total": _total,
     "columns": _columns,
+    "volume": _like_the_past,
+    "null_share": _like_the_past,
+    "drift": _like_the_past,
+    "anomaly": _like_the_past,
 }
 
 

@@ -30,7 +30,7 @@ from great_expectations.expectations.metrics.table_metrics.table_column_types im
 from warehouse.duck import identifier
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     import duckdb
     from great_expectations.execution_engine.execution_engine import ExecutionEngine
@@ -45,7 +45,10 @@ class DuckDBExecutionEngine(SqlAlchemyExecutionEngine):
     """Runs every query on one held connection.
 
     The stock engine closes its connection before it reads the result, which DuckDB forgets then.
+    `holds_beside_past` says by its id whether a rule that compares with the past holds.
     """
+
+    holds_beside_past: Callable[[str], bool]
 
     @contextmanager
     def get_connection(self) -> Iterator[sa.Connection]:
@@ -70,8 +73,13 @@ class DuckDBDatasource(SQLDatasource):
     _duckdb_engine: DuckDBExecutionEngine | None = pydantic.PrivateAttr(None)
 
     @classmethod
-    def over(cls, con: duckdb.DuckDBPyConnection) -> DuckDBDatasource:
-        """The datasource whose every query runs on `con`."""
+    def over(
+        cls, con: duckdb.DuckDBPyConnection, holds_beside_past: Callable[[str], bool]
+    ) -> DuckDBDatasource:
+        """The datasource whose every query runs on `con`.
+
+        `holds_beside_past` is what its engine asks of rules that compare with the past.
+        """
         engine = sa.create_engine(
             "duckdb://",
             creator=lambda: ConnectionWrapper(con),
@@ -81,6 +89,7 @@ class DuckDBDatasource(SQLDatasource):
         )
         datasource = cls(name="build", connection_string="duckdb://")
         datasource._duckdb_engine = DuckDBExecutionEngine(engine=engine, create_temp_table=False)
+        datasource._duckdb_engine.holds_beside_past = holds_beside_past
         return datasource
 
     @property
@@ -205,6 +214,22 @@ class TotalsEqual(TableMetricProvider):
         return bool(_one_row(execution_engine, query)[0])
 
 
+class LikeThePast(TableMetricProvider):
+    """Whether what is new in the table is like what was there before."""
+
+    metric_name = "table.like_the_past"
+    value_keys = ("rule_id",)
+
+    @metric_value(engine=DuckDBExecutionEngine)
+    def _duckdb(
+        cls,
+        execution_engine: DuckDBExecutionEngine,
+        metric_value_kwargs: dict[str, Any],
+        **_: Any,
+    ) -> bool:
+        return execution_engine.holds_beside_past(metric_value_kwargs["rule_id"])
+
+
 def _source(engine: SqlAlchemyExecutionEngine, domain: Mapping[str, Any]) -> str:
     """The batch as a FROM item."""
     records = engine.get_domain_records(dict(domain))
@@ -317,6 +342,24 @@ class ExpectTotalToEqual(BatchExpectation):
         execution_engine: ExecutionEngine[Any] | None = None,
     ) -> dict[str, Any]:
         return {"success": metrics["table.totals_equal"]}
+
+
+class ExpectToBeLikeThePast(BatchExpectation):
+    """What is new in the table is like what was there before, as a rule says that it must be."""
+
+    rule_id: str
+
+    metric_dependencies = ("table.like_the_past",)
+    success_keys = ("rule_id",)
+    args_keys = ("rule_id",)
+
+    def _validate(
+        self,
+        metrics: Metrics,
+        runtime_configuration: dict[str, Any] | None = None,
+        execution_engine: ExecutionEngine[Any] | None = None,
+    ) -> dict[str, Any]:
+        return {"success": metrics["table.like_the_past"]}
 
 
 class ExpectColumnsToBe(BatchExpectation):

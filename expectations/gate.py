@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import duckdb
 
 from expectations.offenders import find, relation
-from expectations.rules import PUBLISHED, Boundary, Check, Rule, Severity
+from expectations.rules import LEARNED, PUBLISHED, Boundary, Check, Rule, Severity
 from warehouse.duck import connect, identifier
 from warehouse.errors import BuildError
 from warehouse.wording import counted
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
+    from expectations.comparing import Comparison
     from expectations.compilation import Outcome
     from warehouse.settings import Settings
 
@@ -66,11 +67,15 @@ class RuleResult:
 
 @dataclass(frozen=True)
 class GateResult:
-    """The verdict on a build with the results that led to it; `seconds` without start-up."""
+    """The verdict on a build with the results that led to it; `seconds` without start-up.
+
+    `lag` says why what the tables look like could not be remembered: that changes no verdict.
+    """
 
     verdict: Verdict
     results: tuple[RuleResult, ...]
     seconds: float
+    lag: str = ""
 
     def to_json(self) -> str:
         """This result as a JSON object."""
@@ -109,24 +114,40 @@ def audit(
     rules: Sequence[Rule],
     carried: Mapping[str, RuleResult] = _NONE,
     base_rule_hashes: Mapping[str, str] = _NONE,
+    *,
+    run_id: str = "",
 ) -> GateResult:
     """The verdict of `rules` on the build in `database`, which is left as it was, and closed.
 
     `scopes` are by table; a table without one is audited whole. `carried` and `base_rule_hashes`
     are the base release's results and rule hashes, by rule id: a rule runs on the changed rows
     alone when it is the same as then and held then, and on the whole table otherwise. Rules for
-    tables that are neither in `scopes` nor in the build are left out.
+    tables that are neither in `scopes` nor in the build are left out. What the tables look like is
+    remembered for later runs under `run_id`, if the verdict lets the build be published.
 
     Raises BuildError when the build cannot be opened.
     """
+    from expectations.comparing import Comparison
     from expectations.gx_loading import load_great_expectations
+    from expectations.history import open_history
     from warehouse.imports import garbage_collection_paused
 
     load_great_expectations()
     started = time.perf_counter()
-    with garbage_collection_paused(), closing(_open(settings, database)) as con:
-        results = tuple(_results(con, _Planner(con, scopes, carried, base_rule_hashes), rules))
-    return GateResult(verdict(results), results, time.perf_counter() - started)
+    with (
+        garbage_collection_paused(),
+        closing(_open(settings, database)) as con,
+        closing(_open(settings, database)) as beside,  # Great Expectations closes the other
+        open_history(settings) as history,
+    ):
+        comparison = Comparison(beside, history, run_id)
+        planner = _Planner(con, scopes, carried, base_rule_hashes)
+        results = tuple(_results(con, planner, rules, comparison))
+        said = verdict(results)
+        tables = sorted({result.table for result in results})
+        comparison.finish(tables, is_published=said in ("pass", "warn"))
+        lag = history.lag or ""
+    return GateResult(said, results, time.perf_counter() - started, lag)
 
 
 def verdict(results: Iterable[RuleResult]) -> Verdict:
@@ -137,7 +158,7 @@ def verdict(results: Iterable[RuleResult]) -> Verdict:
         return "error"
     if "fail" in statuses:
         return "block"
-    return "warn" if ("warn", "warning") in found else "pass"
+    return "warn" if found & {("warn", "warning"), ("warn", "critical")} else "pass"
 
 
 def _open(settings: Settings, database: Path) -> duckdb.DuckDBPyConnection:
@@ -242,19 +263,26 @@ def _settled(*batches: _Batch, carried: tuple[RuleResult, ...] = ()) -> _Plan:
 
 
 def _results(
-    con: duckdb.DuckDBPyConnection, planner: _Planner, rules: Sequence[Rule]
+    con: duckdb.DuckDBPyConnection,
+    planner: _Planner,
+    rules: Sequence[Rule],
+    comparison: Comparison,
 ) -> Iterator[RuleResult]:
     from expectations.compilation import validation
 
     plans = list(planner.plans(rules))
     sources = [batch.source for plan in plans for batch in plan.batches]
-    with validation(con, sources) as checks:
+    compared = {rule.id: rule for rule in rules}
+    with validation(con, sources, lambda id_: comparison.unlike(compared[id_]).holds) as checks:
         for plan in plans:
             yield from plan.settled
             for batch in plan.batches:
                 outcomes = checks.outcomes(batch.source, batch.rules)
                 for rule in batch.rules:
-                    yield _explained(con, rule, outcomes[rule.id], batch)
+                    if rule.check in LEARNED or rule.is_learned:
+                        yield _compared(comparison, rule, outcomes[rule.id], batch)
+                    else:
+                        yield _explained(con, rule, outcomes[rule.id], batch)
 
 
 def _explained(
@@ -270,6 +298,19 @@ def _explained(
         return _result(rule, "error", batch.rows, detail=str(error))
     status = "pass" if outcome.holds else _failed(rule)
     return _result(rule, status, batch.rows, finding.count, finding.detail)
+
+
+def _compared(comparison: Comparison, rule: Rule, outcome: Outcome, batch: _Batch) -> RuleResult:
+    """What became of a rule that compares with the past; of a critical one it may also warn."""
+    if outcome.error:
+        return _result(rule, "error", batch.rows, detail=outcome.error)
+    unlike = comparison.unlike(rule)
+    if not outcome.holds:
+        detail = "; ".join(unlike.stopping)
+        return _result(rule, _failed(rule), batch.rows, len(unlike.stopping), detail)
+    if unlike.told:
+        return _result(rule, "warn", batch.rows, len(unlike.told), "; ".join(unlike.told))
+    return _result(rule, "pass", batch.rows, detail=unlike.compared)
 
 
 def _published_tables(con: duckdb.DuckDBPyConnection) -> set[str]:

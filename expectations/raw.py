@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from expectations.offenders import offends
-from expectations.rules import Rule, load_rules
+from expectations.rules import LEARNED, Rule, load_rules
 from warehouse.errors import ConfigurationError
 from warehouse.settings import Settings
 from warehouse.sources import RowRule, Source, load_sources
@@ -34,6 +34,7 @@ def with_rules(sources: Sequence[Source], rules: Sequence[Rule]) -> list[Source]
     tables = {f"{source.schema_name}.{source.table_name}": source for source in sources}
     schemas = {source.schema_name for source in sources}
     raw = [rule for rule in rules if rule.boundary == "raw"]
+    of_rows = [rule for rule in raw if rule.check not in LEARNED]
     for rule in raw:
         if rule.table not in tables and rule.table.partition(".")[0] in schemas:
             near = difflib.get_close_matches(rule.table, tables, n=1)
@@ -43,7 +44,7 @@ def with_rules(sources: Sequence[Source], rules: Sequence[Rule]) -> list[Source]
                 next_step=f"did you mean {near[0]!r}?" if near else f"tables: {', '.join(tables)}",
             )
     return [
-        source.with_rules(row_rule(rule) for rule in raw if rule.table == table)
+        source.with_rules(row_rule(rule) for rule in of_rows if rule.table == table)
         for table, source in tables.items()
     ]
 

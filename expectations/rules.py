@@ -35,13 +35,17 @@ Check = Literal[
     "freshness",
     "total",
     "columns",
+    "volume",
+    "null_share",
+    "drift",
+    "anomaly",
 ]
 Severity = Literal["critical", "warning", "info"]
 Bound = int | float | date
 Value = Bound | str
 
 FOLDER = Path(__file__).parent / "rules"
-# What a gate reads; raw rules judge single rows when they are loaded.
+# What a gate reads; raw rules judge rows and files when they are loaded.
 PUBLISHED: tuple[Boundary, ...] = ("marts", "features")
 RAW_CHECKS: tuple[Check, ...] = (
     "not_null",
@@ -51,7 +55,14 @@ RAW_CHECKS: tuple[Check, ...] = (
     "regex",
     "references",
     "expression",
+    "volume",
+    "null_share",
+    "drift",
+    "anomaly",
 )
+# Compared with what was before: at the raw boundary a file with earlier files.
+LEARNED = frozenset({"volume", "null_share", "drift", "anomaly"})
+MEASURES = ("psi", "ks", "js")
 CHECKS: tuple[Check, ...] = get_args(Check)
 SEVERITIES: tuple[Severity, ...] = get_args(Severity)
 ROW_LEVEL = frozenset({"not_null", "unique", "between", "in_set", "length", "regex", "expression"})
@@ -73,7 +84,21 @@ _CHECK_KEYS: Mapping[str, tuple[str, ...]] = {
     "freshness": ("column", "max_age"),
     "total": ("expression", "equals", "equals_table"),
     "columns": ("columns", "ordered"),
+    "volume": ("by", "false_alarm_rate"),
+    "null_share": ("column", "columns", "max", "by", "false_alarm_rate"),
+    "drift": (
+        "column",
+        "columns",
+        "measure",
+        "max",
+        "reference_table",
+        "by",
+        "false_alarm_rate",
+    ),
+    "anomaly": ("columns", "by", "false_alarm_rate"),
 }
+# What only speaks of published tables.
+_PUBLISHED_KEYS = ("mostly", "by", "reference_table")
 _WHOLE_BOUNDS = ("row_count", "distinct_count", "length")
 _MAX_AGE = re.compile(r"(\d+(?:\.\d+)?) (minute|hour|day|week)s?")
 _UNHASHED = frozenset({"owner", "reason"})
@@ -89,7 +114,9 @@ class Rule:
     is a row's condition, or an aggregate. `column_types` are the exact names and DuckDB types of a
     `columns` check. `mostly` is the least share of rows that must hold. `equals` is the aggregate
     over `equals_table`. `max_age` is an SQL interval. `tolerance` is the share of a raw batch's
-    rows that may break the rule.
+    rows that may break the rule. `by` is the column by whose days the table is compared with its
+    own past, else it is by runs; `measure` how distributions are; `false_alarm_rate` how often
+    that may be an alarm when nothing is wrong.
     """
 
     id: str
@@ -118,6 +145,10 @@ class Rule:
     ordered: bool = False
     mostly: float = field(default=1.0)
     tolerance: float | None = None
+    by: str = ""
+    measure: str = ""
+    reference_table: str = ""
+    false_alarm_rate: float | None = None
 
     @cached_property
     def hash(self) -> str:
@@ -132,6 +163,14 @@ class Rule:
             if value is not None and value is not False and value not in ("", ())
         }
         return _digest(parts)
+
+    @property
+    def is_learned(self) -> bool:
+        """Whether what is usual decides, not a bound that is written down."""
+        if self.check == "freshness":
+            return not self.max_age
+        fixed = self.check == "null_share" and self.maximum is not None
+        return self.check in LEARNED and not fixed and not self.reference_table
 
     @property
     def is_row_level(self) -> bool:
@@ -277,8 +316,9 @@ def _rule_entries(file: _File, entry: _Entry) -> list[_Entry]:
 def _read_rule(file: _File, entry: _Entry, table: str, boundary: Boundary, owner: str) -> Rule:
     is_raw = boundary == "raw"
     check = cast("Check", file.one_of(entry, "check", RAW_CHECKS if is_raw else CHECKS))
-    keys = [key for key in _CHECK_KEYS[check] if not (is_raw and key == "mostly")]
-    file.known_keys(entry, (*_COMMON_KEYS, *keys, *(("tolerance",) if is_raw else ())))
+    keys = [key for key in _CHECK_KEYS[check] if not (is_raw and key in _PUBLISHED_KEYS)]
+    is_of_rows = is_raw and check not in LEARNED
+    file.known_keys(entry, (*_COMMON_KEYS, *keys, *(("tolerance",) if is_of_rows else ())))
     rule = Rule(
         id=file.text(entry, "id"),
         boundary=boundary,
@@ -301,11 +341,15 @@ def _read_rule(file: _File, entry: _Entry, table: str, boundary: Boundary, owner
         pattern=_pattern(file, entry) if check == "regex" else "",
         references_table=file.text(entry, "references_table") if check == "references" else "",
         references_columns=_referenced(file, entry) if check == "references" else (),
-        max_age=_max_age(file, entry) if check == "freshness" else "",
+        max_age=_max_age(file, entry) if "max_age" in entry else "",
         column_types=_column_types(file, entry) if check == "columns" else (),
         ordered=_flag(file, entry, "ordered"),
         mostly=_mostly(file, entry),
-        tolerance=_tolerance(file, entry),
+        tolerance=_share(file, entry, "tolerance"),
+        by=_optional_text(file, entry, "by"),
+        measure=file.one_of(entry, "measure", MEASURES) if "measure" in entry else "",
+        reference_table=_optional_text(file, entry, "reference_table"),
+        false_alarm_rate=_share(file, entry, "false_alarm_rate"),
     )
     _refuse_boundless(file, entry, rule)
     return rule
@@ -351,8 +395,10 @@ def _max_age(file: _File, entry: _Entry) -> str:
 
 
 def _columns(file: _File, entry: _Entry, check: Check) -> tuple[str, ...]:
-    if "column" not in _CHECK_KEYS[check]:
+    if not {"column", "columns"} & set(_CHECK_KEYS[check]) or check == "columns":
         return ()
+    if check == "anomaly" and "columns" not in entry:
+        return ()  # all of them
     if "columns" in entry:
         return tuple(str(name) for name in _listed(file, entry, "columns"))
     return (file.text(entry, "column"),)
@@ -381,12 +427,16 @@ def _mostly(file: _File, entry: _Entry) -> float:
     return float(value)
 
 
-def _tolerance(file: _File, entry: _Entry) -> float | None:
-    value = entry.get("tolerance")
+def _share(file: _File, entry: _Entry, key: str) -> float | None:
+    value = entry.get(key)
     is_share = isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1
     if value is not None and not is_share:
-        raise file.error(entry.lines["tolerance"], f"'tolerance' is {value!r}", "write a share")
+        raise file.error(entry.lines[key], f"{key!r} is {value!r}", "write a share")
     return value
+
+
+def _optional_text(file: _File, entry: _Entry, key: str) -> str:
+    return file.text(entry, key) if key in entry else ""
 
 
 def _other_table(file: _File, entry: _Entry, check: Check) -> str:
@@ -423,7 +473,7 @@ def _bound(file: _File, entry: _Entry, key: str, check: Check) -> Bound | None:
 
 
 def _refuse_boundless(file: _File, entry: _Entry, rule: Rule) -> None:
-    if "max" not in _CHECK_KEYS[rule.check] or rule.equals_table:
+    if "max" not in _CHECK_KEYS[rule.check] or rule.equals_table or rule.check in LEARNED:
         return
     bounds = (rule.minimum, rule.maximum, rule.minimum_sql or None, rule.maximum_sql or None)
     if all(bound is None for bound in bounds):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from flows.commands import features, lake, quarantine, source
+from flows.commands import accept, features, lake, quarantine, source
 from flows.failures import reader_may_leave, reported
 from flows.options import (
     SOURCES,
@@ -49,6 +49,7 @@ app.add_typer(features.app, name="features")
 app.add_typer(lake.app, name="lake")
 app.add_typer(quarantine.app, name="quarantine")
 app.add_typer(source.app, name="source")
+app.command("accept")(accept.accept)
 
 
 @app.command()

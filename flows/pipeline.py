@@ -156,9 +156,13 @@ def land(run: Run) -> None:
 def load(run: Run) -> None:
     """Load what landed and is not in the lake yet, a transaction a batch."""
     assert run.arrivals is not None
-    run.summaries, run.lake_snapshot = load_sources(
-        run.settings, run.sources, run.arrivals, run.run_id
-    )
+    from expectations.examining import examiner
+    from expectations.rules import load_rules
+
+    with examiner(run.settings, run.sources, load_rules()) as examined:
+        run.summaries, run.lake_snapshot = load_sources(
+            run.settings, run.sources, run.arrivals, run.run_id, examined
+        )
     counts = [summary.counts for summary in run.summaries.values()]
     total = sum(counts[1:], start=counts[0])
     run.done(
@@ -230,7 +234,10 @@ def audit(run: Run) -> None:
         rules,
         carried={result.rule_id: result for result in earlier},
         base_rule_hashes=base.rules if base else {},
+        run_id=run.run_id,
     )
+    if run.gate.lag:
+        run.events.note(f"what the tables look like was not remembered: {run.gate.lag}")
     run.rules = {rule.id: rule.hash for rule in rules}
     built.write_gate(json.dumps({"gate": asdict(run.gate), "rules": run.rules}))
     _judge(run.gate)

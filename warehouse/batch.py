@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from datetime import datetime
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
+
+import duckdb
 
 from warehouse.containers import parts
 from warehouse.landing import Landed, arrivals
@@ -96,6 +98,19 @@ class Loaded:
     counts: Counts
     told: tuple[str, ...] = ()
     status: str = "loaded"
+
+
+class Examiner(Protocol):
+    """Compares a batch with those before it; what it is goes beyond loading."""
+
+    def examine(self, con: duckdb.DuckDBPyConnection, batch: Batch, counts: Counts, /) -> list[str]:
+        """What is unlike before, in words; the batch is judged, and not written yet.
+
+        Raises BatchRefusedError for a batch that is not to be loaded therefore.
+        """
+
+    def loaded(self, batch: Batch, /) -> None:
+        """The batch is in the lake."""
 
 
 Batches = dict[str, tuple[Landed, str | None]]

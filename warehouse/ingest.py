@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
-import duckdb
-
-from warehouse.batch import Batch, Counts, Loaded, batch_id
+from warehouse.batch import Batch, Counts, Examiner, Loaded, batch_id
 from warehouse.containers import parts
 from warehouse.errors import BatchRefusedError
 from warehouse.lake import is_encrypted, latest_snapshot, writing
@@ -107,10 +105,15 @@ def land_sources(settings: Settings, sources: list[Source]) -> Arrivals:
 
 
 def load_sources(
-    settings: Settings, sources: list[Source], landed: Arrivals, run_id: str
+    settings: Settings,
+    sources: list[Source],
+    landed: Arrivals,
+    run_id: str,
+    examiner: Examiner | None = None,
 ) -> tuple[dict[str, SourceSummary], int]:
     """Load what landed and is not in the lake yet; returns the summaries and the snapshot.
 
+    `examiner` compares each file with those before it.
     A refused batch is tried again as long as its file still stands at the source. Raises LakeError
     when the lake is gone: loading would do other than what was done and decided before.
     """
@@ -137,10 +140,18 @@ def load_sources(
                 if _is_due(arrival, line, landed):
                     batch = Batch(arrival, source, run_id, next(times), part, line is not None)
                     notes = _notes(settings, batch, used.get(source.name), in_place.get(place))
-                    summary, done = _load(con, settings, batch, summaries[source.name], notes)
-                    summaries[source.name] = summary
+                    summary = summaries[source.name]
+                    try:
+                        done = load_batch(con, settings, batch, examiner)
+                    except BatchRefusedError as error:
+                        summaries[source.name] = _with_refusal(summary, error)
+                        log.note(batch, None)
+                        continue
+                    if done.counts.rows_in:
+                        done = replace(done, told=(*done.told, *notes))
+                    summaries[source.name] = summary.with_batch(batch, done)
                     log.note(batch, done)
-                    if done and done.counts.rows_in:
+                    if done.counts.rows_in:
                         used[source.name] = source.fingerprint()
                         loaded.add(batch.id)
             if not loaded.isdisjoint(members.values()):
@@ -149,22 +160,9 @@ def load_sources(
     return summaries, snapshot
 
 
-def _load(
-    con: duckdb.DuckDBPyConnection,
-    settings: Settings,
-    batch: Batch,
-    summary: SourceSummary,
-    notes: Iterable[str],
-) -> tuple[SourceSummary, Loaded | None]:
-    """Load the batch, and tell `notes` if it has rows; returns the summary with it, and itself."""
-    try:
-        done = load_batch(con, settings, batch)
-    except BatchRefusedError as error:
-        refused = Counts(rows_in=error.rows, refused=error.rows)
-        return replace(summary.with_problem(error), counts=summary.counts + refused), None
-    if done.counts.rows_in:
-        done = replace(done, told=(*done.told, *notes))
-    return summary.with_batch(batch, done), done
+def _with_refusal(summary: SourceSummary, error: BatchRefusedError) -> SourceSummary:
+    refused = Counts(rows_in=error.rows, refused=error.rows)
+    return replace(summary.with_problem(error), counts=summary.counts + refused)
 
 
 def _notes(

@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 
 import duckdb
 
-from warehouse.batch import Batch, Counts, Loaded
+from warehouse.batch import Batch, Counts, Examiner, Loaded
 from warehouse.containers import opened
 from warehouse.duck import listed, loading_memory, number, quoted
 from warehouse.errors import BatchRefusedError
@@ -49,21 +49,31 @@ def load_times(con: duckdb.DuckDBPyConnection) -> Iterator[datetime]:
         yield last
 
 
-def load_batch(con: duckdb.DuckDBPyConnection, settings: Settings, batch: Batch) -> Loaded:
-    """Load one landed file in one transaction.
+def load_batch(
+    con: duckdb.DuckDBPyConnection,
+    settings: Settings,
+    batch: Batch,
+    examiner: Examiner | None = None,
+) -> Loaded:
+    """Load one landed file in one transaction; `examiner` compares it with those before it.
 
     Raises BatchRefusedError, with nothing of the batch in the lake but its line in the ledger.
     """
     keep_definition(settings, batch.source)
     try:
         with unreadable_refused("the file cannot be read to its end", batch.where):
-            return _load_in_memory(con, settings, batch)
+            done = _load_in_memory(con, settings, batch, examiner)
     except BatchRefusedError as error:
         error.rows = _refuse(con, batch, error.what)
         raise
+    if examiner is not None:
+        examiner.loaded(batch)
+    return done
 
 
-def _load_in_memory(con: duckdb.DuckDBPyConnection, settings: Settings, batch: Batch) -> Loaded:
+def _load_in_memory(
+    con: duckdb.DuckDBPyConnection, settings: Settings, batch: Batch, examiner: Examiner | None
+) -> Loaded:
     """Load with the little memory that is nearly always enough, else with all that is allowed."""
     limits = dict.fromkeys((loading_memory(settings), settings.memory_limit))
     try:
@@ -72,7 +82,7 @@ def _load_in_memory(con: duckdb.DuckDBPyConnection, settings: Settings, batch: B
             con.execute(f"set memory_limit = {quoted(limit)}")
             with suppress(duckdb.OutOfMemoryException):
                 confirm_keys(con, settings, batch)
-                return _load(con, settings, batch)
+                return _load(con, settings, batch, examiner)
     finally:
         con.execute(f"set memory_limit = {quoted(loading_memory(settings))}")
     raise BatchRefusedError(
@@ -94,7 +104,9 @@ def transaction(con: duckdb.DuckDBPyConnection) -> Iterator[None]:
     con.execute("commit")
 
 
-def _load(con: duckdb.DuckDBPyConnection, settings: Settings, batch: Batch) -> Loaded:
+def _load(
+    con: duckdb.DuckDBPyConnection, settings: Settings, batch: Batch, examiner: Examiner | None
+) -> Loaded:
     with opened(settings, batch.source, batch.landed, batch.part) as file:
         if file.beside or batch.source.format_of(file.name) == "bytes":
             with transaction(con):
@@ -109,6 +121,8 @@ def _load(con: duckdb.DuckDBPyConnection, settings: Settings, batch: Batch) -> L
             counts = judge(con, batch, columns)
             check_rows(con, batch, counts.rows_in)
             told = warned(con, batch)
+            if examiner is not None:
+                told += examiner.examine(con, batch, counts)
             if columns == read and _is_clean(con, batch, file):
                 _take_staged(con, settings, batch, file)
             else:

@@ -20,14 +20,20 @@ from warehouse.files import sync, write_atomically
 from warehouse.settings import Settings
 from warehouse.sources import Source
 
-LEDGER = "batch_id, source, source_file, loaded_at, source_fingerprint, run_id, rows_in, status"
+# How the reason begins for which a file is refused that is fit to load, but not like the others.
+UNLIKE = "unlike the files before it"
+LEDGER = (
+    "batch_id, source, source_file, loaded_at, source_fingerprint, run_id, rows_in, status,"
+    f" false as redefined, if(status = 'refused' and starts_with(reason, '{UNLIKE}'), reason, '')"
+)
 
 
 class Load(NamedTuple):
     """A batch's line in the ledger, as far as it tells how to load it again.
 
     `redefined` if a rebuild loaded it under another definition than it was decided on: rows that
-    were given up before stay away then, whatever the definition says of them.
+    were given up before stay away then, whatever the definition says of them. `held` is why
+    it was refused for being unlike the files before it: that hangs on them, not on the definition.
     """
 
     batch_id: str
@@ -39,6 +45,7 @@ class Load(NamedTuple):
     rows_in: int
     status: str
     redefined: bool = False
+    held: str = ""
 
     @property
     def is_loaded(self) -> bool:

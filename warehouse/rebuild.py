@@ -16,7 +16,7 @@ from pathlib import Path
 
 import duckdb
 
-from warehouse.batch import Batch, Batches, Withheld, landed_batches
+from warehouse.batch import Batch, Batches, Counts, Withheld, landed_batches
 from warehouse.decisions import Decision, carried_out, decisions, forget
 from warehouse.duck import identifier, number, quoted
 from warehouse.errors import BatchRefusedError, LakeError
@@ -333,7 +333,8 @@ class _Again:
         with suppress(BatchRefusedError):  # the ledger tells
             withheld_of = load.rows_in if self._redefine else None
             ready = replace(batch, withheld=held, withheld_of=withheld_of)
-            rows_in = load_batch(con, self._settings, ready).counts.rows_in
+            examiner = _Held(load.held) if load.held else None
+            rows_in = load_batch(con, self._settings, ready, examiner).counts.rows_in
         if self._redefine and held and rows_in != load.rows_in:
             self._renumbered.add(batch.id)
             read = "is refused now" if rows_in is None else f"has {rows_in:,} now"
@@ -362,6 +363,20 @@ class _Again:
             self.obsolete.append(decision)
         else:
             carry_out_drop(con, decision)
+
+
+class _Held:
+    """Refuses a batch as it was refused then, for being unlike the files before it."""
+
+    def __init__(self, reason: str) -> None:
+        self._reason = reason
+
+    def examine(self, _con: object, batch: Batch, _counts: Counts, /) -> list[str]:
+        """Refuse it."""
+        raise BatchRefusedError(self._reason, where=batch.where)
+
+    def loaded(self, _batch: Batch, /) -> None:
+        """Never: it is refused."""
 
 
 def _last_decisions(events: list[_Event]) -> dict[str, dict[int, tuple[Decision, Withheld]]]:

@@ -65,6 +65,11 @@ gate_results = Table(
 )
 
 
+def open_state(settings: Settings) -> Engine:
+    """The state database of one CLEARWATER_HOME; whoever opens it disposes of it."""
+    return create_engine(URL.create("sqlite", database=str(settings.state_db)))
+
+
 class RunLedger:
     """The state database of one CLEARWATER_HOME.
 
@@ -74,7 +79,7 @@ class RunLedger:
     def __init__(self, settings: Settings) -> None:
         settings.home.mkdir(parents=True, exist_ok=True)
         self.lag: str | None = None
-        self._engine: Engine = create_engine(URL.create("sqlite", database=str(settings.state_db)))
+        self._engine = open_state(settings)
         try:
             metadata.create_all(self._engine)
         except DatabaseError as error:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from expectations.gx_loading import load_great_expectations
 from expectations.offenders import find, offends
 from expectations.raw import row_rule
-from expectations.rules import RAW_CHECKS, Rule
+from expectations.rules import LEARNED, RAW_CHECKS, Rule
 
 TABLE = "main.payments"
 ROWS = st.lists(
@@ -69,7 +69,7 @@ def counted_by_gx(con: duckdb.DuckDBPyConnection, rules: list[Rule]) -> list[int
 
     from expectations.compilation import expectation, validation
 
-    with validation(con.cursor(), [TABLE]) as checks:
+    with validation(con.cursor(), [TABLE], lambda _: True) as checks:
         asset = checks._datasource.get_asset(TABLE)
         validator = Validator(
             execution_engine=checks._datasource.get_execution_engine(),
@@ -110,4 +110,4 @@ def test_one_list_of_rules_counts_the_same_everywhere(
 
 
 def test_every_check_on_rows_is_among_them() -> None:
-    assert {rule.check for rule in RULES} == set(RAW_CHECKS)
+    assert {rule.check for rule in RULES} == set(RAW_CHECKS) - LEARNED

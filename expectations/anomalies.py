@@ -1,0 +1,331 @@
+"""What is unlike before: the profile of a batch or a day against those of earlier ones.
+
+Every number of a profile is judged against its own past; which of them are alarms is decided for
+all together, so that the promised rate of false alarms is one of whole batches, not of numbers.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from expectations.past import (
+    Judgement,
+    Labels,
+    Measure,
+    Numbers,
+    Point,
+    Shape,
+    alarms,
+    judge,
+    judge_shape,
+    relearn,
+)
+from expectations.profiling import Name, Profile, Scalar
+from warehouse.wording import counted
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+# Of a batch that is as it should be: how often one is called unlike before, and refused for it.
+WARNING_RATE = 0.02
+ALARM_RATE = 0.003
+# Of how many earlier ones a batch is compared with, the newest.
+REMEMBERED = 60
+Accepted = Mapping[Name, Sequence[datetime]]
+
+# From which effect on an alarm is worth a warning, and from which it stops a batch. A certain but
+# tiny shift is neither.
+_SHARE_FLOORS = (0.003, 0.03)
+_COUNT_FLOORS = (1.2, 1.5)
+_SHAPE_FLOORS = {"ks": (0.05, 0.12), "js": (0.1, 0.2), "psi": (0.1, 0.25)}
+_VALUE_FLOORS = {  # in the measure's own unit; of amounts in natural logarithms
+    "least": (0.7, 2.3),
+    "greatest": (0.7, 2.3),
+    "mean": (0.1, 0.25),
+    "correlation": (0.1, 0.3),
+    "span": (0.25, 0.75),
+    "days_off_name": (0.2, 0.4),
+    "age": (0.5, 1.0),
+    "step": (0.5, math.inf),
+}
+# How the rate of false alarms is shared: the one number of rows would be drowned by all the others.
+_SHARES = {"volume": 0.25, "nulls": 0.2, "shapes": 0.3, "others": 0.25}
+# Rows that the lake does not take show in these, and no reader will see them.
+_HARMLESS = ("known_share", "quarantined_share")
+# A column that moves on with every batch, such as a time or a running number, has no level.
+_MOVING = ("values", "least", "greatest", "mean", "middle", "correlation", "below_share")
+_MOVES_FROM = 0.9
+
+
+@dataclass(frozen=True)
+class Anomaly:
+    """A number that is unlike before; `stops` if that is certain and large enough to stop."""
+
+    name: Name
+    judgement: Judgement
+    stops: bool
+    told: str
+
+
+def compare(
+    past: Sequence[Profile],
+    new: Profile,
+    *,
+    accepted: Accepted | None = None,
+    wanted: Callable[[Name], bool] = lambda _: True,
+    alarm_rate: float = ALARM_RATE,
+    measure: Measure | None = None,
+    least: float | None = None,
+) -> list[Anomaly]:
+    """What of `new` is unlike `past`, the most certain first; empty while there is too little past.
+
+    `accepted` are, by name, the times of profiles whose level was accepted: what was before is
+    compared as if it had been at that level. `wanted` says which names to look at; `measure` is
+    of distributions, by default `ks` for numbers and `js` for labels; `least` the effect from
+    which on an alarm stops, where that is not as usual.
+    """
+    earlier = sorted(past, key=lambda profile: profile.at)[-REMEMBERED:]
+    series = _Series([*_related(earlier), _related([*earlier, new])[-1]])
+    judgements: dict[Name, Judgement] = {}
+    for name in series.names():
+        if wanted(name):
+            found = series.judged(name, (accepted or {}).get(name, ()), alarm_rate, measure)
+            if found is not None and found.enough:
+                judgements[name] = found
+    surely = _alarms(judgements, alarm_rate)
+    likely = _alarms(judgements, max(alarm_rate, WARNING_RATE))
+    anomalies = []
+    for name in likely:
+        floors = series.floors(name, measure) if least is None else (least, least)
+        size = series.size(name, judgements[name])
+        if size >= floors[0]:
+            stops = name in surely and size >= floors[1]
+            told = series.told(name, judgements[name])
+            anomalies.append(Anomaly(name, judgements[name], stops, told))
+    return sorted(anomalies, key=lambda found: (not found.stops, found.judgement.p, found.name))
+
+
+def _alarms(judgements: Mapping[Name, Judgement], alarm_rate: float) -> set[Name]:
+    """The alarms of all families, each of which has its share of the rate."""
+    families: dict[str, dict[Name, Judgement]] = {}
+    for name, judgement in judgements.items():
+        families.setdefault(_family(name), {})[name] = judgement
+    whole = sum(_SHARES[family] for family in families)
+    found: set[Name] = set()
+    for family, members in families.items():
+        found |= alarms(members, alarm_rate * _SHARES[family] / whole)
+    return found
+
+
+def _family(name: Name) -> str:
+    if name == ("", "rows"):
+        return "volume"
+    if name[1] == "null_share":
+        return "nulls"
+    return "shapes" if name[1] in _SHAPES_IN_WORDS else "others"
+
+
+def _related(profiles: Sequence[Profile]) -> list[Profile]:
+    """The profiles with what can be said of each only beside those before it."""
+    done: list[Profile] = []
+    known: dict[Name, set[str]] = {}
+    before: Profile | None = None
+    for profile in profiles:
+        scalars = dict(profile.scalars)
+        for (column, metric), scalar in profile.scalars.items():
+            last = before.scalars.get((column, metric)) if before else None
+            if metric == "middle" and last is not None:
+                scalars[column, "step"] = replace(scalar, value=scalar.value - last.value)
+        for name, shape in profile.shapes.items():
+            if isinstance(shape, Labels) and name[1] == "labels":
+                seen = known.setdefault(name, set())
+                new = sum(n for label, n in shape.counts.items() if label and label not in seen)
+                if before is not None and shape.rows:
+                    share = Scalar(new / shape.rows, "share", shape.rows)
+                    scalars[name[0], "new_label_share"] = share
+                seen.update(shape.counts)
+        done.append(replace(profile, scalars=scalars))
+        before = profile
+    return done
+
+
+class _Series:
+    """Every number of the profiles as a series; the last profile is the one that is judged."""
+
+    def __init__(self, profiles: Sequence[Profile]) -> None:
+        self._past = profiles[:-1]
+        self._new = profiles[-1]
+        self._moving = {
+            column
+            for column in {name[0] for name in self._new.shapes}
+            if _moves([p.shapes.get((column, "values")) for p in self._past])
+        }
+
+    def names(self) -> Iterable[Name]:
+        """What can be judged of the new profile."""
+        yield ("", "rows")
+        for name in (*self._new.scalars, *self._new.shapes):
+            parts = name[0].split(" and ")
+            moves = self._moving.intersection((name[0], *parts))
+            if name[1] == "step" and name[0] not in self._moving:
+                continue
+            if not (moves and name[1] in _MOVING):
+                yield name
+
+    def judged(
+        self,
+        name: Name,
+        accepted: Sequence[datetime],
+        alarm_rate: float,
+        measure: Measure | None,
+    ) -> Judgement | None:
+        """The judgement on one number or distribution."""
+        if name == ("", "rows"):
+            points = [Point(p.at, p.rows, p.rows) for p in self._past]
+            new = Point(self._new.at, self._new.rows, self._new.rows)
+            known = relearn(points, accepted, "count") if accepted else points
+            return judge(known, new, "count", alarm_rate=alarm_rate)
+        if name in self._new.scalars:
+            scalar = self._new.scalars[name]
+            points = [
+                Point(p.at, p.scalars[name].value, p.scalars[name].rows)
+                for p in self._past
+                if name in p.scalars
+            ]
+            new = Point(self._new.at, scalar.value, scalar.rows)
+            known = relearn(points, accepted, scalar.scale) if accepted else points
+            return judge(known, new, scalar.scale, alarm_rate=alarm_rate)
+        shape = self._new.shapes[name]
+        shapes = [(p.at, p.shapes[name]) for p in self._past if name in p.shapes]
+        since = max(accepted, default=None)
+        if since is not None:
+            # A distribution has no level that could be moved: it begins anew.
+            shapes = [(at, one) for at, one in shapes if at >= since]
+        like = [(at, one) for at, one in shapes if type(one) is type(shape)]
+        new_one = (self._new.at, shape)
+        return judge_shape(like, new_one, measure or default_measure(shape), alarm_rate=alarm_rate)
+
+    def floors(self, name: Name, measure: Measure | None) -> tuple[float, float]:
+        """The effects from which on an alarm warns and stops."""
+        if name == ("", "rows"):
+            return _COUNT_FLOORS
+        if name in self._new.shapes:
+            return _SHAPE_FLOORS[measure or default_measure(self._new.shapes[name])]
+        if name[1] in _HARMLESS:
+            return (0.05, math.inf)
+        if self._new.scalars[name].scale == "share":
+            return _SHARE_FLOORS
+        return _VALUE_FLOORS.get(name[1], (math.inf, math.inf))
+
+    def size(self, name: Name, judgement: Judgement) -> float:
+        """How large the difference is, in the unit of the floors."""
+        if name in self._new.shapes or judgement.expected is None:
+            return judgement.value
+        if name == ("", "rows"):
+            small, large = sorted((max(judgement.value, 0.5), max(judgement.expected, 0.5)))
+            return large / small
+        return abs(judgement.value - judgement.expected)
+
+    def told(self, name: Name, judgement: Judgement) -> str:
+        """The anomaly in words."""
+        column, metric = name
+        if name == ("", "rows"):
+            usual = _span(judgement, lambda value: f"{round(value):,}")
+            return f"{counted(self._new.rows, 'row')}, usually {usual}"
+        if name in self._new.shapes:
+            what = _SHAPES_IN_WORDS[metric].format(column=column)
+            measure = default_measure(self._new.shapes[name])
+            return (
+                f"{what} ({_MEASURES[measure]} {judgement.value:.2f},"
+                f" usually below {judgement.high or 0:.2f})"
+            )
+        write = (
+            share_in_words
+            if self._new.scalars[name].scale == "share"
+            else _WRITTEN.get(metric, _plain)
+        )
+        what = _IN_WORDS.get(metric, "{column}: {metric}").format(column=column, metric=metric)
+        return f"{what} {write(judgement.value)}, usually {_span(judgement, write)}"
+
+
+_MEASURES = {"ks": "KS", "js": "Jensen–Shannon", "psi": "PSI"}
+_SHAPES_IN_WORDS = {
+    "values": "{column}: its values are spread unlike before",
+    "labels": "{column}: its labels come in other shares than before",
+    "pattern": "{column}: its texts are of other forms than before",
+    "length": "{column}: its texts are of other lengths than before",
+    "hour": "{column}: its hours are unlike before",
+}
+_IN_WORDS = {
+    "null_share": "{column}: null in",
+    "distinct_share": "{column}: different values for",
+    "new_label_share": "{column}: labels never seen before in",
+    "negative_share": "{column}: below zero in",
+    "zero_share": "{column}: zero in",
+    "whole_share": "{column}: whole numbers in",
+    "nan_share": "{column}: not a number in",
+    "true_share": "{column}: true in",
+    "empty_share": "{column}: empty in",
+    "padded_share": "{column}: blanks at an end in",
+    "foreign_share": "{column}: letters beyond ASCII in",
+    "digits_share": "{column}: digits in",
+    "midnight_share": "{column}: midnight sharp in",
+    "below_share": "{column}: the first below the second in",
+    "least": "{column}: the least is",
+    "greatest": "{column}: the greatest is",
+    "mean": "{column}: the mean is",
+    "correlation": "{column}: their correlation is",
+    "span": "{column}: its days are",
+    "step": "{column}: days since the one before are",
+    "days_off_name": "{column}: days between it and the date in the file's name are",
+    "known_share": "rows that were known already:",
+    "quarantined_share": "rows for the quarantine:",
+}
+
+
+def _plain(value: float) -> str:
+    return f"{value:,.2f}"
+
+
+def _amount(value: float) -> str:
+    return f"{math.sinh(value):,.4g}" if abs(value) < 700 else f"{value:,.4g}"
+
+
+def share_in_words(value: float) -> str:
+    """A share as percent."""
+    percent = 100 * min(max(value, 0.0), 1.0)
+    digits = 0 if percent in (0, 100) else 1 if 1 <= percent <= 99 else 2
+    return f"{percent:.{digits}f} %"
+
+
+_WRITTEN = {"least": _amount, "greatest": _amount, "mean": _amount}
+
+
+def _span(judgement: Judgement, write: Callable[[float], str]) -> str:
+    low, high = judgement.low, judgement.high
+    if low is None or high is None:
+        return "unknown"
+    one, other = write(low), write(high)
+    return one if one == other else f"{one} to {other}"
+
+
+def default_measure(shape: Shape) -> Measure:
+    """How distributions of this kind are compared unless told."""
+    return "ks" if isinstance(shape, Numbers) else "js"
+
+
+def shape_floors(measure: str) -> tuple[float, float]:
+    """The divergences from which on an alarm warns and stops."""
+    return _SHAPE_FLOORS[measure]
+
+
+def _moves(shapes: Sequence[Shape | None]) -> bool:
+    """Whether the middle goes on upwards from nearly every profile to the next."""
+    middles = [s.quantiles[len(s.quantiles) // 2] for s in shapes if isinstance(s, Numbers)]
+    steps = [b - a for a, b in itertools.pairwise(middles)]
+    return len(steps) > 2 and sum(step > 0 for step in steps) >= _MOVES_FROM * len(steps)

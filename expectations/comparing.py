@@ -1,0 +1,242 @@
+"""Published tables compared with their own past: by the days of a time column, or by runs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, date, datetime, timedelta
+from typing import TYPE_CHECKING
+
+from expectations.anomalies import REMEMBERED, Anomaly, compare, default_measure, shape_floors
+from expectations.history import History, Shift, accepted
+from expectations.learning import bounded, measure_of, options
+from expectations.offenders import relation
+from expectations.past import MIN_PAST, divergence
+from expectations.profiling import Field, Profile, Scalar, profiles
+from expectations.rules import Rule
+from warehouse.duck import identifier
+from warehouse.wording import counted
+
+if TYPE_CHECKING:
+    import duckdb
+
+# Of the whole of a table; the days of a table are measured as closely as files are.
+RUN_SAMPLE = 10_000
+
+
+@dataclass(frozen=True)
+class Unlike:
+    """What a rule found: what stops the release, and what is only to be told."""
+
+    stopping: tuple[str, ...] = ()
+    told: tuple[str, ...] = ()
+    compared: str = ""
+
+    @property
+    def holds(self) -> bool:
+        """Whether nothing stops."""
+        return not self.stopping
+
+
+@dataclass
+class _Table:
+    """What is known of the slices of one table: earlier ones, and those to judge."""
+
+    past: dict[str, Profile]
+    new: dict[str, Profile]
+    shifts: list[Shift]
+    stopped: dict[str, list[Anomaly]] = field(default_factory=dict)
+
+
+class Comparison:
+    """Judges the rules that compare published tables of one build with their past."""
+
+    def __init__(
+        self,
+        con: duckdb.DuckDBPyConnection,
+        history: History,
+        run_id: str,
+        personal: Mapping[str, Iterable[str]] | None = None,
+    ) -> None:
+        """`personal` are by table the columns of which no label is kept."""
+        self._con = con
+        self._history = history
+        self._run_id = run_id
+        self._personal = {table: frozenset(names) for table, names in (personal or {}).items()}
+        self._now = datetime.now(UTC).replace(tzinfo=None)
+        self._tables: dict[tuple[str, str], _Table] = {}
+        self._unlike: dict[str, Unlike] = {}
+
+    def unlike(self, rule: Rule) -> Unlike:
+        """What the rule finds of the slices that are new."""
+        if rule.id not in self._unlike:
+            self._unlike[rule.id] = self._judged(rule)
+        return self._unlike[rule.id]
+
+    def _judged(self, rule: Rule) -> Unlike:
+        if rule.reference_table:
+            return self._beside(rule)
+        table = self._table(rule.table, rule.by)
+        stopping: list[str] = []
+        told: list[str] = []
+        past = list(table.past.values())
+        for slice_, new in sorted(table.new.items(), key=lambda item: item[1].at):
+            found = _found(rule, past, new, table.shifts)
+            is_accepted = any(s.slice == slice_ and s.is_accepted for s in table.shifts)
+            where = f"{slice_}: " if rule.by else ""
+            for anomaly in found:
+                if anomaly.stops and not is_accepted:
+                    stopping.append(where + anomaly.told)
+                    if rule.severity == "critical":
+                        table.stopped.setdefault(slice_, []).append(anomaly)
+                else:
+                    told.append(where + anomaly.told)
+            past.append(new)
+        return Unlike(tuple(stopping), tuple(told), _compared(rule, table))
+
+    def finish(self, tables: Iterable[str], *, is_published: bool) -> None:
+        """Remember the slices that nothing stops, and what stops the others.
+
+        `tables` are all that are published: each is remembered as a whole, by runs.
+        """
+        if is_published:
+            for name in tables:
+                with self._history.told():
+                    self._table(name, "")
+        for (name, by), table in self._tables.items():
+            subject = _subject(name, by)
+            for slice_, anomalies in table.stopped.items():
+                names = tuple(dict.fromkeys(anomaly.name for anomaly in anomalies))
+                told = "; ".join(dict.fromkeys(anomaly.told for anomaly in anomalies))
+                shift = Shift(subject, slice_, table.new[slice_].at, names, told, False)
+                self._history.note(shift)
+            mended = [slice_ for slice_ in table.new if slice_ not in table.stopped]
+            self._history.forget(subject, mended)
+            if is_published:
+                self._history.keep(
+                    subject, self._run_id, {slice_: table.new[slice_] for slice_ in mended}
+                )
+
+    def _table(self, name: str, by: str) -> _Table:
+        if (name, by) not in self._tables:
+            subject = _subject(name, by)
+            shifts = self._history.shifts(subject)
+            past = self._history.profiles(subject, REMEMBERED)
+            made = self._days(name, by, past) if by else self._whole(name)
+            if by and not past:  # what a table holds at first is its past
+                self._history.keep(subject, self._run_id, made)
+                past, made = made, {}
+            self._tables[name, by] = _Table(past, made, shifts)
+        return self._tables[name, by]
+
+    def _days(self, name: str, by: str, past: Mapping[str, Profile]) -> dict[str, Profile]:
+        """The profiles of the newest days that are not known yet."""
+        day = f"{identifier(by)}::date"
+        rows = self._con.execute(
+            f"select distinct {day} from {relation(name)} where isfinite({identifier(by)})"
+            f" order by 1 desc limit {REMEMBERED}"
+        ).fetchall()
+        days = [row[0] for row in rows if str(row[0]) not in past]
+        if not days:
+            return {}
+        # A running scan is cheap where the days stand together, as new ones do.
+        first, last = min(days), max(days) + timedelta(days=1)
+        listed = ", ".join(f"date '{found}'" for found in days)
+        source = (
+            f"(select *, rowid as _row from {relation(name)} where {identifier(by)}"
+            f" >= date '{first}' and {identifier(by)} < date '{last}' and {day} in ({listed}))"
+        )
+        at = {str(found): _midnight(found) for found in days}
+        return profiles(self._con, source, self._fields(name), slices=day, at=at, order="_row")
+
+    def _whole(self, name: str) -> dict[str, Profile]:
+        fields = self._fields(name)
+        made = profiles(
+            self._con,
+            relation(name),
+            fields,
+            slices="'run'",
+            at={"run": self._now},
+            sample=RUN_SAMPLE,
+            in_short=True,
+        )
+        profile = made.get("run", Profile(self._now, 0))
+        scalars = dict(profile.scalars)
+        for column in self._columns(name):
+            if column.kind == "time" and (newest := self._newest(name, column)):
+                # Ages differ by factors: an hour late is nothing to a table that comes by months.
+                seconds = max((self._now - newest).total_seconds(), 60.0)
+                scalars[column.name, "age"] = Scalar(math.asinh(seconds), "value", profile.rows)
+        return {self._run_id: replace(profile, scalars=scalars)}
+
+    def _newest(self, name: str, column: Field) -> datetime | None:
+        moment = f"{identifier(column.name)}::timestamp"
+        row = self._con.execute(
+            f"select max({moment}) from {relation(name)} where isfinite({moment})"
+        ).fetchone()
+        return row[0] if row else None
+
+    def _columns(self, name: str) -> list[Field]:
+        hidden = self._personal.get(name, frozenset())
+        rows = self._con.execute(f"describe {relation(name)}").fetchall()
+        return [Field(row[0], row[1], row[0] in hidden) for row in rows]
+
+    def _fields(self, name: str) -> list[Field]:
+        """The columns that are measured: those that only say how a row was loaded are not."""
+        return [column for column in self._columns(name) if not column.name.startswith("_")]
+
+    def _beside(self, rule: Rule) -> Unlike:
+        """The distribution of columns beside those of another table."""
+        stopping = []
+        ours, theirs = (
+            profiles(
+                self._con,
+                relation(name),
+                [f for f in self._fields(name) if f.name in rule.columns],
+                slices="'all'",
+                at={"all": self._now},
+            ).get("all")
+            for name in (rule.table, rule.reference_table)
+        )
+        if ours is None or theirs is None:
+            empty = rule.table if ours is None else rule.reference_table
+            raise ValueError(f"{empty} has no rows to compare")
+        for name in ours.shapes:
+            if name[1] in ("values", "labels") and name in theirs.shapes:
+                measure = measure_of(rule) or default_measure(ours.shapes[name])
+                floor = shape_floors(measure)[1]
+                most = float(rule.maximum) if isinstance(rule.maximum, int | float) else floor
+                found = divergence(theirs.shapes[name], ours.shapes[name], measure)
+                if found > most:
+                    stopping.append(
+                        f"{name[0]}: {measure} {found:.3f} beside {rule.reference_table},"
+                        f" at most {most:g} is allowed"
+                    )
+        return Unlike(tuple(stopping))
+
+
+def _found(
+    rule: Rule, past: Sequence[Profile], new: Profile, shifts: Sequence[Shift]
+) -> list[Anomaly]:
+    if not rule.is_learned:
+        return bounded(rule, new)
+    return compare(past, new, accepted=accepted(shifts), **options(rule))
+
+
+def _subject(name: str, by: str) -> str:
+    return f"{name} by {by}" if by else name
+
+
+def _midnight(day: date) -> datetime:
+    return datetime(day.year, day.month, day.day)  # noqa: DTZ001 (UTC, as all times here)
+
+
+def _compared(rule: Rule, table: _Table) -> str:
+    """With what the rule compared, in words."""
+    if not rule.is_learned:
+        return ""
+    noun = "day" if rule.by else "run"
+    if len(table.past) < MIN_PAST:
+        return f"learning what is usual: {counted(len(table.past), noun)} so far"
+    return f"{counted(len(table.new), noun)} beside {counted(len(table.past), noun)} before"

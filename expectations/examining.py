@@ -1,0 +1,283 @@
+"""Files that arrive, compared with the files of their source before them.
+
+What is unlike before in a way that a critical rule stops is not loaded: the file waits, as one that
+cannot be read does, until it is replaced or `clearwater accept` says that it is meant so.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, date, datetime
+
+import duckdb
+
+from expectations.anomalies import REMEMBERED, Anomaly, compare
+from expectations.history import History, Shift, accepted, open_history
+from expectations.profiling import Field, Name, Profile, Scalar, profiles
+from expectations.rules import LEARNED, Rule
+from warehouse.batch import Batch, Counts
+from warehouse.duck import identifier, quoted
+from warehouse.errors import BatchRefusedError
+from warehouse.lake import table_columns, table_name
+from warehouse.loads import UNLIKE
+from warehouse.settings import Settings
+from warehouse.sources import Source
+
+_DATE_IN_NAME = re.compile(r"(?<!\d)(20\d\d)[-_.]?(0[1-9]|1[0-2])[-_.]?(0[1-9]|[12]\d|3[01])(?!\d)")
+_DIGITS = re.compile(r"\d+")
+# With fewer files of the same kind of name, those of every name are compared.
+FEWEST_OF_A_NAME = 8
+SHOWN = 4
+COMPARING_FAULTS = (
+    duckdb.BinderException,
+    duckdb.ConversionException,
+    duckdb.InvalidInputException,
+    duckdb.OutOfRangeException,
+)
+
+
+class Examiner:
+    """Compares each file, before it is loaded, with those that its source loaded before."""
+
+    def __init__(self, rules: Sequence[Rule], history: History) -> None:
+        """`rules` are those of the raw boundary that compare with the past."""
+        self._history = history
+        self._rules: dict[str, list[Rule]] = {}
+        for rule in rules:
+            self._rules.setdefault(rule.table, []).append(rule)
+        self._past: dict[str, dict[str, Profile]] = {}
+        self._files: dict[str, dict[str, str]] = {}
+        self._found: dict[str, Profile] = {}
+        self._stopped: set[str] = set()
+
+    def examine(self, con: duckdb.DuckDBPyConnection, batch: Batch, counts: Counts, /) -> list[str]:
+        """What of the batch is unlike before, in words, where it stops nothing.
+
+        The batch is read and judged, and not written yet. Raises BatchRefusedError when a critical
+        rule stops it.
+        """
+        subject = _subject(batch)
+        rules = self._rules.get(subject)
+        if not rules or not batch.whole:
+            return []
+        try:
+            past = self._before(con, batch)
+            if not past and all(rule.is_learned for rule in rules):
+                return []
+            new = _with_counts(self._profile(con, batch, counts), batch, batch.file, counts)
+        except COMPARING_FAULTS as error:
+            raise BatchRefusedError(
+                f"it cannot be compared with the files before it: {str(error).splitlines()[0]}",
+                where=batch.where,
+                next_step="mend the file, or its rules in expectations/rules/raw",
+            ) from None
+        self._found[batch.id] = new
+        shifts = self._history.shifts(subject)
+        is_accepted = any(shift.slice == batch.id and shift.is_accepted for shift in shifts)
+        alike = self._alike(subject, batch, past)
+        told: list[str] = []
+        stopping: list[tuple[Rule, Anomaly]] = []
+        for rule in rules:
+            found = _anomalies(rule, alike, new, shifts)
+            told += [f"{rule.id}: {anomaly.told}" for anomaly in found]
+            if rule.severity == "critical" and not is_accepted:
+                stopping += [(rule, anomaly) for anomaly in found if anomaly.stops]
+        if stopping:
+            self._stop(batch, new, stopping)
+        return list(dict.fromkeys(told))
+
+    def loaded(self, batch: Batch, /) -> None:
+        """Remember what the batch looked like, now that it is loaded."""
+        profile = self._found.pop(batch.id, None)
+        subject = _subject(batch)
+        if profile is None:
+            return
+        self._history.keep(subject, batch.run_id, {batch.id: profile})
+        self._history.forget(subject, [batch.id])
+        self._past.setdefault(subject, {})[batch.id] = profile
+        self._files.setdefault(subject, {})[batch.id] = batch.file
+
+    def finish(self) -> None:
+        """Forget what was unlike before and stands at its source no more."""
+        for subject in self._rules:
+            waiting = (s.slice for s in self._history.shifts(subject) if not s.is_accepted)
+            self._history.forget(subject, set(waiting) - self._stopped)
+
+    def _stop(self, batch: Batch, new: Profile, found: list[tuple[Rule, Anomaly]]) -> None:
+        rule, anomalies = found[0][0], list(dict.fromkeys(anomaly.told for _, anomaly in found))
+        names = tuple(dict.fromkeys(anomaly.name for _, anomaly in found))
+        told = "; ".join(anomalies[:SHOWN])
+        self._stopped.add(batch.id)
+        more = f" (and {len(anomalies) - SHOWN} more)" if len(anomalies) > SHOWN else ""
+        self._history.note(
+            Shift(_subject(batch), batch.id, new.at, names, told + more, is_accepted=False)
+        )
+        raise BatchRefusedError(
+            f"{UNLIKE}, says the rule {rule.id}: {told}{more}",
+            where=batch.where,
+            next_step="have it written again; if it is meant so,"
+            f" `clearwater accept {batch.source.name}` loads it with the next run",
+        )
+
+    def _alike(self, subject: str, batch: Batch, past: dict[str, Profile]) -> list[Profile]:
+        """The past of the files that are called like this one, where there is enough of it."""
+        files = self._files.get(subject, {})
+        kind = _DIGITS.sub("#", batch.file)
+        same = [p for slice_, p in past.items() if _DIGITS.sub("#", files.get(slice_, "")) == kind]
+        return same if len(same) >= FEWEST_OF_A_NAME else list(past.values())
+
+    def _before(self, con: duckdb.DuckDBPyConnection, batch: Batch) -> dict[str, Profile]:
+        """The profiles of what the source loaded before, by batch; empty in its first run."""
+        subject = _subject(batch)
+        if subject not in self._past:
+            known = self._history.profiles(subject, REMEMBERED)
+            lines = con.execute(
+                "select batch_id, source_file, arrived_at, rows_in, loaded, quarantined,"
+                " already_known from lake.meta.batches where source = ? and status = 'loaded'"
+                " and run_id <> ? order by loaded_at desc limit ?",
+                [batch.source.name, batch.run_id, REMEMBERED],
+            ).fetchall()
+            lacking = [line for line in lines if line[0] not in known]
+            known |= self._made_again(con, batch, lacking)
+            ledger = {line[0] for line in lines}
+            self._past[subject] = {name: p for name, p in known.items() if name in ledger}
+            self._files[subject] = {line[0]: line[1] for line in lines}
+        return {name: p for name, p in self._past[subject].items() if name != batch.id}
+
+    def _made_again(
+        self, con: duckdb.DuckDBPyConnection, batch: Batch, lines: list[tuple[object, ...]]
+    ) -> dict[str, Profile]:
+        """Profiles of loaded batches that were never made, or are lost, from the lake."""
+        if not lines:
+            return {}
+        fields = _fields(con, batch)
+        ids = ", ".join(quoted(str(line[0])) for line in lines)
+        table = f"(select * from {table_name(batch.source)} where _batch_id in ({ids}))"
+        at = _middles(con, batch, table)
+        arrived = {str(line[0]): line[2] for line in lines}
+        order = "_source_row"
+        named = {str(line[0]): _named_date(str(line[1])) for line in lines}
+        whens = {
+            name: at.get(name) or named[name] or moment
+            for name, moment in arrived.items()
+            if isinstance(moment, datetime)
+        }
+        found = profiles(con, table, fields, slices="_batch_id", at=whens, order=order)
+        made: dict[str, Profile] = {}
+        for line in lines:
+            name, file = str(line[0]), str(line[1])
+            rows_in, loaded, held, known = (int(str(value)) for value in line[3:])
+            profile = found.get(name)
+            # Rows that newer files replaced are gone: what is left says little of the file.
+            if profile is not None and profile.rows >= 0.9 * loaded:
+                counts = Counts(rows_in=rows_in, loaded=loaded, quarantined=held)
+                counts = counts + Counts(already_known=known)
+                made[name] = _with_counts(profile, batch, file, counts)
+        self._history.keep(_subject(batch), batch.run_id, made)
+        return made
+
+    def _profile(self, con: duckdb.DuckDBPyConnection, batch: Batch, counts: Counts) -> Profile:
+        relation = "incoming"
+        if counts.loaded < counts.rows_in:
+            relation = (
+                "(from incoming anti join (from judged where verdict in ('quarantine', 'known'))"
+                " using (_source_row))"
+            )
+        fields = _fields(con, batch)
+        at = _middles(con, batch, relation, quoted(batch.id)).get(batch.id)
+        arrived = datetime.fromisoformat(batch.landed.arrived_at)
+        when = at or _named_date(batch.file) or arrived.astimezone(UTC).replace(tzinfo=None)
+        made = profiles(
+            con,
+            relation,
+            fields,
+            slices=quoted(batch.id),
+            at={batch.id: when},
+            order="_source_row",
+        )
+        return made.get(batch.id) or Profile(when, 0)
+
+
+def _subject(batch: Batch) -> str:
+    return f"{batch.source.schema_name}.{batch.source.table_name}"
+
+
+def _fields(con: duckdb.DuckDBPyConnection, batch: Batch) -> list[Field]:
+    """The columns of `incoming` or of the lake's table; what the batch lacks is left out."""
+    came = {row[0]: row[1] for row in con.execute("describe incoming").fetchall()}
+    types = {column.name: column.type for column in table_columns(con, batch.source)}
+    return [Field(name, types.get(name, kind)) for name, kind in came.items() if name[0] != "_"]
+
+
+def _middles(
+    con: duckdb.DuckDBPyConnection, batch: Batch, relation: str, slices: str = "_batch_id"
+) -> dict[str, datetime]:
+    """When the rows of each batch are of: the middle of their event times."""
+    if batch.source.event_time is None:
+        return {}
+    time = f"{identifier(batch.source.event_time)}::timestamp"
+    rows = con.execute(
+        f"select {slices}, quantile_disc({time}, 0.5) from {relation}"
+        f" where isfinite({time}) group by 1"
+    ).fetchall()
+    return {name: middle for name, middle in rows if middle is not None}
+
+
+def _named_date(file: str) -> datetime | None:
+    """The date in a file's name, as in orders-2026-09-30.csv; None where it has none."""
+    found = _DATE_IN_NAME.findall(file)
+    if not found:
+        return None
+    try:
+        return datetime(*(int(part) for part in found[-1]))  # type: ignore[arg-type]  # noqa: DTZ001
+    except ValueError:
+        return None
+
+
+def _with_counts(profile: Profile, batch: Batch, file: str, counts: Counts) -> Profile:
+    """The profile with what the ledger and the file's name say of the batch."""
+    scalars: dict[Name, Scalar] = dict(profile.scalars)
+    if counts.rows_in:
+        for metric, rows in (
+            ("known_share", counts.already_known),
+            ("quarantined_share", counts.quarantined),
+        ):
+            scalars["", metric] = Scalar(rows / counts.rows_in, "share", counts.rows_in)
+    named, event_time = _named_date(file), batch.source.event_time
+    if named is not None and event_time is not None:
+        middle = scalars.get((event_time, "middle"))
+        if middle is not None:
+            days = (named.date() - date(1970, 1, 1)).days
+            scalars[event_time, "days_off_name"] = Scalar(
+                middle.value - days, "value", profile.rows
+            )
+    return Profile(profile.at, counts.rows_in, scalars, profile.shapes)
+
+
+def _anomalies(
+    rule: Rule, past: Sequence[Profile], new: Profile, shifts: Sequence[Shift]
+) -> list[Anomaly]:
+    """What the rule finds of the new profile."""
+    from expectations.learning import bounded, options
+
+    if not rule.is_learned:
+        return bounded(rule, new)
+    return compare(past, new, accepted=accepted(shifts), **options(rule))
+
+
+@contextmanager
+def examiner(
+    settings: Settings, sources: Sequence[Source], rules: Sequence[Rule]
+) -> Iterator[Examiner | None]:
+    """The examiner of a run over these sources; None where no rule compares their files."""
+    tables = {f"{source.schema_name}.{source.table_name}" for source in sources}
+    speaking = [rule for rule in rules if rule.table in tables and rule.check in LEARNED]
+    if not speaking:
+        yield None
+        return
+    with open_history(settings) as history:
+        found = Examiner(speaking, history)
+        yield found
+        found.finish()

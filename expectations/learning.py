@@ -1,0 +1,91 @@
+"""Rules that compare with the past: which numbers of a profile each of them looks at."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, cast
+
+from expectations.anomalies import ALARM_RATE, Anomaly, share_in_words
+from expectations.past import Judgement
+from expectations.rules import Rule
+
+if TYPE_CHECKING:
+    from expectations.past import Measure
+    from expectations.profiling import Name, Profile
+
+# A distribution's facets that a drift rule compares; forms and lengths of texts are for anomalies.
+_DRIFTING = ("values", "labels")
+
+
+def options(rule: Rule) -> dict[str, Any]:
+    """How `anomalies.compare` is to be called for the rule."""
+    rate = ALARM_RATE if rule.false_alarm_rate is None else rule.false_alarm_rate
+    return {
+        "wanted": _WANTED[rule.check](rule),
+        "alarm_rate": rate,
+        "measure": measure_of(rule),
+        "least": cast("float | None", rule.maximum),
+    }
+
+
+def measure_of(rule: Rule) -> Measure | None:
+    """How the rule compares distributions; None if as usual."""
+    return cast("Measure", rule.measure) if rule.measure else None
+
+
+def bounded(rule: Rule, profile: Profile) -> list[Anomaly]:
+    """The columns whose share of nulls is above the rule's `max`."""
+    most = cast("float", rule.maximum)
+    found = []
+    for column in rule.columns:
+        name = (column, "null_share")
+        scalar = profile.scalars.get(name)
+        if scalar is not None and scalar.value > most:
+            judged = Judgement(
+                enough=True,
+                value=scalar.value,
+                expected=None,
+                low=0.0,
+                high=most,
+                p=0.0,
+                effect=scalar.value - most,
+                uses_weekday=False,
+            )
+            told = (
+                f"{column}: null in {share_in_words(scalar.value)},"
+                f" at most {share_in_words(most)} is allowed"
+            )
+            found.append(Anomaly(name, judged, True, told))
+    return found
+
+
+def _of_volume(_: Rule) -> Callable[[Name], bool]:
+    return lambda name: name == ("", "rows")
+
+
+def _of_nulls(rule: Rule) -> Callable[[Name], bool]:
+    return lambda name: name[0] in rule.columns and name[1] == "null_share"
+
+
+def _of_drift(rule: Rule) -> Callable[[Name], bool]:
+    return lambda name: name[0] in rule.columns and name[1] in _DRIFTING
+
+
+def _of_freshness(rule: Rule) -> Callable[[Name], bool]:
+    return lambda name: name == (rule.columns[0], "age")
+
+
+def _of_all(rule: Rule) -> Callable[[Name], bool]:
+    if not rule.columns:
+        return lambda _: True
+    columns = set(rule.columns)
+    return lambda name: bool(columns.intersection(name[0].split(" and ")))
+
+
+_WANTED: dict[str, Callable[[Rule], Callable[[Name], bool]]] = {
+    "volume": _of_volume,
+    "null_share": _of_nulls,
+    "drift": _of_drift,
+    "freshness": _of_freshness,
+    "anomaly": _of_all,
+}

@@ -1,0 +1,373 @@
+"""Profiles: what the rows of a batch, or of a day, look like, in numbers that can be compared.
+
+A profile never holds a single row's value of a text column but its most frequent labels, and of a
+personal column not even those.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from itertools import combinations
+from typing import TYPE_CHECKING, Any, Literal
+
+from expectations.past import Labels, Numbers, Shape
+from warehouse.duck import identifier, quoted
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    import duckdb
+
+    from expectations.past import Scale
+
+Kind = Literal["number", "time", "flag", "text", "other"]
+Name = tuple[str, str]  # a column ("" for the table) and what is measured of it
+
+QUANTILES = tuple(n / 50 for n in range(51))
+MOST_LABELS = 40
+# A whole number or text of so few different values is a label; of more it is none.
+FEW = 40
+SAMPLE_ROWS = 20_000
+MOST_PAIRED = 6
+_INTEGERS = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "UTINYINT", "USMALLINT")
+_WHOLE = (*_INTEGERS, "UINTEGER", "UBIGINT", "UHUGEINT")
+_TIMES = ("DATE", "TIMESTAMP", "TIMESTAMP_S", "TIMESTAMP_MS", "TIMESTAMP_NS")
+_ZONED = "TIMESTAMP WITH TIME ZONE"
+
+
+@dataclass(frozen=True)
+class Field:
+    """A column to profile: its name and DuckDB type; of a personal one no label is kept."""
+
+    name: str
+    type: str
+    is_personal: bool = False
+
+    @property
+    def kind(self) -> Kind:
+        """What can be measured of it."""
+        if self.type in _WHOLE or self.type in ("FLOAT", "DOUBLE"):
+            return "number"
+        if self.type.startswith("DECIMAL"):
+            return "number"
+        if self.type in _TIMES or self.type == _ZONED:
+            return "time"
+        if self.type == "BOOLEAN":
+            return "flag"
+        return "text" if self.type == "VARCHAR" or self.type.startswith("ENUM") else "other"
+
+
+@dataclass(frozen=True)
+class Scalar:
+    """One number: on which scale it is compared, and over how many rows it was taken."""
+
+    value: float
+    scale: Scale
+    rows: int
+
+
+@dataclass(frozen=True)
+class Profile:
+    """What some rows look like: `at` is when they are of (UTC), `rows` how many they are."""
+
+    at: datetime
+    rows: int
+    scalars: Mapping[Name, Scalar] = field(default_factory=dict)
+    shapes: Mapping[Name, Shape] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """This profile in plain values."""
+        return {
+            "at": self.at.isoformat(),
+            "rows": self.rows,
+            "scalars": [[*n, s.value, s.scale, s.rows] for n, s in self.scalars.items()],
+            "shapes": [[*n, *_plain(shape)] for n, shape in self.shapes.items()],
+        }
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> Profile:
+        """The profile that `to_json` gave."""
+        return cls(
+            at=datetime.fromisoformat(content["at"]),
+            rows=content["rows"],
+            scalars={(c, m): Scalar(v, scale, n) for c, m, v, scale, n in content["scalars"]},
+            shapes={(c, m): _shape(kind, v, n) for c, m, kind, v, n in content["shapes"]},
+        )
+
+
+def _plain(shape: Shape) -> tuple[str, Any, int]:
+    if isinstance(shape, Numbers):
+        return "numbers", shape.quantiles, shape.rows
+    return "labels", dict(shape.counts), shape.rows
+
+
+def _shape(kind: str, values: Any, rows: int) -> Shape:
+    return Numbers(tuple(values), rows) if kind == "numbers" else Labels(values, rows)
+
+
+def profiles(
+    con: duckdb.DuckDBPyConnection,
+    relation: str,
+    fields: Sequence[Field],
+    *,
+    slices: str,
+    at: Mapping[str, datetime] | None = None,
+    order: str = "rowid",
+    sample: int = SAMPLE_ROWS,
+    in_short: bool = False,
+) -> dict[str, Profile]:
+    """The profile of each slice of a relation, by the text of its slice.
+
+    `slices` is SQL over a row for the slice that it belongs to; `at` says when a slice is of, for
+    slices that are not dates. Of a slice of more than `sample` rows only their number is exact;
+    the rest is of so many of them, chosen by the hash of `order`. `in_short` leaves out how columns
+    go together, labels and forms of texts.
+    """
+    counted = con.execute(
+        f"select ({slices})::varchar, count(*) from {relation} group by 1"
+    ).fetchall()
+    rows = {slice_: count for slice_, count in counted if slice_ is not None}
+    if not rows:
+        return {}
+    every = max(1, max(rows.values()) // sample)
+    sampled = "" if every == 1 else f" where hash({order}) % {every} = 0"
+    names = "".join(f", {_compared(column)}" for column in fields)
+    con.execute(
+        f"create or replace temp table profiled as select ({slices})::varchar as _slice{names}"
+        f" from {relation}{sampled}"
+    )
+    try:
+        scalars, shapes = _measured(con, fields, in_short=in_short)
+        if not in_short:
+            for column, facet, label in _facets(con, fields):
+                for slice_, labels in _labels(con, column, label).items():
+                    shapes.setdefault(slice_, {})[column, facet] = labels
+    finally:
+        con.execute("drop table profiled")
+    return {
+        name: Profile(
+            at[name] if at and name in at else datetime.fromisoformat(name),
+            count,
+            scalars.get(name, {}),
+            shapes.get(name, {}),
+        )
+        for name, count in rows.items()
+    }
+
+
+def _compared(column: Field) -> str:
+    """SQL for the column as it is measured: times without zone, what cannot be measured as true."""
+    name = identifier(column.name)
+    if column.type == _ZONED:
+        return f"({name} at time zone 'UTC') as {name}"
+    if column.kind == "other":
+        return f"if({name} is null, null, true) as {name}"
+    if column.type.startswith("ENUM"):
+        return f"{name}::varchar as {name}"
+    return name
+
+
+_Scalars = dict[str, dict[Name, Scalar]]
+_Shapes = dict[str, dict[Name, Shape]]
+
+
+def _measured(
+    con: duckdb.DuckDBPyConnection, fields: Sequence[Field], *, in_short: bool
+) -> tuple[_Scalars, _Shapes]:
+    """What is measured of each slice, in one pass."""
+    plan = [measure for column in fields for measure in _measures(column)]
+    plan += [] if in_short else _paired(fields)
+    parts = "".join(f", {measure.sql}" for measure in plan)
+    scalars: _Scalars = {}
+    shapes: _Shapes = {}
+    for slice_, seen, *values in con.execute(
+        f"select _slice, count(*){parts} from profiled group by 1"
+    ).fetchall():
+        ours, forms = scalars.setdefault(slice_, {}), shapes.setdefault(slice_, {})
+        for measure, value in zip(plan, values, strict=True):
+            measure.keep(value, seen, ours, forms)
+    return scalars, shapes
+
+
+def _facets(
+    con: duckdb.DuckDBPyConnection, fields: Sequence[Field]
+) -> Iterator[tuple[str, str, str]]:
+    """What is counted by label: column, facet, and SQL for the label."""
+    for column in _labelled(con, fields):
+        yield column.name, "labels", identifier(column.name)
+    for column in fields:
+        if column.kind == "text":
+            yield column.name, "pattern", _pattern(column.name)
+        elif column.kind == "time" and column.type != "DATE":
+            yield column.name, "hour", f"hour({identifier(column.name)})"
+
+
+@dataclass(frozen=True)
+class _Measure:
+    """A number, or a list of quantiles, of one column: its SQL and what is made of it."""
+
+    column: str
+    metric: str
+    sql: str
+    scale: Scale | Literal["shape"]
+
+    def keep(
+        self,
+        value: Any,
+        rows: int,
+        scalars: dict[Name, Scalar],
+        shapes: dict[Name, Shape],
+    ) -> None:
+        """Put the value where it belongs; what is unknown is left out."""
+        if value is None:
+            return
+        if self.scale == "shape":
+            quantiles, present = value["q"], value["n"]
+            if quantiles is not None and present:
+                shapes[self.column, self.metric] = Numbers(tuple(map(float, quantiles)), present)
+        else:
+            scalars[self.column, self.metric] = Scalar(float(value), self.scale, rows)
+
+
+def _measures(column: Field) -> list[_Measure]:
+    name = identifier(column.name)
+    present = f"count({name})"
+
+    def share(metric: str, condition: str) -> _Measure:
+        sql = f"count(*) filter (where {condition}) / count(*)"
+        return _Measure(column.name, metric, sql, "share")
+
+    measures = [share("null_share", f"{name} is null")]
+    if column.kind == "other":
+        return measures
+    distinct = f"if({present} = 0, null, count(distinct {name}) / {present})"
+    measures.append(_Measure(column.name, "distinct_share", distinct, "share"))
+    if column.kind == "number":
+        measures += _of_numbers(column, name, share)
+    elif column.kind == "time":
+        measures += _of_times(column, name, share)
+    elif column.kind == "flag":
+        measures.append(share("true_share", name))
+    elif column.kind == "text":
+        measures += [
+            _quantiles(column.name, "length", f"length({name})"),
+            share("empty_share", f"trim({name}) = ''"),
+            share("padded_share", f"{name} <> trim({name})"),
+            share("foreign_share", f"regexp_matches({name}, '[^\\x00-\\x7F]')"),
+            share("digits_share", f"regexp_matches({name}, '[0-9]')"),
+        ]
+    return measures
+
+
+def _of_numbers(column: Field, name: str, share: Any) -> list[_Measure]:
+    number = f"{name}::double"
+    finite = f"isfinite({number})"
+    # The inverse hyperbolic sine is a logarithm that also takes zero and what is below it.
+    spread = {
+        metric: f"asinh({aggregate}({number}) filter (where {finite}))"
+        for metric, aggregate in (("least", "min"), ("greatest", "max"), ("mean", "avg"))
+    }
+    measures = [
+        _quantiles(column.name, "values", number, finite),
+        share("negative_share", f"{name} < 0"),
+        share("zero_share", f"{name} = 0"),
+        *(_Measure(column.name, metric, sql, "value") for metric, sql in spread.items()),
+    ]
+    if column.type not in _WHOLE:
+        measures.append(share("whole_share", f"{finite} and {number} = trunc({number})"))
+        measures.append(share("nan_share", f"not {finite}"))
+    return measures
+
+
+def _of_times(column: Field, name: str, share: Any) -> list[_Measure]:
+    days = f"epoch({name}::timestamp) / 86400.0"
+    sane = f"isfinite({name}::timestamp)"
+    measures = [
+        _quantiles(column.name, "values", days, sane),
+        _Measure(column.name, "middle", f"median({days}) filter (where {sane})", "value"),
+        _Measure(
+            column.name,
+            "span",
+            f"quantile_cont({days}, 0.99) filter (where {sane})"
+            f" - quantile_cont({days}, 0.01) filter (where {sane})",
+            "value",
+        ),
+    ]
+    if column.type != "DATE":
+        measures.append(share("midnight_share", f"{name}::time = time '00:00:00'"))
+    return measures
+
+
+def _quantiles(column: str, metric: str, number: str, condition: str = "true") -> _Measure:
+    points = "[" + ", ".join(str(point) for point in QUANTILES) + "]"
+    sql = (
+        f"{{'q': quantile_disc({number}, {points}) filter (where {condition}),"
+        f" 'n': count({number}) filter (where {condition})}}"
+    )
+    return _Measure(column, metric, sql, "shape")
+
+
+def _paired(fields: Sequence[Field]) -> list[_Measure]:
+    """How columns go together: numbers by their correlation, times by which is the earlier."""
+    measures = []
+    numbers = [column for column in fields if column.kind == "number"][:MOST_PAIRED]
+    for one, other in combinations(numbers, 2):
+        a, b = (f"{identifier(column.name)}::double" for column in (one, other))
+        finite = f"isfinite({a}) and isfinite({b})"
+        corr = f"corr(asinh({a}), asinh({b})) filter (where {finite})"
+        pair = f"{one.name} and {other.name}"
+        measures.append(_Measure(pair, "correlation", f"if(isnan({corr}), null, {corr})", "value"))
+    times = [column for column in fields if column.kind == "time"][:MOST_PAIRED]
+    for one, other in combinations(times, 2):
+        below = f"{identifier(one.name)} < {identifier(other.name)}"
+        share = f"count(*) filter (where {below}) / count(*)"
+        pair = f"{one.name} and {other.name}"
+        measures.append(_Measure(pair, "below_share", share, "share"))
+    return measures
+
+
+def _labelled(con: duckdb.DuckDBPyConnection, fields: Sequence[Field]) -> list[Field]:
+    """The columns whose values are labels: few, and not those of people."""
+    able = [
+        column
+        for column in fields
+        if not column.is_personal
+        and (column.kind == "text" or (column.kind == "number" and column.type in _WHOLE))
+    ]
+    if not able:
+        return []
+    counts = ", ".join(f"approx_count_distinct({identifier(column.name)})" for column in able)
+    row = con.execute(f"select {counts} from profiled").fetchone()
+    assert row is not None
+    return [column for column, count in zip(able, row, strict=True) if count <= FEW]
+
+
+def _labels(con: duckdb.DuckDBPyConnection, column: str, label: str) -> dict[str, Labels]:
+    """The most frequent labels of each slice, and under "" how many rows have others."""
+    found = con.execute(
+        f"select _slice, ({label})::varchar as label, count(*) as n from profiled"
+        f" where {identifier(column)} is not null group by 1, 2"
+        f" qualify row_number() over (partition by _slice order by n desc, label) <= {MOST_LABELS}"
+    ).fetchall()
+    totals = dict(
+        con.execute(
+            f"select _slice, count({identifier(column)}) from profiled group by 1"
+        ).fetchall()
+    )
+    counts: dict[str, dict[str, int]] = {}
+    for slice_, label_, count in found:
+        counts.setdefault(slice_, {})[label_] = count
+    for slice_, labels in counts.items():
+        others = totals[slice_] - sum(labels.values())
+        if others:
+            labels[""] = labels.get("", 0) + others
+    return {slice_: Labels(labels, totals[slice_]) for slice_, labels in counts.items()}
+
+
+def _pattern(column: str) -> str:
+    """SQL for a text's form: letters as a and A, digits as 9, repeats once; 24 characters."""
+    text = f"left({identifier(column)}, 40)"
+    for kind, mark in (("[a-z]+", "a"), ("[A-Z]+", "A"), ("[0-9]+", "9")):
+        text = f"regexp_replace({text}, {quoted(kind)}, {quoted(mark)}, 'g')"
+    return f"left({text}, 24)"

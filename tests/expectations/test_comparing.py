@@ -1,0 +1,209 @@
+"""Published tables beside their own past, by days and by runs."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from expectations.gate import GateResult, RuleResult, audit
+from expectations.history import open_history
+from expectations.rules import Rule
+
+TABLE = "marts.payments"
+
+
+def rule(check: Any, **parts: Any) -> Rule:
+    return Rule(
+        id="r",
+        boundary="marts",
+        table=TABLE,
+        check=check,
+        severity=parts.pop("severity", "critical"),
+        owner="me",
+        reason="because",
+        **parts,
+    )
+
+
+def payments(*, days: int, last: str = "", growth: float = 0.0) -> str:
+    """Some hundred payments a day, fewer at weekends; `last` changes those of the last day."""
+    changed = f"if(day = date '2026-01-05' + {days - 1}, {last}, t)" if last else "t"
+    return f"""
+        create or replace table {TABLE} as
+        with days as (select date '2026-01-05' + n::integer as day from range({days}) r(n)),
+        rows as (
+            select day, i, hash(day, i) % 1000 / 1000.0 as u, hash(i, day, 1) % 1000 / 1000.0 as v
+            from days, range(400) r(i)
+            where i < if(isodow(day) < 6, 300, 180) * (0.97 + hash(day) % 60 / 1000.0)
+        ),
+        payments as (
+            select day, {{
+                'id': (epoch(day) / 86400 * 1000 + i)::bigint,
+                'paid_at': day + to_seconds((u * 86000)::bigint),
+                'amount': round(exp(3 + v), 2),
+                'kind': if(u < 0.6, 'card', if(u < 0.9, 'cash', 'cheque')),
+                'customer': if(v < 0.02, null, (v * 5000)::bigint)
+            }} as t
+            from rows
+        )
+        select unnest({changed}) from payments"""
+
+
+CHANGED_AMOUNT = (
+    "{'id': t.id, 'paid_at': t.paid_at, 'amount': t.amount * 100, 'kind': t.kind,"
+    " 'customer': t.customer}"
+)
+NO_CUSTOMER = (
+    "{'id': t.id, 'paid_at': t.paid_at, 'amount': t.amount, 'kind': t.kind,"
+    " 'customer': null::bigint}"
+)
+OTHER_KIND = (
+    "{'id': t.id, 'paid_at': t.paid_at, 'amount': t.amount, 'kind': 'voucher',"
+    " 'customer': t.customer}"
+)
+
+
+class Line:
+    """Runs of one table and one rule, one after the other."""
+
+    def __init__(self, settings, build, rule: Rule) -> None:
+        self.settings, self.build, self.rule = settings, build, rule
+        self.runs = 0
+
+    def run(self, statement: str) -> RuleResult:
+        self.runs += 1
+        return self.result(statement).results[0]
+
+    def result(self, statement: str) -> GateResult:
+        database = self.build(statement)
+        return audit(self.settings, database, {}, [self.rule], run_id=f"run {self.runs}")
+
+
+DAILY = {
+    "volume": rule("volume", by="paid_at"),
+    "anomaly": rule("anomaly", by="paid_at"),
+    "amount": rule("drift", columns=("amount",), by="paid_at"),
+    "kind": rule("drift", columns=("kind",), by="paid_at", measure="psi"),
+    "customer": rule("null_share", columns=("customer",), by="paid_at"),
+}
+
+
+@pytest.mark.parametrize("name", DAILY)
+def test_days_like_the_others_pass(settings, build, name: str) -> None:
+    line = Line(settings, build, DAILY[name])
+    assert line.run(payments(days=40)).status == "pass"
+    for days in (41, 42, 45):
+        found = line.run(payments(days=days))
+        assert found.status == "pass", found.detail
+    assert found.detail == "3 days beside 42 days before"
+
+
+@pytest.mark.parametrize(
+    ("name", "last", "told"),
+    [
+        ("volume", "if(t.id % 3 = 0, t, null)", "rows"),
+        ("amount", CHANGED_AMOUNT, "amount"),
+        ("anomaly", CHANGED_AMOUNT, "amount"),
+        ("kind", OTHER_KIND, "kind"),
+        ("anomaly", OTHER_KIND, "kind"),
+        ("customer", NO_CUSTOMER, "customer: null in 100 %"),
+    ],
+)
+def test_a_day_unlike_the_others_fails(settings, build, name: str, last: str, told: str) -> None:
+    line = Line(settings, build, DAILY[name])
+    line.run(payments(days=40))
+    found = line.run(payments(days=41, last=last))
+    assert (found.status, found.unexpected_count > 0) == ("fail", True)
+    assert told in found.detail
+    assert "2026-02-14" in found.detail
+    again = line.run(payments(days=41, last=last))
+    assert again.status == "fail"  # it was not learnt
+    assert line.run(payments(days=41)).status == "pass"
+
+
+def test_an_accepted_day_passes_and_is_learnt(settings, build) -> None:
+    line = Line(settings, build, rule("drift", columns=("amount",), by="paid_at"))
+    line.run(payments(days=40))
+    assert line.run(payments(days=41, last=CHANGED_AMOUNT)).status == "fail"
+    with open_history(settings) as history:
+        history.accept(history.waiting())
+    assert line.run(payments(days=41, last=CHANGED_AMOUNT)).status in ("pass", "warn")
+    with open_history(settings) as history:
+        assert history.waiting() == []
+
+
+def test_a_table_is_compared_by_runs_without_a_time(settings, build) -> None:
+    line = Line(settings, build, rule("volume"))
+    for days in range(30, 40):
+        assert line.run(payments(days=days)).status == "pass"
+    found = line.run(payments(days=10))
+    assert found.status == "fail"
+    assert "rows, usually" in found.detail
+
+
+def test_nothing_is_remembered_of_a_build_that_is_not_published(settings, build) -> None:
+    line = Line(settings, build, rule("expression", expression="amount < 0"))
+    assert line.run(payments(days=3)).status == "fail"
+    with open_history(settings) as history:
+        assert history.profiles(TABLE, 10) == {}
+    line.rule = replace(line.rule, expression="amount > 0")
+    assert line.run(payments(days=3)).status == "pass"
+    with open_history(settings) as history:
+        (profile,) = history.profiles(TABLE, 10).values()
+        assert profile.scalars["customer", "null_share"].value > 0
+
+
+def test_freshness_without_a_bound_is_learnt(settings, build) -> None:
+    line = Line(settings, build, rule("freshness", columns=("at",)))
+
+    def aged(hours: float) -> str:
+        moment = f"(now() at time zone 'UTC') - to_minutes({round(hours * 60)})"
+        return f"create or replace table {TABLE} as select {moment} as at from range(5)"
+
+    for number in range(12):
+        assert line.run(aged(20 + number % 5)).status == "pass"
+    found = line.run(aged(24 * 20))
+    assert found.status == "fail", found.detail
+
+
+def test_a_fixed_share_of_nulls(settings, build) -> None:
+    line = Line(settings, build, rule("null_share", columns=("customer",), maximum=0.05))
+    assert line.run(payments(days=3)).status == "pass"
+    found = line.run(payments(days=3, last=NO_CUSTOMER))
+    assert found.status == "fail"
+    assert "at most 5.0 % is allowed" in found.detail
+
+
+def test_a_distribution_beside_another_table(settings, build) -> None:
+    beside = rule("drift", columns=("kind",), reference_table="marts.kinds", measure="js")
+    line = Line(settings, build, beside)
+    kinds = "create or replace table marts.kinds as select unnest({}) as kind"
+    alike = kinds.format(
+        "['card', 'card', 'card', 'card', 'card', 'card', 'cash', 'cash', 'cheque']"
+    )
+    database = build(payments(days=3), alike)
+    rules = [line.rule, replace(rule("row_count", minimum=1), id="k", table="marts.kinds")]
+    results = {found.rule_id: found for found in audit(settings, database, {}, rules).results}
+    assert results["r"].status == "pass", results["r"].detail
+    other = kinds.format("['voucher', 'cash']")
+    database = build(payments(days=3), other)
+    results = {found.rule_id: found for found in audit(settings, database, {}, rules).results}
+    assert results["r"].status == "fail"
+    assert "beside marts.kinds" in results["r"].detail
+
+
+def test_what_cannot_be_compared_is_an_error(settings, build) -> None:
+    line = Line(settings, build, rule("volume", by="nowhere"))
+    found = line.run(payments(days=3))
+    assert found.status == "error"
+    assert "nowhere" in found.detail
+
+
+def test_a_warning_publishes(settings, build) -> None:
+    line = Line(settings, build, rule("volume", by="paid_at", severity="warning"))
+    line.run(payments(days=40))
+    line.runs += 1
+    result = line.result(payments(days=41, last="if(t.id % 3 = 0, t, null)"))
+    assert (result.verdict, result.results[0].status) == ("warn", "warn")

@@ -1,0 +1,264 @@
+"""Files beside the files before them: what is unlike them waits, until it is mended or accepted."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from datetime import date, timedelta
+from pathlib import Path
+
+import pytest
+from handmade import sources_file
+
+from expectations.examining import examiner
+from expectations.history import open_history
+from expectations.rules import Rule, load_rules
+from warehouse.duck import attach_lake, connect
+from warehouse.ingest import SourceSummary, land_sources, load_sources
+from warehouse.rebuild import rebuild
+from warehouse.settings import Settings
+from warehouse.sources import Source
+from warehouse.sources import load_sources as read_sources
+
+ENTRY = {
+    "name": "shop.orders",
+    "path": "orders*.csv",
+    "columns": {
+        "id": "bigint",
+        "at": "timestamp",
+        "shop": "varchar",
+        "customer": "bigint",
+        "amount": "double",
+    },
+    "key": ["id"],
+    "event_time": "at",
+}
+RULE = """\
+table: raw_shop.orders
+owner: shop
+rules:
+  - {id: like_before, check: anomaly, severity: SEVERITY, reason: every day is like the others}
+"""
+FIRST = date(2026, 3, 2)
+Row = list[str]
+Damage = Callable[[list[Row], random.Random], list[Row]]
+
+
+def day_rows(number: int) -> list[Row]:
+    """The orders of one day: fewer at weekends, a few without a customer."""
+    random_ = random.Random(number)
+    day = FIRST + timedelta(days=number)
+    count = round((400 if day.weekday() < 5 else 220) * random_.uniform(0.95, 1.05))
+    rows = []
+    for order in range(count):
+        second = int(min(86_399, max(0, random_.gauss(50_000, 9_000))))
+        time = f"{second // 3600:02d}:{second // 60 % 60:02d}:{second % 60:02d}"
+        customer = "" if random_.random() < 0.01 else str(random_.randint(1, 3_000))
+        amount = f"{random_.lognormvariate(3, 0.6):.2f}"
+        shop = random_.choices(["north", "south", "web"], [5, 3, 2])[0]
+        rows.append([str(number * 1_000 + order), f"{day} {time}", shop, customer, amount])
+    return rows
+
+
+class Orders:
+    """A source that sends a file a day, and one run for each day from the thirtieth on."""
+
+    def __init__(self, folder: Path, settings: Settings, severity: str = "critical") -> None:
+        self.folder = folder / "shop"
+        self.folder.mkdir()
+        self.settings = settings
+        rules = folder / "rules" / "raw"
+        rules.mkdir(parents=True)
+        (rules / "orders.yml").write_text(RULE.replace("SEVERITY", severity))
+        self.rules: list[Rule] = load_rules(rules.parent)
+        self.runs = 0
+
+    def put(self, number: int, damage: Damage = lambda rows, _: rows, *, named: int = 0) -> Path:
+        rows = damage(day_rows(number), random.Random(f"damage {number}"))
+        day = FIRST + timedelta(days=number + named)
+        text = "\n".join(["id,at,shop,customer,amount", *(",".join(row) for row in rows), ""])
+        file = self.folder / f"orders-{day}.csv"
+        file.write_text(text)
+        return file
+
+    def sources(self) -> list[Source]:
+        return read_sources(sources_file(self.folder, ENTRY), self.settings)
+
+    def run(self) -> SourceSummary:
+        self.runs += 1
+        sources = self.sources()
+        landed = land_sources(self.settings, sources)
+        with examiner(self.settings, sources, self.rules) as examined:
+            run_id = f"run {self.runs}"
+            return load_sources(self.settings, sources, landed, run_id, examined)[0]["shop.orders"]
+
+    def accept(self) -> int:
+        with open_history(self.settings) as history:
+            waiting = history.waiting()
+            history.accept(waiting)
+            return len(waiting)
+
+    def waiting(self) -> list[str]:
+        with open_history(self.settings) as history:
+            return [shift.told for shift in history.waiting()]
+
+    def rows(self) -> int:
+        con = connect(self.settings)
+        attach_lake(con, self.settings)
+        found = con.execute("select count(*) from lake.raw_shop.orders").fetchone()
+        con.close()
+        assert found is not None
+        return int(found[0])
+
+
+@pytest.fixture(scope="module")
+def thirty_days(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home that has loaded thirty days in one run."""
+    folder = tmp_path_factory.mktemp("orders")
+    orders = Orders(folder, Settings(home=folder / "home", threads=2, memory_limit="1GiB"))
+    for number in range(30):
+        orders.put(number)
+    assert not orders.run().problems
+    return folder
+
+
+@pytest.fixture
+def orders(thirty_days: Path, tmp_path: Path) -> Orders:
+    return copied(thirty_days, tmp_path)
+
+
+def copied(thirty_days: Path, folder: Path, severity: str = "critical") -> Orders:
+    import shutil
+
+    settings = Settings(home=folder / "home", threads=2, memory_limit="1GiB")
+    shutil.copytree(thirty_days / "home", settings.home, symlinks=True)
+    orders = Orders(folder, settings, severity)
+    shutil.rmtree(orders.folder)
+    shutil.copytree(thirty_days / "shop", orders.folder)
+    orders.runs = 1
+    return orders
+
+
+def test_days_like_the_others_load_without_a_word(orders: Orders) -> None:
+    for number in range(30, 37):
+        orders.put(number)
+        summary = orders.run()
+        assert (summary.problems, summary.changes) == ((), ()), number
+
+
+def times(factor: float) -> Damage:
+    return lambda rows, _: [[*row[:4], f"{float(row[4]) * factor:.2f}"] for row in rows]
+
+
+def without(column: int, share: float) -> Damage:
+    def damage(rows: list[Row], random_: random.Random) -> list[Row]:
+        return [
+            [*row[:column], "", *row[column + 1 :]] if random_.random() < share else row
+            for row in rows
+        ]
+
+    return damage
+
+
+def later(**shift: float) -> Damage:
+    def damage(rows: list[Row], _: random.Random) -> list[Row]:
+        from datetime import datetime
+
+        return [
+            [row[0], str(datetime.fromisoformat(row[1]) + timedelta(**shift)), *row[2:]]
+            for row in rows
+        ]
+
+    return damage
+
+
+FAULTS: dict[str, tuple[Damage, str]] = {
+    "amounts in cents": (times(100), "amount"),
+    "amounts in thousands": (times(0.001), "amount"),
+    "signs": (times(-1), "amount"),
+    "half of the rows": (lambda rows, _: rows[::2], "rows"),
+    "no customers": (without(3, 1), "customer: null"),
+    "a tenth of the amounts missing": (without(4, 0.1), "amount: null"),
+    "swapped columns": (lambda rows, _: [[*r[:3], r[4][:-3], r[3]] for r in rows], "customer"),
+    "another shop": (lambda rows, _: [[*r[:2], "east", *r[3:]] for r in rows], "shop"),
+    "capitals": (lambda rows, _: [[*r[:2], r[2].upper(), *r[3:]] for r in rows], "shop"),
+    "seven hours later": (later(hours=7), "at"),
+    "a day later": (later(days=1), "at: days between it and the date in the file's name"),
+    "one customer": (lambda rows, _: [[*r[:3], "7", r[4]] for r in rows], "customer"),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_day_unlike_the_others_waits(orders: Orders, fault: str) -> None:
+    damage, named = FAULTS[fault]
+    before = orders.rows()
+    orders.put(30, damage)
+    summary = orders.run()
+    assert len(summary.problems) == 1, summary
+    assert "unlike the files before it, says the rule like_before" in summary.problems[0]
+    assert named in summary.problems[0]
+    assert "clearwater accept shop.orders" in summary.problems[0]
+    assert (summary.counts.loaded, orders.rows()) == (0, before)
+    assert len(orders.waiting()) == 1
+
+
+def test_the_corrected_file_loads_and_nothing_waits_any_more(orders: Orders) -> None:
+    file = orders.put(30, times(100))
+    assert orders.run().problems
+    assert orders.run().problems  # as long as it stands there
+    orders.put(30)
+    assert file.exists()
+    summary = orders.run()
+    assert (summary.problems, summary.batches) == ((), 1)
+    assert orders.waiting() == []
+
+
+def test_what_is_accepted_is_the_new_level(orders: Orders) -> None:
+    def doubled(rows: list[Row], _: random.Random) -> list[Row]:
+        again = [[str(int(row[0]) + 500_000), *row[1:]] for row in rows]
+        return [*rows, *again]
+
+    orders.put(30, doubled)
+    assert "rows" in orders.run().problems[0]
+    assert orders.accept() == 1
+    assert not orders.run().problems
+    for number in range(31, 35):
+        orders.put(number, doubled)
+        assert not orders.run().problems, number
+    orders.put(35)  # and back to the old level
+    assert "rows" in orders.run().problems[0]
+
+
+def test_a_warning_loads_and_tells(thirty_days: Path, tmp_path: Path) -> None:
+    orders = copied(thirty_days, tmp_path, severity="warning")
+    orders.put(30, times(100))
+    summary = orders.run()
+    assert not summary.problems
+    assert summary.counts.loaded
+    assert any("like_before: amount" in text for text in summary.changes)
+
+
+def test_nothing_is_claimed_in_the_first_days(tmp_path: Path, settings: Settings) -> None:
+    orders = Orders(tmp_path, settings)
+    for number in range(5):
+        orders.put(number, times(10**number))
+        assert not orders.run().problems
+
+
+def test_a_lost_memory_is_made_again_from_the_lake(orders: Orders) -> None:
+    orders.put(30)
+    assert not orders.run().problems
+    for file in orders.settings.home.glob("state.db*"):
+        file.unlink()
+    orders.put(31, times(100))
+    assert "amount" in orders.run().problems[0]
+
+
+def test_the_lake_made_again_holds_the_same_files_back(orders: Orders) -> None:
+    orders.put(30, times(100))
+    assert orders.run().problems
+    orders.put(31)
+    assert len(orders.run().problems) == 1
+    done = rebuild(orders.settings, orders.sources())
+    assert done.is_equal, done
+    assert len(orders.run().problems) == 1
