@@ -62,13 +62,13 @@ def feed_silent(_scene: Scene, _rng: np.random.Generator, _strength: float) -> F
 @kind("warning")
 def day_skipped(scene: Scene, _rng: np.random.Generator, _strength: float) -> Files:
     """A day is left out: tomorrow's file comes today."""
-    return {scene.file: scene.tomorrow}
+    return {scene.file_tomorrow: scene.tomorrow}
 
 
 @kind("harmless")
 def days_out_of_order(scene: Scene, _rng: np.random.Generator, _strength: float) -> Files:
     """Two days come at once, the newer first."""
-    return {"a-" + scene.file: scene.tomorrow, "b-" + scene.file: scene.today}
+    return {"a-" + scene.file_tomorrow: scene.tomorrow, "b-" + scene.file: scene.today}
 
 
 @kind("critical", feeds=EVERY)

@@ -24,10 +24,11 @@ EVERY = (PAYMENTS, SALES, CATALOGUE)
 
 @dataclass(frozen=True)
 class Scene:
-    """A feed on the day that a fault strikes; `file` is the name that today's file has."""
+    """A feed on the day that a fault strikes; `file` and `file_tomorrow` are the days' names."""
 
     feed: Feed
     file: str
+    file_tomorrow: str
     today: Frame
     yesterday: Frame
     tomorrow: Frame

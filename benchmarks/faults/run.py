@@ -151,6 +151,7 @@ def _trial(
     scene = Scene(
         case.feed,
         f"{word}{case.feed.suffix}",
+        f"{after.on}{case.feed.suffix}",
         today.frames[name],
         before.frames[name],
         after.frames[name],

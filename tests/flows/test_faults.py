@@ -74,7 +74,8 @@ MADE = {PAYMENTS.name: payments, SALES.name: sales, CATALOGUE.name: products}
 def scene(feed: Feed) -> Scene:
     rng = np.random.default_rng(3)
     days = [MADE[feed.name](rng, day) for day in range(3)]
-    return Scene(feed, f"2026-11-04{feed.suffix}", days[1], days[0], days[2])
+    names = [f"2026-11-0{day}{feed.suffix}" for day in (4, 5)]
+    return Scene(feed, *names, days[1], days[0], days[2])
 
 
 def arrived(kind: Kind, feed: Feed, strength: float) -> dict[str, bytes]:
