@@ -22,6 +22,7 @@ NAMES = (
     "loading",
     "kills",
     "load_kills",
+    "false_alarms",
     "faults",
 )
 SHARED = PROJECT.parent / "shared"

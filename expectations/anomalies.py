@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
 # Of a batch that is as it should be: how often one is called unlike before, and refused for it.
-WARNING_RATE = 0.02
-ALARM_RATE = 0.003
+WARNING_RATE = 0.05
+ALARM_RATE = 0.01
 # Of how many earlier ones a batch is compared with, the newest.
 REMEMBERED = 60
 Accepted = Mapping[Name, Sequence[datetime]]

@@ -78,7 +78,7 @@ class Judgement:
 
 def judge(past: Sequence[Point], new: Point, scale: Scale, *, alarm_rate: float) -> Judgement:
     """Hold a new observation against the earlier ones of its series, the newest 60 of them."""
-    from expectations.prediction import judge_point
+    from expectations.judgement import judge_point
 
     return judge_point(past, new, scale, alarm_rate)
 
@@ -90,7 +90,7 @@ def relearn(past: Sequence[Point], accepted: Sequence[datetime], scale: Scale) -
     between what came then (the median of up to a week) and what was expected. The spread that was
     learnt stays, so that no days are blind. Acceptances without an observation are passed over.
     """
-    from expectations.prediction import move_levels
+    from expectations.judgement import move_levels
 
     return move_levels(past, accepted, scale)
 

@@ -10,30 +10,23 @@ import math
 from bisect import insort
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
-from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import betainc, gammaln, stdtr
+from scipy.special import gammaln, stdtr  # type: ignore[import-untyped]
 
-from expectations.past import MIN_PAST, Judgement, Point, Scale, is_known_weekday, unjudged
+from expectations.past import Scale
 
 Vector = NDArray[np.float64]
 
-WINDOW = 60  # the newest observations; older ones tell little about the next
 MEMORY = 10.0  # observations after which one counts for 1/e in the level
 FIRST = 2  # the first observation that is predicted: from two
 HUBER = 1.5  # an observation further off than so many robust sd is drawn in to there
 CLEARLY = 0.8  # a correction is used if it would have cut the errors to this share or less
 COMPARED = 6  # on so many of them at least
-WEEKDAY_SEEN, WEEKDAY_SETTLED = 3, 5
 MAD = 1.4826  # MAD * this is the sd of a normal distribution
 
 BEND = 0.1  # counts far above 1/BEND² are taken as their logarithm, far below as their square root
-# The least spread that is believed, on each scale: 1 % of a count, 1 point of arc of a share (half
-# a percentage point in the middle), 0.1 % of a value.
-FLOORS: dict[Scale, float] = {"count": 0.01 / BEND, "share": 0.01, "value": 0.001}
 
 TAILS = np.array([3.0, 5.0, 10.0, 60.0])  # degrees of freedom: from heavy tails to nearly normal
 TAILS_PRIOR = np.array([0.2, 0.3, 0.3, 0.2])
@@ -66,7 +59,7 @@ def back(value: float, scale: Scale) -> float:
     return value
 
 
-def _sampling(levels: Vector, rows: Vector, scale: Scale) -> Vector:
+def sampling_variance(levels: Vector, rows: Vector, scale: Scale) -> Vector:
     """The variance on the transformed scale that chance alone makes."""
     if scale == "count":
         roots = np.sinh(np.clip(levels * BEND / 2, 0, 300))
@@ -169,7 +162,7 @@ def level_ahead(values: Vector) -> Ahead:
     ages = np.arange(n + 1)[:, None] - np.arange(n)[None, :]
     kept = np.where(ages > 0, np.exp(-np.maximum(ages, 0) / MEMORY), 0.0)
     levels = _medians_before(values)
-    spread = MAD * _middle(np.abs(values[1:] - levels[1:n]).tolist())
+    spread = MAD * middle(np.abs(values[1:] - levels[1:n]).tolist())
     near = HUBER * max(spread, 1e-12 * float(np.abs(values).max()), 1e-300)
     for _ in range(3):
         off = np.abs(values - levels[:, None])
@@ -232,9 +225,9 @@ def with_weekday(ahead: Ahead, weekdays: Sequence[int]) -> Ahead:
         same = earlier.setdefault(weekday, [])
         if m := len(same):
             seen[i] = m
-            middle = (same[(m - 1) // 2] + same[m // 2]) / 2
-            drawn = max(abs(middle) - spread / math.sqrt(m), 0.0)
-            effects[i] = math.copysign(drawn, middle)
+            central = (same[(m - 1) // 2] + same[m // 2]) / 2
+            drawn = max(abs(central) - spread / math.sqrt(m), 0.0)
+            effects[i] = math.copysign(drawn, central)
         if i < n:
             insort(same, float(errors[i]))
     return replace(
@@ -254,271 +247,25 @@ def _within(errors: Vector, weekdays: Sequence[int]) -> float:
     distances: list[float] = []
     for same in days.values():
         if (m := len(same)) > 1:
-            middle, wider = _middle(same), math.sqrt(m / (m - 1))
-            distances += [abs(error - middle) * wider for error in same]
-    return MAD * _middle(distances) if distances else 0.0
+            central, wider = middle(same), math.sqrt(m / (m - 1))
+            distances += [abs(error - central) * wider for error in same]
+    return MAD * middle(distances) if distances else 0.0
 
 
-def _middle(values: Sequence[float]) -> float:
+def middle(values: Sequence[float]) -> float:
     """The median; faster than NumPy's on so few."""
     ordered = sorted(values)
     half = len(ordered) // 2
     return ordered[half] if len(ordered) % 2 else (ordered[half - 1] + ordered[half]) / 2
 
 
-def _is_better(corrected: Ahead, plain: Ahead) -> bool:
+def is_better(corrected: Ahead, plain: Ahead) -> bool:
     """Whether a correction would have helped clearly; no single error decides it."""
     both = corrected.usable & plain.usable
     if both.sum() < COMPARED:
         return False
     before, after = np.abs(plain.errors[both]), np.abs(corrected.errors[both])
-    cap = 4 * MAD * _middle(before.tolist())
+    cap = 4 * MAD * middle(before.tolist())
     if cap == 0:
         cap = float(before.max())
     return float(np.minimum(after, cap).sum()) < CLEARLY * float(np.minimum(before, cap).sum())
-
-
-# --- the judgement
-
-
-@dataclass(frozen=True)
-class _Claim:
-    """What is claimed of the new observation: its level, and how far off it may be."""
-
-    level: float
-    inflation: float
-    sampling: float
-    exposure: float  # how much more was seen before than now comes, in observations or in rows
-    rows: int
-    scale: Scale
-    spread: Predictive
-    sizes: Vector  # past errors in sd, signed and ascending
-
-    @property
-    def expected(self) -> float:
-        return back(self.level, self.scale)
-
-    @property
-    def sd(self) -> float:
-        return self.spread.sd(self.sampling, self.inflation)
-
-    def p(self, value: float) -> float:
-        """The largest of three bounds: the errors' mixture, pure chance, and what was seen."""
-        error = float(transform(np.array([value]), self.scale)[0]) - self.level
-        usual = self.spread.p(error, self.sampling, self.inflation)
-        return min(1.0, max(usual, self._chance(value), self._seen(error)))
-
-    def _seen(self, error: float) -> float:
-        """At least one past error apart from a single one was as large, on the same side."""
-        size = error / self.sd
-        as_large = (self.sizes >= size).sum() if size > 0 else (self.sizes <= size).sum()
-        return float(as_large - 1) / (len(self.sizes) + 1)
-
-    def _chance(self, value: float) -> float:
-        """Rows that come one by one: a gamma-Poisson prediction of how many."""
-        counted = self._counted(value)
-        if counted is None:
-            return 0.0
-        found, mean = counted
-        shape, share = mean * self.exposure + 0.5, self.exposure / (1 + self.exposure)
-        at_most = betainc(shape, math.floor(found) + 1, share)
-        at_least = betainc(math.ceil(found), shape, 1 - share) if found > 0 else 1.0
-        return 2 * float(min(at_most, at_least))
-
-    def _counted(self, value: float) -> tuple[float, float] | None:
-        """How many rows were counted, and expected; the rarer side of a share."""
-        found, mean = value, self.expected
-        if self.scale == "share":
-            found, mean = found * self.rows, mean * self.rows
-            if mean > self.rows / 2:
-                found, mean = self.rows - found, self.rows - mean
-            found = round(found, 6)
-        is_few = self.scale != "value" and mean < 1e4 and 0 <= found < 1e5
-        return (found, mean) if is_few and (self.rows or self.scale == "count") else None
-
-    def interval(self, alarm_rate: float) -> tuple[float, float]:
-        """From where to where p is at least `alarm_rate`."""
-        reach = self.spread.reach(alarm_rate, self.sampling, self.inflation)
-        down = up = reach
-        enough = math.ceil(alarm_rate * (len(self.sizes) + 1)) + 1
-        if enough <= len(self.sizes):
-            down = max(down, -float(self.sizes[enough - 1]) * self.sd)
-            up = max(up, float(self.sizes[-enough]) * self.sd)
-        low = self._widened(back(self.level - down, self.scale), -1, alarm_rate)
-        return low, self._widened(back(self.level + up, self.scale), 1, alarm_rate)
-
-    def _widened(self, bound: float, side: int, alarm_rate: float) -> float:
-        """The bound, further out while pure chance goes there."""
-        if self._counted(bound) is None:
-            return bound
-        unit = 1.0 if self.scale == "count" else 1 / self.rows
-        steps = math.floor(bound / unit) if side < 0 else math.ceil(bound / unit)
-        jump, end = 1, (math.inf if self.scale == "count" else self.rows)
-        while 0 <= steps + side * jump <= end and self._chance((steps + side * jump) * unit) >= (
-            alarm_rate
-        ):
-            steps += side * jump
-            jump *= 2
-        while jump >= 1:
-            further = steps + side * jump
-            if 0 <= further <= end and self._chance(further * unit) >= alarm_rate:
-                steps = further
-            jump //= 2
-        return min(bound, steps * unit) if side < 0 else max(bound, steps * unit)
-
-
-@dataclass(frozen=True)
-class _Series:
-    """The past on the transformed scale, oldest first."""
-
-    values: Vector
-    rows: Vector
-    weekdays: list[int]
-    scale: Scale
-
-
-def _series(past: Sequence[Point], scale: Scale) -> _Series:
-    values = transform(np.array([point.value for point in past], dtype=np.float64), scale)
-    rows = np.array([point.rows for point in past], dtype=np.float64)
-    return _Series(values, rows, [point.at.weekday() for point in past], scale)
-
-
-def _in_order(past: Sequence[Point]) -> list[Point]:
-    return sorted((p for p in past if math.isfinite(p.value)), key=lambda point: point.at)
-
-
-def judge_point(past: Sequence[Point], new: Point, scale: Scale, alarm_rate: float) -> Judgement:
-    """`past.judge`."""
-    known = _in_order(past)[-WINDOW:]
-    if math.isnan(new.value) or len(known) < MIN_PAST:
-        return unjudged(new.value, 1.0 if scale == "count" else 0.0)
-    if not is_known_weekday([point.at for point in known], new.at):
-        return unjudged(new.value, 1.0 if scale == "count" else 0.0)
-    if len({point.value for point in known}) == 1 and known[0].value == 0 and scale == "value":
-        return _never_other(len(known), new.value)
-    series = _series(known, scale)
-    claims, uses_weekday = _claims(series, new)
-    intervals = [claim.interval(alarm_rate) for claim in claims]
-    p = max(claim.p(new.value) for claim in claims) if math.isfinite(new.value) else 0.0
-    return Judgement(
-        enough=True,
-        value=new.value,
-        expected=claims[0].expected,
-        low=min(low for low, _ in intervals),
-        high=max(high for _, high in intervals),
-        p=p,
-        effect=_effect(claims[0], new.value),
-        uses_weekday=uses_weekday,
-    )
-
-
-def _never_other(n: int, value: float) -> Judgement:
-    """The past is all zeros, so has no unit to measure by: Laplace's rule of succession."""
-    p = 1.0 if value == 0 else 1 / (n + 2)
-    return Judgement(True, value, 0.0, 0.0, 0.0, p, math.copysign(math.inf, value), False)
-
-
-def _effect(claim: _Claim, value: float) -> float:
-    if claim.scale == "count":
-        return value / max(claim.expected, 0.5)
-    if claim.scale == "share":
-        return 100 * (value - claim.expected)
-    return (value - claim.expected) / claim.sd
-
-
-def _claims(series: _Series, new: Point) -> tuple[list[_Claim], bool]:
-    """One claim; two while it is open whether the new observation's weekday has its own level."""
-    weekday, n = new.at.weekday(), len(series.values)
-    same = [i for i in range(n) if series.weekdays[i] == weekday]
-    ahead, uses_weekday = _predicted(series, weekday)
-    claim = _claim(series, ahead, new)
-    if uses_weekday or not 0 < len(same) < WEEKDAY_SETTLED:
-        return [claim], uses_weekday
-    own = replace(claim, level=_middle(series.values[same].tolist()), inflation=1 + 1 / len(same))
-    return [claim, own], False
-
-
-def _predicted(series: _Series, weekday: int) -> tuple[Ahead, bool]:
-    """The new observation predicted, with growth and weekdays where they are clearly there."""
-    ahead = level_ahead(series.values)
-    if _is_better(growing := with_growth(ahead), ahead):
-        ahead = growing
-    if series.weekdays.count(weekday) >= WEEKDAY_SEEN:
-        weekly = with_weekday(ahead, [*series.weekdays, weekday])
-        if _is_better(weekly, ahead):
-            return weekly, True
-    return ahead, False
-
-
-def _claim(series: _Series, ahead: Ahead, new: Point) -> _Claim:
-    scale, n = series.scale, len(series.values)
-    floor = FLOORS[scale]
-    if scale == "value":
-        floor *= abs(_middle(series.values.tolist())) or float(np.abs(series.values).max())
-    chance = _sampling(ahead.levels, np.append(series.rows, new.rows), scale)
-    used = ahead.usable
-    errors, inflation = ahead.errors[used], ahead.inflation[:n][used]
-    spread = predictive(errors, chance[:n][used], inflation, floor)
-    typical = spread.sd(0.0, 1.0) ** 2
-    exposure = ahead.exposure
-    if scale == "share" and new.rows:
-        exposure *= float(series.rows.mean()) / new.rows
-    return _Claim(
-        level=float(ahead.levels[n]),
-        inflation=float(ahead.inflation[n]),
-        sampling=float(chance[n]),
-        exposure=max(exposure, 1e-9),
-        rows=new.rows,
-        scale=scale,
-        spread=spread,
-        sizes=np.sort(errors / np.sqrt((typical + chance[:n][used]) * inflation)),
-    )
-
-
-# --- accepted levels
-
-
-def move_levels(past: Sequence[Point], accepted: Sequence[datetime], scale: Scale) -> list[Point]:
-    """`past.relearn`."""
-    points = _in_order(past)
-    starts = [i for i, point in enumerate(points) if point.at in set(accepted)]
-    for start, end in pairwise([*starts, len(points)]):
-        if start:
-            before, after = points[:start], points[start : min(end, start + 7)]
-            points = [*_moved(before, after, scale), *points[start:]]
-    return points
-
-
-def _moved(before: list[Point], after: list[Point], scale: Scale) -> list[Point]:
-    """What came before, at the level of what came after."""
-    series = _series(before[-WINDOW:], scale)
-    found = transform(np.array([point.value for point in after]), scale)
-    expected = [_expected(series, point) for point in after]
-    shift = float(np.median(found - np.array(expected)))
-    if scale == "value":
-        return _moved_values(before, float(np.median(expected)), shift)
-    levels = transform(np.array([point.value for point in before]), scale) + shift
-    # A day without any row among days of many is closed, and stays so at any level.
-    is_busy = scale == "count" and float(np.median(series.values)) > float(
-        transform(np.array([10.0]), scale)[0]
-    )
-    return [
-        point if is_busy and point.value == 0 else replace(point, value=back(float(level), scale))
-        for point, level in zip(before, levels, strict=True)
-    ]
-
-
-def _moved_values(before: list[Point], level: float, shift: float) -> list[Point]:
-    """Added to; or multiplied, where the level changed as with another unit."""
-    ratio = (level + shift) / level if level else 0.0
-    if ratio > 2 or 0 < ratio < 0.5:
-        return [replace(point, value=point.value * ratio) for point in before]
-    return [replace(point, value=point.value + shift) for point in before]
-
-
-def _expected(series: _Series, point: Point) -> float:
-    """The level that is predicted for a point, however short the series."""
-    if len(series.values) <= FIRST + 1:
-        return float(np.median(series.values))
-    ahead, _ = _predicted(series, point.at.weekday())
-    return float(ahead.levels[-1])

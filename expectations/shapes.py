@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from expectations.judgement import WINDOW, spared
 from expectations.past import (
     MIN_PAST,
     Judgement,
@@ -20,9 +21,7 @@ from expectations.past import (
     is_known_weekday,
     unjudged,
 )
-from expectations.prediction import WINDOW, predictive
-
-Vector = NDArray[np.float64]
+from expectations.prediction import Vector, predictive
 
 HUGE = 4e307  # stands for an infinity: differences of two do not overflow
 WEEKDAY_SEEN = 4  # so many earlier shapes of a weekday are a reference of their own
@@ -106,7 +105,8 @@ def _at(quantiles: Vector, values: Vector, *, is_left: bool) -> Vector:
     upper = quantiles[rows, np.clip(places, 0, last)]
     part = (values - lower) / np.where(upper > lower, upper - lower, 1)
     inside = (places - 1 + np.clip(part, 0, 1)) / last
-    return np.where(places == 0, 0.0, np.where(places > last, 1.0, inside))
+    found: Vector = np.where(places == 0, 0.0, np.where(places > last, 1.0, inside))
+    return found
 
 
 def _label_shares(shapes: list[Labels], weights: Vector) -> Vector:
@@ -119,7 +119,8 @@ def _label_shares(shapes: list[Labels], weights: Vector) -> Vector:
     for row, shape in enumerate(shapes):
         for label, count in shape.counts.items():
             shares[row, known.get(label, 0)] += count
-    return shares / np.maximum(shares.sum(axis=1, keepdims=True), 1)
+    found: Vector = shares / np.maximum(shares.sum(axis=1, keepdims=True), 1)
+    return found
 
 
 def _divergence(reference: Vector, new: Vector, rows: Vector, measure: Measure) -> Vector:
@@ -158,7 +159,11 @@ class _Distances:
 
     def newest(self, other: _Distances) -> _Distances:
         """These of the past, and the other's of the new one."""
-        ends = zip((self.found, self.sizes, self.chance), (other.found, other.sizes, other.chance))
+        ends = zip(
+            (self.found, self.sizes, self.chance),
+            (other.found, other.sizes, other.chance),
+            strict=True,
+        )
         return _Distances(*(np.append(mine[:-1], theirs[-1]) for mine, theirs in ends))
 
 
@@ -190,7 +195,7 @@ def judge_distribution(
         return judged
     # It is open whether the weekday has a shape of its own: one like it is not unusual.
     doubted = _judged(all_of_them.newest(own), measure, alarm_rate, uses_weekday=False)
-    return judged if judged.p >= doubted.p else replace(doubted, p=doubted.p)
+    return judged if judged.p >= doubted.p else doubted
 
 
 def _both(shapes: list[Shape], measure: Measure) -> Vector:
@@ -250,10 +255,10 @@ def _judged(
     ones = np.full(n, 1 + 1 / n)
     spread = predictive((before - level), np.zeros(n), ones, FLOOR)
     error = float(evened[-1]) - level
-    as_large = float((before - level >= error).sum() - 1) / (n + 1)
+    as_large = float((before - level >= error).sum() - spared(n)) / (n + 1)
     p = max(spread.p(error, 0.0, 1 + 1 / n) / 2, as_large) if error > 0 else 1.0
     reach = spread.reach(min(2 * alarm_rate, 0.999), 0.0, 1 + 1 / n)
-    enough = int(np.ceil(alarm_rate * (n + 1))) + 1
+    enough = int(np.ceil(alarm_rate * (n + 1))) + spared(n)
     if enough <= n:
         reach = max(reach, float(np.sort(before)[-enough]) - level)
     value = float(distances.found[-1])

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from flows.commands import accept, features, lake, quarantine, source
+from flows.commands import accept, features, incidents, lake, quarantine, source
 from flows.failures import reader_may_leave, reported
 from flows.options import (
     SOURCES,
@@ -46,6 +46,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.add_typer(features.app, name="features")
+app.add_typer(incidents.app, name="incidents")
 app.add_typer(lake.app, name="lake")
 app.add_typer(quarantine.app, name="quarantine")
 app.add_typer(source.app, name="source")
@@ -283,6 +284,7 @@ def status(home: Home = None, as_json: Json = False) -> None:
         "held": held,
         "server": server.url if server else None,
         "waiting": _waiting_as_json(waits),
+        "incidents": incidents.open_counts(settings),
         "runs": [{k: v for k, v in run.items() if k != "summary"} for run in runs],
     }
     if as_json:
@@ -294,6 +296,8 @@ def status(home: Home = None, as_json: Json = False) -> None:
         say(f"held      at {held} after a rollback; `clearwater resume` goes on")
     say(f"server    {server.url}" if server else "server    not running; `clearwater up` starts it")
     _print_waiting(waits, home)
+    if told := incidents.open_told(settings, home):
+        say(f"incidents {told}")
     if runs:
         say("")
         headings = ["run", "started", "ended", "status", "release"]

@@ -21,6 +21,7 @@ from expectations.gate import GateResult, RuleResult, TableScope
 from expectations.raw import declared_sources
 from flows.events import Events, Mode
 from flows.failures import machine_fault
+from flows.watching import send_alerts, watch
 from warehouse import releases
 from warehouse.build import Build, build, finish, newest_build
 from warehouse.errors import BuildError, ClearwaterError, ConfigurationError, GateBlockedError
@@ -84,6 +85,9 @@ class Run:
     release: Release | None = None
     tables: dict[str, int] = field(default_factory=dict)
     report: Path | None = None
+    is_up_to_date: bool = False
+    lineage: dict[str, list[str]] = field(default_factory=dict)
+    watched: frozenset[str] = frozenset()
     trace: dict[str, StageTrace] = field(default_factory=dict)
     failure: ClearwaterError | None = None
     crash: BaseException | None = None
@@ -183,6 +187,7 @@ def build_warehouse(run: Run) -> None:
     is_ours = run.release is not None and run.release.lake == lake_identity(run.settings)
     base = run.release if is_ours else None
     if base is not None and not run.options.full_refresh and _up_to_date(run, base):
+        run.is_up_to_date = True
         run.done(f"nothing new since release {base.id}", status="skipped")
         return
     built = build(run.settings, base, run.lake_snapshot, full=run.options.full_refresh)
@@ -225,6 +230,7 @@ def audit(run: Run) -> None:
 
     rules = _audited(load_rules())
     _check_rules(run.build, rules)
+    run.lineage = run.build.lineage
     built, base = run.build, run.build.base
     earlier = GateResult.from_json(json.dumps(base.gate)).results if base else ()
     run.gate = judge(
@@ -371,8 +377,10 @@ def execute(
 
     Raises ConfigurationError for a bad sources file and WriterBusyError before anything is done.
     """
+    from flows.alerts import threshold
     from warehouse.state import open_ledger
 
+    threshold()  # a wrong one is told before anything is done
     run = _new_run(settings, options)
     if "land" in stages:
         run.sources = chosen(declared_sources(options.sources, settings), list(options.only))
@@ -391,6 +399,8 @@ def execute(
         finally:
             release = run.release.id if run.release else None
             ledger.end(run.run_id, run.status, release, run.summary())
+            watch(run)
+            send_alerts(run)
             if ledger.lag is not None:
                 run.events.note(f"the run ledger lags, the data does not: {ledger.lag}")
     return run
@@ -429,6 +439,8 @@ def _run_stages(run: Run, stages: tuple[str, ...], ledger: RunLedger, call: Stag
     for name, function in STAGES.items():
         if name not in stages or (run.failure is not None and name != "report"):
             continue
+        if name == "report":
+            watch(run)  # which shows the incidents
         try:
             _run_stage(run, name, function, ledger, call)
         except ClearwaterError as error:

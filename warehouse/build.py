@@ -51,6 +51,11 @@ class Build:
         """The hash of each model that was built."""
         return {name: model.code for name, model in self.models.items()}
 
+    @property
+    def lineage(self) -> dict[str, list[str]]:
+        """The relations that each model's relation is made from, those of the lake included."""
+        return {model.relation: sorted(model.parents) for model in self.models.values()}
+
     def write_gate(self, text: str) -> None:
         """Keep the gate's result, as JSON, with the build."""
         write_atomically(self.folder / "gate.json", text)

@@ -51,7 +51,10 @@ class ChangedRows:
 
 @dataclass(frozen=True)
 class Model:
-    """A dbt model. `code` hashes its SQL, contract, macros and all that is upstream of it."""
+    """A dbt model. `code` hashes its SQL, contract, macros and all that is upstream of it.
+
+    `parents` are the relations that it reads itself, those of the lake included.
+    """
 
     name: str
     schema: str
@@ -61,6 +64,7 @@ class Model:
     sources: frozenset[tuple[str, str]]
     changed_rows: ChangedRows | None
     feature_set: dict[str, Any] | None
+    parents: frozenset[str] = frozenset()
 
     @property
     def relation(self) -> str:
@@ -76,6 +80,7 @@ class Model:
             | {
                 "sources": frozenset((schema, table) for schema, table in content["sources"]),
                 "changed_rows": ChangedRows(**changed) if changed else None,
+                "parents": frozenset(content.get("parents", ())),
             }
         )
 
@@ -166,8 +171,18 @@ def _models(manifest: Any) -> dict[str, Model]:
             sources=_sources(manifest, node.unique_id, reads),
             changed_rows=ChangedRows(**changed) if changed else None,
             feature_set=node.config.meta.get("feature_set"),
+            parents=frozenset(_relation(manifest, above) for above in _above(node)),
         )
     return models
+
+
+def _relation(manifest: Any, unique_id: str) -> str:
+    """The relation of a model, seed or source as `schema.name`."""
+    if unique_id in manifest.sources:
+        source = manifest.sources[unique_id]
+        return f"{source.schema}.{source.identifier}"
+    node = manifest.nodes[unique_id]
+    return f"{node.schema}.{node.name}"
 
 
 def _sources(
@@ -251,9 +266,10 @@ def run(
         finally:
             DuckDBConnectionManager.close_all_connections()
     outcomes = getattr(result.result, "results", None) or []
-    for outcome in outcomes:
-        if str(outcome.status) == "error":
-            raise _failed(outcome)
+    if failed := [outcome for outcome in outcomes if str(outcome.status) == "error"]:
+        error = _failed(failed[0])
+        error.failed = tuple(f"{outcome.node.schema}.{outcome.node.name}" for outcome in failed)
+        raise error
     if not result.success:
         raise BuildError(
             f"dbt did not run: {result.exception or 'no reason given'}",

@@ -47,7 +47,12 @@ class LakeError(ClearwaterError):
 
 
 class BuildError(ClearwaterError):
-    """dbt could not build the warehouse; nothing is published."""
+    """dbt could not build the warehouse; nothing is published.
+
+    `failed` are the relations of the models that do not build, where some are at fault.
+    """
+
+    failed: tuple[str, ...] = ()
 
 
 class ReleaseError(ClearwaterError):

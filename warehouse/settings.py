@@ -68,6 +68,11 @@ class Settings:
         return self.home / "reports"
 
     @property
+    def missing_json(self) -> Path:
+        """What is known of missing values in the published tables."""
+        return self.home / "missing.json"
+
+    @property
     def state_db(self) -> Path:
         """Runs, stages and gate results (SQLite)."""
         return self.home / "state.db"

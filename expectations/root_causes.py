@@ -1,0 +1,187 @@
+"""From what fails in a run to its root causes, along the lineage of the tables."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import TYPE_CHECKING
+
+from warehouse.wording import counted
+
+if TYPE_CHECKING:
+    from expectations.incidents import Symptom
+
+Lineage = Mapping[str, Iterable[str]]
+Key = tuple[str, str]
+# The checks that no rule does: files that did not load, a model that does not build, a stage.
+REFUSED, BUILD, STAGE = "refused", "build", "stage"
+
+
+class Weight(IntEnum):
+    """How bad a failure is: shown; data held back; nothing published."""
+
+    WARNING = 0
+    CRITICAL = 1
+    BLOCKING = 2
+
+
+@dataclass(frozen=True)
+class Failure:
+    """One thing that failed in a run: a rule, a source's files, a model or a stage.
+
+    `check` is the kind of check, `subject` the columns or the SQL that it is on, empty for a table
+    as a whole. `is_by_rows` if rows that are there break it: a file that was refused, and so is
+    merely missing, explains none of these.
+    """
+
+    symptom: Symptom
+    weight: Weight
+    check: str
+    subject: str = ""
+    is_by_rows: bool = False
+
+    @property
+    def kind(self) -> Key:
+        """What two failures must share to be taken for effects of one cause."""
+        return self.check, self.subject
+
+
+@dataclass(frozen=True)
+class Cause:
+    """A root, which is a table or a stage, and all that fails because of it."""
+
+    root: str
+    failures: tuple[Failure, ...]
+
+
+def causes(
+    failures: Iterable[Failure], lineage: Lineage, is_new: Callable[[Failure], bool]
+) -> list[Cause]:
+    """The failures by root cause, each in exactly one.
+
+    `lineage` has the tables that each table reads. A failure belongs to the most upstream table
+    above it that fails and can explain it. Where nothing fails above two tables, and both fail anew
+    and of the same kind, the nearest table that they are both made from is the root.
+    """
+    found = sorted(failures, key=lambda f: (f.symptom.table, f.symptom.rule_id))
+    above = _Ancestors(lineage)
+    failing: dict[str, list[Failure]] = defaultdict(list)
+    for failure in found:
+        failing[failure.symptom.table].append(failure)
+    by_root: dict[str, list[Failure]] = defaultdict(list)
+    for failure in found:
+        by_root[_root(failure, failing, above)].append(failure)
+    return _with_siblings_joined(by_root, failing, above, is_new)
+
+
+class _Ancestors:
+    """For each table all that it is made from, with the number of steps up to it."""
+
+    def __init__(self, lineage: Lineage) -> None:
+        self._lineage = lineage
+        self._known: dict[str, dict[str, int]] = {}
+
+    def of(self, table: str) -> dict[str, int]:
+        """The steps up to each ancestor of the table, itself left out."""
+        if table not in self._known:
+            steps = {table: 0}
+            layer = [table]
+            while layer:
+                step = steps[layer[0]] + 1
+                layer = list(
+                    dict.fromkeys(
+                        parent
+                        for child in layer
+                        for parent in sorted(self._lineage.get(child, ()))
+                        if parent not in steps
+                    )
+                )
+                steps |= dict.fromkeys(layer, step)
+            del steps[table]
+            self._known[table] = steps
+        return self._known[table]
+
+
+def _root(failure: Failure, failing: Mapping[str, list[Failure]], above: _Ancestors) -> str:
+    """The most upstream failing table; of several the one that fails of the same kind, or near."""
+    table = failure.symptom.table
+    steps = {
+        name: step
+        for name, step in above.of(table).items()
+        if any(_explains(other, failure) for other in failing.get(name, ()))
+    }
+    tops = [name for name in steps if steps.keys().isdisjoint(above.of(name))]
+    if not tops:
+        return table
+    kinds = {name: {f.kind for f in failing[name]} for name in tops}
+    return min(tops, key=lambda name: (failure.kind not in kinds[name], steps[name], name))
+
+
+def _explains(upstream: Failure, failure: Failure) -> bool:
+    return upstream.check != REFUSED or not failure.is_by_rows
+
+
+def _with_siblings_joined(
+    by_root: Mapping[str, list[Failure]],
+    failing: Mapping[str, list[Failure]],
+    above: _Ancestors,
+    is_new: Callable[[Failure], bool],
+) -> list[Cause]:
+    remaining = dict(by_root)
+    joined: list[Cause] = []
+    loose = {root for root in remaining if all(map(is_new, remaining[root]))}
+    while shared := _most_shared({root: failing[root] for root in loose}, above):
+        root, siblings = shared
+        together = [failure for name in sorted(siblings) for failure in remaining.pop(name)]
+        joined.append(Cause(root, tuple(together)))
+        loose -= siblings
+    alone = [Cause(root, tuple(found)) for root, found in remaining.items()]
+    return sorted([*joined, *alone], key=lambda cause: cause.root)
+
+
+def _most_shared(
+    own: Mapping[str, list[Failure]], above: _Ancestors
+) -> tuple[str, frozenset[str]] | None:
+    """The nearest ancestor of the most tables that fail of one kind, and these tables."""
+    shared: dict[tuple[Key, str], dict[str, int]] = defaultdict(dict)
+    for table, failures in own.items():
+        for kind in {failure.kind for failure in failures}:
+            for ancestor, steps in above.of(table).items():
+                shared[kind, ancestor][table] = steps
+    several = {key: steps for key, steps in shared.items() if len(steps) > 1}
+    if not several:
+        return None
+    best = min(several, key=lambda key: (-len(several[key]), sum(several[key].values()), key))
+    return best[1], frozenset(several[best])
+
+
+def title(root: str, failures: Iterable[Failure]) -> str:
+    """What fails, in one line for a person; holds names and counts, no values of the data."""
+    found = list(failures)
+    own = [failure for failure in found if failure.symptom.table == root]
+    tables = {failure.symptom.table for failure in found} - {root}
+    if own:
+        downstream = f", and {counted(len(tables), 'table')} downstream" if tables else ""
+        return f"{_told(root, own)}{downstream}"
+    kinds = {failure.kind for failure in found}
+    if len(kinds) == 1:
+        check, subject = kinds.pop()
+        what = f"{check} of {subject}" if subject else check
+        return f"{root}: {what} fails in {counted(len(tables), 'table')} made from it"
+    rules = counted(len(found), "rule")
+    return f"{root}: {rules} fail in {counted(len(tables), 'table')} made from it"
+
+
+def _told(root: str, own: list[Failure]) -> str:
+    checks = {failure.check for failure in own}
+    if STAGE in checks:
+        return f"the {root} stage failed"
+    if BUILD in checks:
+        return f"{root} does not build"
+    if REFUSED in checks:
+        return f"{root}: files are refused"
+    if len(own) == 1:
+        return f"{root}: {own[0].symptom.rule_id} fails"
+    return f"{root}: {counted(len(own), 'rule')} fail"

@@ -1,0 +1,246 @@
+"""From a run to its incidents: what failed in it, what it checked, and who is told."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from expectations.gate import GateResult, RuleResult
+from expectations.incidents import FLAPPING, Observation, Symptom, Tracked, follow
+from expectations.root_causes import BUILD, REFUSED, STAGE, Failure, Lineage, Weight
+from warehouse.errors import BuildError, ClearwaterError, GateBlockedError
+from warehouse.wording import counted
+
+if TYPE_CHECKING:
+    from collections.abc import Set as AbstractSet
+
+    from expectations.rules import Rule
+    from flows.alerts import News, Receiver
+    from flows.pipeline import Run
+    from warehouse.incident_log import IncidentLog
+
+REFUSED_BATCH = "refused_batch"
+# A failure here leaves the release as good as it is.
+AFTER_PUBLISHING = ("features", "report")
+
+
+def watch(run: Run) -> None:
+    """Take the incidents on by the stages that no earlier call has looked at.
+
+    Never fails the run: where the incidents cannot be noted, a line says so.
+    """
+    stages = frozenset(run.trace) - run.watched
+    run.watched |= stages
+    if not stages or _is_stopped(run):
+        return
+    from warehouse.incident_log import open_incident_log
+
+    try:
+        seen = _observation(run, stages)
+        with open_incident_log(run.settings) as log:
+            rows = log.rows(closed_since=seen.at - FLAPPING)
+            known = {row["id"]: Tracked.from_row(row) for row in rows}
+            after = follow(list(known.values()), seen)
+            changed = [t for t in after if known.get(t.incident.id) != t]
+            log.save(tracked.row() for tracked in changed)
+    except ClearwaterError as error:
+        run.events.note(f"the incidents lag, the data does not: {error.what}")
+        return
+    for tracked in changed:
+        _tell(run, known.get(tracked.incident.id), tracked)
+
+
+def _is_stopped(run: Run) -> bool:
+    """Whether a person stopped it, which proves nothing."""
+    return run.crash is not None and not isinstance(run.crash, Exception)
+
+
+def _tell(run: Run, before: Tracked | None, now: Tracked) -> None:
+    """A line for an incident that opened, came back or is over; none for one that lasts."""
+    incident = now.incident
+    if not now.is_open:
+        run.events.note(f"incident {incident.id} is closed: {incident.title}")
+    elif before is None or not before.is_open:
+        word = "opened" if before is None else "is back"
+        run.events.note(f"incident {incident.id} {word}, {incident.severity}: {incident.title}")
+
+
+def send_alerts(run: Run) -> None:
+    """Tell each receiver, in at most one message, what it does not know yet of the incidents.
+
+    Never fails the run: what could not be sent is told in a line, and sent with the next run.
+    """
+    from flows import alerts
+
+    receivers = alerts.receivers()
+    if not receivers or not run.trace or _is_stopped(run):
+        return
+    from warehouse.incident_log import open_incident_log
+
+    outcome = alerts.Outcome(
+        home=run.settings.home,
+        run_id=run.run_id,
+        status=run.status,
+        release=run.release.id if run.release else None,
+        report=run.report,
+    )
+    try:
+        with open_incident_log(run.settings) as log:
+            due = _due(log, receivers)
+            problems = alerts.deliver(
+                {receiver: alerts.message(items, outcome) for receiver, items in due.items()}
+            )
+            sent = [receiver for receiver in due if receiver not in problems]
+            for receiver in sent:
+                told = {item.tracked.incident.id: item.told for item in due[receiver]}
+                log.note_told(receiver.name, told)
+    except ClearwaterError as error:
+        run.events.note(f"the alerts lag, the data does not: {error.what}")
+        return
+    for receiver, problem in problems.items():
+        run.events.note(
+            f"the alert to {receiver.name} was not sent: {problem}; the next run tries again"
+        )
+    for receiver in sent:
+        count = counted(len(due[receiver]), "incident")
+        run.events.note(f"an alert of {count} was sent to {receiver.name}")
+
+
+def _due(log: IncidentLog, receivers: list[Receiver]) -> dict[Receiver, list[News]]:
+    """What each receiver does not know yet, for those for whom there is something."""
+    from flows.alerts import news, threshold
+
+    now, least = datetime.now(UTC), threshold()
+    incidents = [Tracked.from_row(row) for row in log.rows(closed_since=now - FLAPPING)]
+    found = {
+        receiver: news(incidents, log.told(receiver.name), least, now) for receiver in receivers
+    }
+    return {receiver: items for receiver, items in found.items() if items}
+
+
+def _observation(run: Run, stages: AbstractSet[str]) -> Observation:
+    """What these stages of the run saw."""
+    gate = _gate(run, stages)
+    failures = [*_refusals(run, stages), *_stage_failures(run, stages)]
+    if gate is not None:
+        failures += _gate_failures(gate)
+    return Observation(
+        at=datetime.now(UTC),
+        failures=tuple(failures),
+        lineage=_lineage(run, failures),
+        checked=_Checked(run, stages, gate),
+    )
+
+
+def _gate(run: Run, stages: AbstractSet[str]) -> GateResult | None:
+    """The results that speak of the newest state: this run's, or the release's if it is that."""
+    if "audit" in stages and run.gate is not None:
+        return run.gate
+    if "build" in stages and run.is_up_to_date and run.release is not None:
+        return GateResult.from_json(json.dumps(run.release.gate))
+    return None
+
+
+def _refusals(run: Run, stages: AbstractSet[str]) -> Iterator[Failure]:
+    """A failure for each source of which files were refused, or are not there."""
+    if "land" not in stages:
+        return
+    tables = {source.name: f"{source.schema_name}.{source.table_name}" for source in run.sources}
+    for name, summary in run.summaries.items():
+        if summary.problems:
+            first = summary.problems[0].partition("\n")[0]
+            more = len(summary.problems) - 1
+            detail = f"{first} (and {more:,} more)" if more else first
+            symptom = Symptom(REFUSED_BATCH, tables[name], "raw", detail)
+            yield Failure(symptom, Weight.CRITICAL, REFUSED)
+
+
+def _stage_failures(run: Run, stages: AbstractSet[str]) -> Iterator[Failure]:
+    """The models that do not build, or the stage that ended with an error; no verdict of a gate."""
+    for name in stages:
+        trace = run.trace[name]
+        if trace.status != "failed":
+            continue
+        if name == "build" and isinstance(run.failure, BuildError) and run.failure.failed:
+            for number, relation in enumerate(run.failure.failed):
+                detail = trace.detail if number == 0 else "does not build"
+                yield Failure(
+                    Symptom("build", relation, "build", detail),
+                    Weight.BLOCKING,
+                    BUILD,
+                    is_by_rows=True,
+                )
+        elif not (name in ("audit", "publish") and isinstance(run.failure, GateBlockedError)):
+            weight = Weight.CRITICAL if name in AFTER_PUBLISHING else Weight.BLOCKING
+            yield Failure(Symptom("stage", name, "run", trace.detail), weight, STAGE)
+
+
+def _gate_failures(gate: GateResult) -> Iterator[Failure]:
+    failed = [result for result in gate.results if _is_failure(result)]
+    if not failed:
+        return
+    from expectations.rules import ROW_LEVEL, load_rules
+
+    rules = {rule.id: rule for rule in load_rules()}
+    for result in failed:
+        symptom = Symptom(result.rule_id, result.table, result.boundary, result.detail)
+        weight = Weight.WARNING if result.status == "warn" else Weight.BLOCKING
+        subject = _subject(rules.get(result.rule_id), result)
+        is_by_rows = result.status != "error" and result.check in ROW_LEVEL | {"columns"}
+        yield Failure(symptom, weight, result.check, subject, is_by_rows)
+
+
+def _is_failure(result: RuleResult) -> bool:
+    return result.status in ("fail", "error") or (
+        result.status == "warn" and result.severity != "info"
+    )
+
+
+def _subject(rule: Rule | None, result: RuleResult) -> str:
+    """What two rules of one kind have in common if one fault upstream breaks both."""
+    if rule is None:
+        return result.table  # such as a table without rules: nothing that others share
+    if rule.check in ("freshness", "row_count", "columns"):
+        return ""
+    return ", ".join(sorted(rule.columns)) or rule.expression
+
+
+def _lineage(run: Run, failures: list[Failure]) -> Lineage:
+    """What each table reads; empty where it is not known, or nobody asks."""
+    if len({failure.symptom.table for failure in failures}) < 2:
+        return {}
+    if run.lineage or not any(failure.check == BUILD for failure in failures):
+        return run.lineage
+    from warehouse.dbt_runner import parse
+
+    models = parse(run.settings).models.values()
+    return {model.relation: sorted(model.parents) for model in models}
+
+
+class _Checked:
+    """Whether the stages would have seen a symptom failing: then it is over if they did not."""
+
+    def __init__(self, run: Run, stages: AbstractSet[str], gate: GateResult | None) -> None:
+        self._stages = {name for name in stages if run.trace[name].status == "done"}
+        if run.is_up_to_date:  # what the release was made by is what would be done again
+            self._stages |= stages & {"build", "audit", "publish"}
+        if "audit" in stages and isinstance(run.failure, GateBlockedError):
+            self._stages.add("audit")  # it did its work
+        self._tables = {f"{source.schema_name}.{source.table_name}" for source in run.sources}
+        self._judged = {result.rule_id for result in gate.results} if gate else set()
+        release_rules = run.release.rules if run.release else {}
+        self._rules = run.rules or release_rules
+        self._gate = gate
+
+    def __call__(self, symptom: Symptom) -> bool:
+        if symptom.boundary == "run":
+            return symptom.table in self._stages
+        if symptom.boundary == "build":
+            return "build" in self._stages
+        if symptom.rule_id == REFUSED_BATCH:
+            return {"land", "load"} <= self._stages and symptom.table in self._tables
+        # A rule that is no longer there is over, too; one that waits for its table is not.
+        is_gone = symptom.rule_id not in self._rules
+        return self._gate is not None and (symptom.rule_id in self._judged or is_gone)

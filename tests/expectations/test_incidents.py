@@ -1,0 +1,307 @@
+"""Incidents: which failures are one cause, and what becomes of an incident over the runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from expectations.incidents import (
+    FLAPPING,
+    Incident,
+    Observation,
+    Symptom,
+    Tracked,
+    follow,
+    in_order,
+    incidents_for_report,
+)
+from expectations.root_causes import REFUSED, Cause, Failure, Weight, causes
+from warehouse.errors import StateError
+from warehouse.incident_log import Told, open_incident_log
+from warehouse.settings import Settings
+
+NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
+# raw → stg → fct → (daily, feat); raw → other
+LINEAGE = {
+    "stg": ["raw"],
+    "fct": ["stg"],
+    "daily": ["fct"],
+    "feat": ["fct", "dim"],
+    "dim": ["stg"],
+    "other": ["raw"],
+    "apart": ["far"],
+}
+
+
+def failure(
+    table: str,
+    rule: str = "complete",
+    *,
+    weight: Weight = Weight.BLOCKING,
+    check: str = "not_null",
+    subject: str = "amount",
+    is_by_rows: bool = False,
+) -> Failure:
+    symptom = Symptom(f"{table}_{rule}", table, "marts", "1 row breaks it")
+    return Failure(symptom, weight, check, subject, is_by_rows)
+
+
+def refused(table: str) -> Failure:
+    symptom = Symptom("refused_batch", table, "raw", "a.csv: torn")
+    return Failure(symptom, Weight.CRITICAL, REFUSED)
+
+
+def grouped(
+    *failures: Failure, lineage: Mapping[str, Iterable[str]] = LINEAGE, new: bool = True
+) -> dict[str, list[str]]:
+    """Root: tables that fail because of it."""
+    found: list[Cause] = causes(failures, lineage, lambda _: new)
+    return {cause.root: [f.symptom.table for f in cause.failures] for cause in found}
+
+
+def ran(hours: float, *failures: Failure, checked: bool = True) -> Observation:
+    at = NOON + timedelta(hours=hours)
+    return Observation(at, failures, LINEAGE, lambda _: checked)
+
+
+def after(*runs: Observation) -> list[Tracked]:
+    known: list[Tracked] = []
+    for run in runs:
+        known = follow(known, run)
+    return known
+
+
+def only(tracked: list[Tracked]) -> Incident:
+    (one,) = tracked
+    return one.incident
+
+
+def test_failure_upstream_that_shows_in_ten_models_is_one_incident_with_all_of_them() -> None:
+    lineage = {f"m{n}": ["fct"] if n < 5 else [f"m{n - 5}"] for n in range(10)}
+    failures = [failure("fct"), *(failure(f"m{n}", check="between") for n in range(10))]
+    found = follow([], Observation(NOON, tuple(failures), lineage))
+    incident = only(found)
+    assert (incident.root, len(incident.symptoms), incident.runs) == ("fct", 11, 1)
+    assert incident.symptoms[0].table == "fct"
+    assert incident.title == "fct: fct_complete fails, and 10 tables downstream"
+
+
+def test_root_is_the_most_upstream_that_fails_whatever_is_between() -> None:
+    assert grouped(failure("stg"), failure("daily", subject="day")) == {"stg": ["daily", "stg"]}
+
+
+def test_failures_without_common_origin_are_incidents_of_their_own() -> None:
+    assert grouped(failure("daily"), failure("apart")) == {"daily": ["daily"], "apart": ["apart"]}
+
+
+def test_failures_of_one_kind_in_two_branches_are_of_the_nearest_table_they_share() -> None:
+    assert grouped(failure("daily"), failure("dim")) == {"stg": ["daily", "dim"]}
+    assert grouped(failure("daily"), failure("dim"), failure("other")) == {
+        "raw": ["daily", "dim", "other"]
+    }
+
+
+@pytest.mark.parametrize(
+    "second",
+    [
+        pytest.param(failure("dim", subject="name"), id="of another column"),
+        pytest.param(failure("dim", check="unique"), id="of another check"),
+    ],
+)
+def test_failures_of_two_kinds_in_two_branches_are_two_incidents(second: Failure) -> None:
+    assert set(grouped(failure("daily"), second)) == {"daily", "dim"}
+
+
+def test_failures_of_one_kind_that_began_in_different_runs_are_two_incidents() -> None:
+    found = after(ran(0, failure("daily")), ran(1, failure("daily"), failure("dim")))
+    assert sorted((t.incident.root, t.incident.runs) for t in found) == [("daily", 2), ("dim", 1)]
+    assert set(grouped(failure("daily"), failure("dim"), new=False)) == {"daily", "dim"}
+
+
+def test_of_two_failing_origins_the_one_of_the_same_kind_is_the_root() -> None:
+    far = failure("raw", check="between", subject="amount")
+    lineage = {"feat": ["near", "stg"], "stg": ["raw"]}
+    near = failure("near", check="unique", subject="id")
+    assert grouped(far, near, failure("feat", check="between"), lineage=lineage) == {
+        "raw": ["feat", "raw"],
+        "near": ["near"],
+    }
+    assert grouped(far, near, failure("feat", check="regex"), lineage=lineage) == {
+        "raw": ["raw"],
+        "near": ["feat", "near"],
+    }
+
+
+def test_refused_file_explains_what_is_missing_but_no_row_that_is_there() -> None:
+    stale = failure("daily", check="freshness", subject="")
+    broken = failure("fct", is_by_rows=True)
+    assert grouped(refused("raw"), stale) == {"raw": ["daily", "raw"]}
+    assert grouped(refused("raw"), broken) == {"raw": ["raw"], "fct": ["fct"]}
+
+
+def test_lineage_that_runs_in_a_circle_ends() -> None:
+    circle = {"fct": ["daily"], "daily": ["fct"]}
+    found = grouped(failure("fct"), failure("daily", check="unique"), lineage=circle)
+    assert sorted(table for tables in found.values() for table in tables) == ["daily", "fct"]
+
+
+def test_incident_that_lasts_stays_the_same_while_its_symptoms_change() -> None:
+    first = only(after(ran(0, failure("fct"))))
+    later = only(after(ran(0, failure("fct")), ran(1, failure("fct"), failure("daily"))))
+    assert later.id == first.id
+    assert (later.opened_at, later.last_seen_at) == (NOON, NOON + timedelta(hours=1))
+    assert (later.runs, len(later.symptoms)) == (2, 2)
+
+
+def test_cause_that_is_found_upstream_later_becomes_the_root() -> None:
+    found = after(ran(0, failure("daily")), ran(1, failure("stg"), failure("daily")))
+    assert (only(found).root, only(found).runs) == ("stg", 2)
+
+
+def test_other_rule_of_the_same_table_is_another_incident() -> None:
+    found = after(ran(0, failure("fct", "a")), ran(1, failure("fct", "b")))
+    assert [t.is_open for t in found] == [False, True]
+
+
+def test_run_that_did_not_check_proves_nothing() -> None:
+    found = after(ran(0, failure("fct")), ran(1, checked=False))
+    assert only(found) == only(after(ran(0, failure("fct"))))
+
+
+def test_symptom_that_holds_again_leaves_and_the_last_one_closes_the_incident() -> None:
+    runs = [ran(0, failure("fct"), failure("daily")), ran(1, failure("daily")), ran(2)]
+    assert [s.table for s in only(after(*runs[:2])).symptoms] == ["daily"]
+    closed = only(after(*runs))
+    assert closed.closed_at == NOON + timedelta(hours=2)
+    assert [s.table for s in closed.symptoms] == ["daily"]
+
+
+def test_symptom_that_was_not_checked_stays_while_others_fail() -> None:
+    first = ran(0, failure("fct"), failure("daily", weight=Weight.WARNING))
+    second = Observation(
+        NOON + timedelta(hours=1),
+        (failure("daily", weight=Weight.WARNING),),
+        LINEAGE,
+        lambda symptom: symptom.table != "fct",
+    )
+    incident = only(after(first, second))
+    assert {s.table for s in incident.symptoms} == {"fct", "daily"}
+    assert incident.severity == "critical"
+
+
+@pytest.mark.parametrize(("hours", "same"), [(23.9, True), (24.1, False)])
+def test_incident_that_comes_back_within_a_day_is_the_same(hours: float, same: bool) -> None:
+    found = after(ran(0, failure("fct")), ran(1), ran(1 + hours, failure("fct")))
+    assert (len(found) == 1) is same
+    assert sum(t.is_open for t in found) == 1
+    assert found[0].reopenings == same
+
+
+def test_severity_follows_what_fails_now_and_the_worst_is_remembered() -> None:
+    mild = failure("fct", weight=Weight.WARNING)
+    found = after(ran(0, mild), ran(1, failure("fct")), ran(2, mild))
+    assert (only(found).severity, found[0].worst) == ("warning", Weight.BLOCKING)
+
+
+# -- any sequence of runs ---------------------------------------------------------------------
+
+TABLES = ("raw", *LINEAGE)
+failures = st.builds(
+    failure,
+    st.sampled_from(TABLES),
+    st.sampled_from(["a", "b"]),
+    weight=st.sampled_from(list(Weight)),
+    check=st.sampled_from(["not_null", "freshness"]),
+    is_by_rows=st.booleans(),
+)
+steps = st.tuples(
+    st.sampled_from([0.5, 6, 30]), st.lists(failures, max_size=6), st.sets(st.sampled_from(TABLES))
+)
+
+
+def observed(at: datetime, found: list[Failure], tables: set[str]) -> Observation:
+    return Observation(at, tuple(found), LINEAGE, lambda symptom: symptom.table in tables)
+
+
+@given(st.lists(steps, max_size=8))
+def test_each_failure_is_in_one_open_incident_and_a_clean_run_ends_them_all(
+    sequence: list[tuple[float, list[Failure], set[str]]],
+) -> None:
+    known: list[Tracked] = []
+    at = NOON
+    for hours, found, tables in sequence:
+        at += timedelta(hours=hours)
+        before = {t.incident.id: t for t in known}
+        known = follow(known, observed(at, found, tables))
+        keys = [key for t in known if t.is_open for key in t.keys]
+        assert len(keys) == len(set(keys))
+        assert {f.symptom.key for f in found} <= set(keys)
+        assert all(t.incident.symptoms and t.incident.title for t in known)
+        for tracked in known:
+            earlier = before.get(tracked.incident.id)
+            if earlier is not None and earlier.is_open and tracked.is_open:
+                assert tracked.worst >= earlier.worst
+            if earlier is not None and not earlier.is_open and tracked.is_open:
+                assert earlier.incident.closed_at is not None
+                assert at - earlier.incident.closed_at < FLAPPING
+    known = follow(known, ran((at - NOON).total_seconds() / 3600 + 1))
+    assert not [t for t in known if t.is_open]
+
+
+# -- kept in the state database ---------------------------------------------------------------
+
+
+def test_incidents_are_kept_as_they_were_and_what_a_person_wrote_stays(settings: Settings) -> None:
+    (tracked,) = after(ran(0, failure("fct"), failure("daily")))
+    with open_incident_log(settings) as log:
+        log.save([tracked.row()])
+        assert [Tracked.from_row(row) for row in log.rows()] == [tracked]
+        log.acknowledge(tracked.incident.id, "ada", "on it", NOON)
+        (later,) = follow([tracked], ran(1, failure("fct")))
+        log.save([later.row()])
+        (kept,) = (Tracked.from_row(row) for row in log.rows())
+    assert (kept.incident.acknowledged_by, kept.incident.note) == ("ada", "on it")
+    assert kept.incident.acknowledged_at == NOON
+    assert kept.acknowledged_weight == Weight.BLOCKING
+    assert kept.incident.runs == 2
+
+
+def test_report_shows_the_open_ones_and_those_closed_in_the_last_seven_days(
+    settings: Settings,
+) -> None:
+    assert incidents_for_report(settings) == ()
+    assert not settings.state_db.exists()
+    known = after(
+        ran(0, failure("other")),
+        ran(1, failure("apart", weight=Weight.WARNING)),
+        ran(2, failure("apart", weight=Weight.WARNING), failure("fct")),
+        ran(3, failure("fct"), failure("apart", weight=Weight.WARNING)),
+    )
+    with open_incident_log(settings) as log:
+        log.save(tracked.row() for tracked in known)
+
+    def roots(days: float) -> list[str]:
+        found = incidents_for_report(settings, now=NOON + timedelta(days=days))
+        return [incident.root for incident in found]
+
+    assert roots(7) == ["fct", "apart", "other"]
+    assert roots(7.1) == ["fct", "apart"]
+    with open_incident_log(settings) as log:
+        log.note_told("json://h", {t.incident.id: Told(True, 1) for t in known})
+        told_as_open = log.rows(closed_since=NOON + timedelta(days=30))
+    assert len(told_as_open) == 3
+    assert in_order([]) == ()
+
+
+def test_state_that_is_no_database_is_one_clear_error_and_no_end_of_a_report(
+    settings: Settings,
+) -> None:
+    settings.home.mkdir()
+    settings.state_db.write_text("not a database, by any means, and long enough to be read as one")
+    with pytest.raises(StateError, match="incidents cannot be read"), open_incident_log(settings):
+        pass
+    assert incidents_for_report(settings) == ()

@@ -1,0 +1,196 @@
+"""From runs to incidents: what a real run opens, keeps and closes."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+from handmade import edit, payment
+from works import Works
+
+from expectations.incidents import Incident, incidents_for_report
+from flows import alerts
+from flows.alerts import Message, Receiver
+from flows.pipeline import Run
+from warehouse.errors import ConfigurationError
+from warehouse.incident_log import incidents as table
+from warehouse.incident_log import open_incident_log
+from warehouse.state import open_ledger
+
+TO_THE_GATE = ("land", "load", "build", "audit")
+DAILY = "models/marts/fct_daily_transactions.sql"
+TERMINALS = "models/marts/dim_terminals.sql"
+
+
+def shown(works: Works) -> list[Incident]:
+    return list(incidents_for_report(works.settings))
+
+
+@pytest.fixture
+def sent(monkeypatch: pytest.MonkeyPatch) -> list[Message]:
+    """What was sent to the one receiver, which is up."""
+    monkeypatch.setenv(alerts.URLS, "json://localhost")
+    kept: list[Message] = []
+
+    def take(messages: dict[Receiver, Message]) -> dict[Receiver, str]:
+        kept.extend(messages.values())
+        return {}
+
+    monkeypatch.setattr(alerts, "deliver", take)
+    return kept
+
+
+def test_blocked_gate_is_one_incident_that_is_told_once_and_closes_itself(
+    works: Works, sent: list[Message], capsys: pytest.CaptureFixture[str]
+) -> None:
+    works.put([payment(1, day=1, fraud="")], "payments4.csv")
+    assert works.run(*TO_THE_GATE).exit_code == 3
+    [opened] = shown(works)
+    assert (opened.root, opened.severity) == ("marts.fct_transactions", "critical")
+    assert {symptom.table for symptom in opened.symptoms} > {opened.root}
+    said = capsys.readouterr().err
+    assert f"incident {opened.id} opened, critical: {opened.title}" in said
+    assert "an alert of 1 incident was sent to json://localhost" in said
+    assert works.run(*TO_THE_GATE).exit_code == 3
+    [lasting] = shown(works)
+    assert (lasting.id, lasting.runs) == (opened.id, 2)
+    works.put([payment(1, day=1, fraud=0)], "payments5.csv")
+    assert works.run(*TO_THE_GATE).exit_code == 0
+    [closed] = shown(works)
+    assert closed.id == opened.id
+    assert closed.closed_at is not None
+    assert f"incident {opened.id} is closed" in capsys.readouterr().err
+    assert [message.subject.rpartition(" ")[2] for message in sent] == ["opened", "closed"]
+    assert f"release {works.served()} is served" in sent[0].text
+
+
+def test_refused_file_is_an_incident_until_it_is_gone_and_a_partial_run_proves_nothing(
+    works: Works, sent: list[Message]
+) -> None:
+    file = works.folder / "payments5.csv"
+    file.write_text("not,payments\n1,2\n")
+    run = works.run()
+    assert run.exit_code == 1
+    [opened] = shown(works)
+    assert (opened.root, opened.severity) == ("raw_payments.transactions", "critical")
+    assert opened.title == "raw_payments.transactions: files are refused"
+    assert "payments5.csv" in opened.symptoms[0].detail
+    assert run.report is not None
+    [message] = sent
+    assert f"Report: {run.report}" in message.text
+    file.unlink()
+    works.run("land")
+    works.run("report")
+    assert shown(works) == [opened]
+    works.run("land", "load")
+    assert shown(works)[0].closed_at is not None
+
+
+def test_models_that_do_not_build_for_one_reason_are_one_incident(
+    works: Works, project: Path
+) -> None:
+    count, error = "count(*) as transaction_count", "error('no')::bigint as transaction_count"
+    for model in (DAILY, TERMINALS):
+        edit(project, model, count, error)
+    assert works.run().exit_code == 1
+    [opened] = shown(works)
+    assert {symptom.table for symptom in opened.symptoms} == {
+        "marts.fct_daily_transactions",
+        "marts.dim_terminals",
+    }
+    assert opened.title == "marts.fct_transactions: build fails in 2 tables made from it"
+    for model in (DAILY, TERMINALS):
+        edit(project, model, error, count)
+    assert works.run().trace["build"].status == "skipped"
+    assert shown(works)[0].closed_at is not None
+
+
+def test_stage_that_ends_with_an_error_is_an_incident(
+    works: Works, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise ConfigurationError("rules are wrong", where="rules.yml")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("expectations.rules.load_rules", fail)
+        works.run("build")
+        [opened] = shown(works)
+        assert (opened.title, opened.root) == ("the build stage failed", "build")
+    works.run("build")
+    assert shown(works)[0].closed_at is not None
+
+
+def test_run_that_a_person_stops_opens_nothing(
+    works: Works, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("flows.pipeline.load_sources", stop)
+    with pytest.raises(KeyboardInterrupt):
+        works.run()
+    assert shown(works) == []
+
+
+def test_state_that_is_lost_or_broken_fails_no_run(
+    works: Works, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = works.folder / "payments5.csv"
+    file.write_text("not,payments\n1,2\n")
+    works.run("land", "load")
+    works.settings.state_db.unlink()
+    works.run("land", "load")
+    assert [incident.runs for incident in shown(works)] == [1]
+    with open_ledger(works.settings) as ledger, ledger._engine.begin() as con:
+        con.exec_driver_sql(f"drop table {table.name}")
+        con.exec_driver_sql(f"create table {table.name} (of_another_version integer)")
+    run: Run = works.run("land", "load")
+    assert run.status == "refused"
+    assert "the incidents lag, the data does not: " in capsys.readouterr().err
+
+
+def test_receiver_that_is_down_is_told_of_it_with_the_next_run(
+    works: Works, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv(alerts.URLS, "json://up json://down")
+    sent: list[str] = []
+    down = {"json://down"}
+
+    def take(messages: dict[Receiver, Message]) -> dict[Receiver, str]:
+        sent.extend(sorted(receiver.name for receiver in messages if receiver.name not in down))
+        return {receiver: "it is down" for receiver in messages if receiver.name in down}
+
+    monkeypatch.setattr(alerts, "deliver", take)
+    (works.folder / "payments5.csv").write_text("not,payments\n1,2\n")
+    assert works.run("land", "load").exit_code == 1
+    works.run("land", "load")
+    assert sent == ["json://up"]
+    said = capsys.readouterr().err
+    assert said.count("the alert to json://down was not sent: it is down") == 2
+    down.clear()
+    works.run("land", "load")
+    works.run("land", "load")
+    assert sent == ["json://up", "json://down"]
+
+
+def test_nobody_is_asked_for_and_nothing_is_loaded_without_a_receiver(
+    works: Works, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv(alerts.URLS, raising=False)
+    monkeypatch.delitem(sys.modules, "apprise", raising=False)
+    (works.folder / "payments5.csv").write_text("not,payments\n1,2\n")
+    works.run("land", "load")
+    assert "apprise" not in sys.modules
+    with open_incident_log(works.settings) as log:
+        assert log.told("json://localhost") == {}
+
+
+def test_wrong_severity_is_told_before_anything_is_done(
+    works: Works, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(alerts.SEVERITY, "loud")
+    before = works.runs()
+    with pytest.raises(ConfigurationError, match="loud"):
+        works.run()
+    assert works.runs() == before
