@@ -15,7 +15,7 @@ from warehouse.settings import PROJECT
 
 NAMES = (
     *("startup", "cost", "incremental", "exact", "gate", "report"),
-    *("readers", "loading", "kills", "gate_kills", "load_kills", "false_alarms"),
+    *("readers", "loading", "kills", "gate_kills", "load_kills", "false_alarms", "faults"),
 )
 SHARED = PROJECT.parent / "shared"
 
@@ -28,7 +28,7 @@ def main() -> int:
     if told.short:
         print("short: too little data and too few repeats for the bars to say anything\n")
     with tempfile.TemporaryDirectory(prefix="clearwater-benchmarks-") as work:
-        options = Options(told.data, told.floor, Path(work), told.short, told.seed)
+        options = Options(told.data, told.floor, told.work or Path(work), told.short, told.seed)
         for name in told.names or NAMES:
             started = time.monotonic()
             try:
@@ -66,6 +66,7 @@ def _arguments() -> argparse.Namespace:
     )
     parser.add_argument("--short", action="store_true", help="try it on little, write nothing")
     parser.add_argument("--seed", type=int, default=7, help="of the kills and the shuffling")
+    parser.add_argument("--work", type=Path, help="a folder to keep; `faults` goes on from there")
     parser.add_argument("--out", type=Path, help="the JSON file, else benchmarks/results.json")
     told = parser.parse_args()
     if unknown := set(told.names) - set(NAMES):

@@ -52,7 +52,12 @@ _VALUE_FLOORS = {  # in the measure's own unit; of amounts in natural logarithms
     "days_off_name": (0.2, 0.4),
     "age": (0.5, 1.0),
     "step": (0.5, math.inf),
+    "pace": (2.0, 10.0),  # in usual steps: days that come late or not at all are no alarm
 }
+# What is this many times as large as what stops need not be certain, only likely.
+_HUGE = 2.0
+# An extreme that moved by less than this part of the column's spread is nothing.
+_OF_THE_SPREAD = 0.05
 # How the rate of false alarms is shared: the one number of rows would be drowned by all the others.
 _SHARES = {"volume": 0.25, "nulls": 0.2, "shapes": 0.3, "others": 0.25}
 # Rows that the lake does not take show in these, and no reader will see them.
@@ -104,7 +109,7 @@ def compare(
         floors = series.floors(name, measure) if least is None else (least, least)
         size = series.size(name, judgements[name])
         if size >= floors[0]:
-            stops = name in surely and size >= floors[1]
+            stops = size >= floors[1] and (name in surely or size >= _HUGE * floors[1])
             told = series.told(name, judgements[name])
             anomalies.append(Anomaly(name, judgements[name], stops, told))
     return sorted(anomalies, key=lambda found: (not found.stops, found.judgement.p, found.name))
@@ -142,6 +147,11 @@ def _related(profiles: Sequence[Profile]) -> list[Profile]:
             if metric == "middle" and last is not None:
                 scalars[column, "step"] = replace(scalar, value=scalar.value - last.value)
         for name, shape in profile.shapes.items():
+            if isinstance(shape, Numbers) and name[1] == "values" and before is not None:
+                last_shape = before.shapes.get(name)
+                if isinstance(last_shape, Numbers):
+                    pace = _middle(shape) - _middle(last_shape)
+                    scalars[name[0], "pace"] = Scalar(pace, "value", shape.rows)
             if isinstance(shape, Labels) and name[1] == "labels":
                 seen = known.setdefault(name, set())
                 new = sum(n for label, n in shape.counts.items() if label and label not in seen)
@@ -172,8 +182,10 @@ class _Series:
         for name in (*self._new.scalars, *self._new.shapes):
             parts = name[0].split(" and ")
             moves = self._moving.intersection((name[0], *parts))
-            if name[1] == "step" and name[0] not in self._moving:
+            if name[1] in ("step", "pace") and name[0] not in self._moving:
                 continue
+            if name[1] == "pace" and (name[0], "step") in self._new.scalars:
+                continue  # a time, whose steps are days
             if not (moves and name[1] in _MOVING):
                 yield name
 
@@ -229,7 +241,19 @@ class _Series:
         if name == ("", "rows"):
             small, large = sorted((max(judgement.value, 0.5), max(judgement.expected, 0.5)))
             return large / small
+        if name[1] == "pace":
+            return abs(judgement.value / judgement.expected - 1) if judgement.expected else 0.0
+        if name[1] in ("least", "greatest") and self._is_within_spread(name, judgement):
+            return 0.0
         return abs(judgement.value - judgement.expected)
+
+    def _is_within_spread(self, name: Name, judgement: Judgement) -> bool:
+        """Whether an extreme moved by next to nothing, as the least id of a day does."""
+        shape = self._new.shapes.get((name[0], "values"))
+        if not isinstance(shape, Numbers) or judgement.expected is None:
+            return False
+        moved = abs(_unfolded(judgement.value) - _unfolded(judgement.expected))
+        return moved < _OF_THE_SPREAD * (shape.quantiles[-2] - shape.quantiles[1])
 
     def told(self, name: Name, judgement: Judgement) -> str:
         """The anomaly in words."""
@@ -282,6 +306,7 @@ _IN_WORDS = {
     "correlation": "{column}: their correlation is",
     "span": "{column}: its days are",
     "step": "{column}: days since the one before are",
+    "pace": "{column}: since the one before it went on by",
     "days_off_name": "{column}: days between it and the date in the file's name are",
     "known_share": "rows that were known already:",
     "quarantined_share": "rows for the quarantine:",
@@ -293,7 +318,16 @@ def _plain(value: float) -> str:
 
 
 def _amount(value: float) -> str:
-    return f"{math.sinh(value):,.4g}" if abs(value) < 700 else f"{value:,.4g}"
+    return f"{_unfolded(value):,.4g}"
+
+
+def _unfolded(value: float) -> float:
+    """The amount whose inverse hyperbolic sine this is."""
+    return math.sinh(value) if abs(value) < 700 else value
+
+
+def _middle(shape: Numbers) -> float:
+    return shape.quantiles[len(shape.quantiles) // 2]
 
 
 def share_in_words(value: float) -> str:
@@ -326,6 +360,6 @@ def shape_floors(measure: str) -> tuple[float, float]:
 
 def _moves(shapes: Sequence[Shape | None]) -> bool:
     """Whether the middle goes on upwards from nearly every profile to the next."""
-    middles = [s.quantiles[len(s.quantiles) // 2] for s in shapes if isinstance(s, Numbers)]
+    middles = [_middle(s) for s in shapes if isinstance(s, Numbers)]
     steps = [b - a for a, b in itertools.pairwise(middles)]
     return len(steps) > 2 and sum(step > 0 for step in steps) >= _MOVES_FROM * len(steps)

@@ -34,6 +34,12 @@ def settings(tmp_path: Path) -> Settings:
 
 
 @pytest.fixture
+def no_raw_rules(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever is wrong with a row, it gets as far as the gate."""
+    monkeypatch.setattr("expectations.raw.load_rules", list)
+
+
+@pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A copy of the dbt project, to change; builds take it for the project."""
     copy = tmp_path / "project"

@@ -17,7 +17,10 @@ PAYMENT_COLUMNS = {
     "CUSTOMER_ID": "bigint",
     "TERMINAL_ID": "bigint",
     "TX_AMOUNT": "double",
+    "TX_TIME_SECONDS": "bigint",
+    "TX_TIME_DAYS": "bigint",
     "TX_FRAUD": "bigint",
+    "TX_FRAUD_SCENARIO": "bigint",
 }
 PAYMENTS: dict[str, Any] = {
     "name": "payments.transactions",
@@ -41,8 +44,10 @@ def payment(
     fraud: int = 0,
 ) -> Row:
     """One row of the payments source; `day` counts from the first of January 2026."""
-    at = EPOCH + timedelta(seconds=round(day * 86_400))
-    values = (number, at.replace(tzinfo=None).isoformat(sep=" "), customer, terminal, amount, fraud)
+    seconds = round(day * 86_400)
+    at = (EPOCH + timedelta(seconds=seconds)).replace(tzinfo=None).isoformat(sep=" ")
+    clock = (seconds, seconds // 86_400)
+    values = (number, at, customer, terminal, amount, *clock, fraud, 2 * fraud)
     return dict(zip(PAYMENT_COLUMNS, values, strict=True))
 
 

@@ -130,7 +130,9 @@ def test_column_that_no_rule_knows_is_told_with_the_rules_file(works: Works, pro
     assert "expectations/rules/marts/fct_transactions.yml" in run.failure.next_step
 
 
-def test_blocked_gate_publishes_nothing_until_the_data_are_mended(works: Works) -> None:
+def test_blocked_gate_publishes_nothing_until_the_data_are_mended(
+    works: Works, no_raw_rules: None
+) -> None:
     before = works.served(), tables(works)
     works.put([payment(1, day=1, fraud="")], "payments4.csv")
     run = works.run()

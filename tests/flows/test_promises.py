@@ -112,7 +112,7 @@ def test_changed_variable_builds_anew(works: Works, project: Path) -> None:
 
 
 @pytest.mark.parametrize("amount", ["nan", "1e300"])
-def test_amount_that_is_no_amount_blocks(works: Works, amount: str) -> None:
+def test_amount_that_is_no_amount_blocks(works: Works, no_raw_rules: None, amount: str) -> None:
     before = works.served()
     works.put([payment(4, day=4, amount=amount)], "payments4.csv")
     assert (works.run().exit_code, works.served()) == (3, before)

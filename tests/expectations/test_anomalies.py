@@ -1,0 +1,75 @@
+"""Which differences from the past are worth stopping a file for."""
+
+from __future__ import annotations
+
+import math
+from datetime import datetime, timedelta
+
+import numpy as np
+
+from expectations.anomalies import Anomaly, compare
+from expectations.past import Numbers
+from expectations.profiling import QUANTILES, Profile, Scalar
+
+FIRST = datetime.fromisoformat("2026-03-02")
+DAYS = 28
+
+
+def profile(day: int, ids: np.ndarray, *, rows: int | None = None) -> Profile:
+    """What a day's column of ids looks like."""
+    quantiles = tuple(float(value) for value in np.quantile(ids, QUANTILES))
+    spread = {
+        ("id", "least"): Scalar(math.asinh(ids.min()), "value", len(ids)),
+        ("id", "greatest"): Scalar(math.asinh(ids.max()), "value", len(ids)),
+    }
+    shapes = {("id", "values"): Numbers(quantiles, len(ids))}
+    return Profile(FIRST + timedelta(days=day), rows or len(ids), spread, shapes)
+
+
+def customers(day: int, least: int = 0) -> np.ndarray:
+    rng = np.random.default_rng(day)
+    return np.concatenate([[least], rng.integers(max(least, 3), 800, 1_500)])
+
+
+def running(day: int) -> np.ndarray:
+    """Numbers that are counted on from day to day, from a thousand rows to twelve hundred."""
+    rng = np.random.default_rng(99)
+    ends = 20_000 + np.cumsum(rng.integers(1_000, 1_200, DAYS + 10))
+    return np.arange(ends[day], ends[day + 1])
+
+
+def found(past: list[Profile], new: Profile, metric: str) -> list[Anomaly]:
+    return [anomaly for anomaly in compare(past, new) if anomaly.name[1] == metric]
+
+
+def test_an_id_that_is_missing_for_a_day_is_nothing() -> None:
+    past = [profile(day, customers(day, least=int(day == 7))) for day in range(DAYS)]
+    assert found(past, profile(DAYS, customers(DAYS, least=2)), "least") == []
+    (far,) = found(past, profile(DAYS, customers(DAYS) + 1_000_000), "least")
+    assert far.stops
+
+
+def test_running_numbers_that_start_again_stop() -> None:
+    past = [profile(day, running(day)) for day in range(DAYS)]
+    assert found(past, profile(DAYS, running(DAYS)), "pace") == []
+    (again,) = found(past, profile(DAYS, running(DAYS) - running(DAYS).min() + 1), "pace")
+    assert again.stops
+    assert again.told.startswith("id: since the one before it went on by -")
+
+
+def test_running_numbers_may_leave_out_a_day_or_go_back_one() -> None:
+    past = [profile(day, running(day)) for day in range(DAYS)]
+    for day in (DAYS + 1, DAYS - 2):
+        assert not any(anomaly.stops for anomaly in found(past, profile(day, running(day)), "pace"))
+
+
+def test_what_is_huge_need_only_be_likely() -> None:
+    """Rows between 1,000 and 5,000 a day: a third of the least is unlikely, a thirtieth stops."""
+    rng = np.random.default_rng(4)
+    past = [
+        profile(day, customers(day), rows=int(np.exp(rng.uniform(6.9, 8.5)))) for day in range(DAYS)
+    ]
+    usual = found(past, profile(DAYS, customers(DAYS), rows=900), "rows")
+    assert not any(anomaly.stops for anomaly in usual)
+    (few,) = found(past, profile(DAYS, customers(DAYS), rows=30), "rows")
+    assert few.stops
