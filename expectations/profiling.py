@@ -292,6 +292,18 @@ def _of_times(column: Field, name: str, share: Any) -> list[_Measure]:
         _Measure(column.name, "middle", f"median({days}) filter (where {sane})", "value"),
         _Measure(
             column.name,
+            "before",
+            f"median({days}) filter (where {sane}) - min({days}) filter (where {sane})",
+            "value",
+        ),
+        _Measure(
+            column.name,
+            "after",
+            f"max({days}) filter (where {sane}) - median({days}) filter (where {sane})",
+            "value",
+        ),
+        _Measure(
+            column.name,
             "span",
             f"quantile_cont({days}, 0.99) filter (where {sane})"
             f" - quantile_cont({days}, 0.01) filter (where {sane})",
