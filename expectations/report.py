@@ -36,6 +36,7 @@ _NAMING_COLUMNS = frozenset({"not_of_type", "key_missing", "key_conflict", "supe
 _WORST_FIRST = ("error", "fail", "warn", "pass", "carried")
 _SENTENCES = {
     "pass": "Every rule holds: release {release} is published.",
+    "refused": "Release {release} is published, without the files that were refused.",
     "warn": "Release {release} is published, with warnings to look at.",
     "block": "Blocked: a critical rule does not hold. Nothing was published.",
     "error": "Blocked: a check could not run, or checked nothing. Nothing was published.",
@@ -122,9 +123,9 @@ class RunReport:
             return f"Blocked, but for {' and '.join(self.passed)}. Served: release {self.release}."
         if self.message and self.verdict not in ("block", "error"):
             return self.message
-        sentence = _SENTENCES.get(self.verdict, "The run ended before its gate.")
-        refused = " Files were refused, and are not in it." if self.status == "refused" else ""
-        return sentence.format(release=self.release or "(none)") + refused
+        said = "refused" if self.status == "refused" and self.verdict == "pass" else self.verdict
+        sentence = _SENTENCES.get(said, "The run ended before its gate.")
+        return sentence.format(release=self.release or "(none)")
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ from expectations.gate import GateResult
 from expectations.incidents import incidents_for_report
 from expectations.report import RunReport, SourceReport, StageReport, TableReport, write_report
 from expectations.reporting.sizes import table_sizes
+from flows.raw_results import raw_results
 from warehouse.errors import ClearwaterError
 from warehouse.releases import folder
 from warehouse.waiting import waiting_and_arrivals
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from expectations.missing import TableMissing
+    from expectations.rules import Rule
     from expectations.trends import Trend
     from flows.pipeline import Run
 
@@ -37,6 +40,9 @@ def _told(run: Run) -> RunReport:
     if gate is None and release is not None and run.failure is None:
         gate = GateResult.from_json(json.dumps(release.gate))
     waits, arrived = waiting_and_arrivals(run.settings)
+    if gate is not None:
+        raw = raw_results(run, _rules(), waits)
+        gate = replace(gate, results=(*raw, *gate.results))
     return RunReport(
         run_id=run.run_id,
         started_at=run.started_at,
@@ -145,12 +151,16 @@ def _event_times(feature_sets: Mapping[str, Mapping[str, Any]]) -> Iterator[tupl
 
 
 def _fresh_columns() -> list[tuple[str, str]]:
+    return [(rule.table, rule.columns[0]) for rule in _rules() if rule.check == "freshness"]
+
+
+def _rules() -> list[Rule]:
     from expectations.rules import load_rules
 
+    rules: list[Rule] = []
     with suppress(ClearwaterError):  # rules that cannot be read have failed the run already
-        rules = load_rules()
-        return [(rule.table, rule.columns[0]) for rule in rules if rule.check == "freshness"]
-    return []
+        rules += load_rules()
+    return rules
 
 
 def _sources(run: Run) -> tuple[SourceReport, ...]:
