@@ -325,6 +325,7 @@ def test_domain_whose_model_fails_is_held(home: TwoDomains, own_project: Path) -
     with open_incident_log(home.settings) as log:
         (incident,) = (Tracked.from_row(row).incident for row in log.rows())
     assert "fct_orders" in incident.title
+    assert "✕ blocked" in (home.settings.reports / "latest" / "index.html").read_text()
 
 
 @pytest.mark.slow
