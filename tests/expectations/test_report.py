@@ -330,6 +330,16 @@ def test_open_incidents_come_first_and_tell_the_next_step(settings):
     assert "incidents ack inc-51c0" not in page  # somebody sees to it already
 
 
+def test_a_table_of_the_lake_that_is_watched_has_its_page_last(settings):
+    trend = replace(EVERYTHING.trends[0], table="raw_shop.source_0")
+    index = write_report(settings, replace(EVERYTHING, trends=(trend,)))
+    names = re.findall(r'<th scope="row"><a href="tables/(.*?).html">', index.read_text())
+    assert names.index("raw_shop.source_0") == len(EVERYTHING.tables)
+    page = table_page(index, "raw_shop.source_0")
+    assert "judged row by row" in page
+    assert "source_0-2026-11-20.csv" in page
+
+
 def test_trends_of_personal_columns_count_and_tell_no_value(settings):
     points = EVERYTHING.trends[0].points
     metrics = ("median", "max", "freshness", "top label", "null share", "distinct count")
