@@ -307,7 +307,7 @@ def test_what_is_known_of_a_table_is_on_its_page(settings):
     for text in (
         "Dropping incomplete rows (listwise deletion) would cost 69.0% of the rows",
         "Whether country is missing depends on ordered_at (rank-biserial 0.31); p &lt; 0.001",
-        "No test can tell whether values are missing because of what they would have been.",
+        "no test can tell whether values are missing because of what they would have been",
         "iterative",
         "Newest files",
         "raw_shop.source_0",
