@@ -187,8 +187,14 @@ def _shown(run: RunReport) -> RunReport:
         waiting=waiting,
         gate=replace(run.gate, results=_bounded(run.gate.results)) if run.gate else None,
         message=without_rows(run.message),
+        incidents=tuple(_without_excerpts(incident) for incident in run.incidents),
         trends=tuple(_without_values(run)),
     )
+
+
+def _without_excerpts(incident: Incident) -> Incident:
+    symptoms = (replace(s, detail=without_rows(s.detail)) for s in incident.symptoms)
+    return replace(incident, title=without_rows(incident.title), symptoms=tuple(symptoms))
 
 
 def _without_values(run: RunReport) -> Iterator[Trend]:

@@ -39,7 +39,7 @@ def told_missing(found: TableMissing) -> MissingTold:
         dependences=_dependences(found.dependences),
         little=_little(found),
         analysed=_analysed(found),
-        notes=tuple(f"{note[:1].upper()}{note[1:]}." for note in found.notes),
+        notes=found.notes,
         imputations=tuple((column, tuple(methods)) for column, methods in columns),
     )
 
@@ -87,7 +87,7 @@ def _dependence(column: str, found: list[Dependence]) -> str:
 def _little(found: TableMissing) -> str:
     test = found.little
     if test is None:
-        return found.little_note
+        return f"Little's test: {found.little_note}." if found.analysed_rows else found.little_note
     told = (
         f"Little's test over {counted(len(test.columns), 'column')} and"
         f" {counted(test.rows, 'row')}: χ² = {number(test.statistic)} with {test.degrees:,} degrees"

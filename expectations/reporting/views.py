@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 LAYERS = ("staging", "intermediate", "marts", "features")
 # How a table's worst rule is told of the table.
-_ORDER = ("error", "fail", "warn", "pass", "none")
+_ORDER = ("error", "fail", "warn", "pass", "none", "lake")
 _RECENTLY = timedelta(days=7)
 
 
@@ -33,6 +33,7 @@ _RECENTLY = timedelta(days=7)
 class TableView:
     """A table's page: its rules worst first, its size, trends, missing data and lineage.
 
+    `status` is that of its worst rule, `none` without any, `lake` for a table of the lake.
     `upstream` and `downstream` are relations by layer, from the lake on. `page` is its file, from
     the folder of the report; `grown` how its rows changed, in words.
     """
@@ -154,7 +155,7 @@ def _tables(run: RunReport, before: Earlier | None) -> list[TableView]:
         TableView(
             name=name,
             page=f"tables/{page_name(name)}",
-            status=_status(ruled[name].status) if name in ruled else "none",
+            status=_status(ruled[name].status) if name in ruled else _without_rules(name),
             results=ruled[name].results if name in ruled else (),
             report=sizes.get(name),
             grown=_grown(sizes.get(name), before),
@@ -179,6 +180,11 @@ def page_name(table: str) -> str:
 
 def _status(worst: str) -> str:
     return "pass" if worst == "carried" else worst
+
+
+def _without_rules(table: str) -> str:
+    """A table of the lake has no rules here: what arrives is judged row by row."""
+    return "lake" if table.startswith("raw_") else "none"
 
 
 def _trend_order(trend: Trend) -> tuple[bool, bool, str, str]:
@@ -211,8 +217,8 @@ class _Lineage:
         return _by_layer(_reached(name, self._below))
 
     def sources(self, name: str) -> tuple[SourceArrivals, ...]:
-        """What arrived of the sources that the relation is made from."""
-        above = sorted(_reached(name, self._above))
+        """What arrived of the sources that the relation is made from, or is itself."""
+        above = sorted({name, *_reached(name, self._above)})
         return tuple(self._arrivals[table] for table in above if table in self._arrivals)
 
 

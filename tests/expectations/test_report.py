@@ -307,7 +307,7 @@ def test_what_is_known_of_a_table_is_on_its_page(settings):
     for text in (
         "Dropping incomplete rows (listwise deletion) would cost 69.0% of the rows",
         "Whether country is missing depends on ordered_at (rank-biserial 0.31); p &lt; 0.001",
-        "No test can tell whether values are missing because of what they would have been.",
+        "no test can tell whether values are missing because of what they would have been",
         "iterative",
         "Newest files",
         "raw_shop.source_0",
@@ -328,6 +328,16 @@ def test_open_incidents_come_first_and_tell_the_next_step(settings):
     assert places == sorted(places)
     assert "<code>clearwater incidents ack inc-7f3a</code>" in page
     assert "incidents ack inc-51c0" not in page  # somebody sees to it already
+
+
+def test_a_table_of_the_lake_that_is_watched_has_its_page_last(settings):
+    trend = replace(EVERYTHING.trends[0], table="raw_shop.source_0")
+    index = write_report(settings, replace(EVERYTHING, trends=(trend,)))
+    names = re.findall(r'<th scope="row"><a href="tables/(.*?).html">', index.read_text())
+    assert names.index("raw_shop.source_0") == len(EVERYTHING.tables)
+    page = table_page(index, "raw_shop.source_0")
+    assert "judged row by row" in page
+    assert "source_0-2026-11-20.csv" in page
 
 
 def test_trends_of_personal_columns_count_and_tell_no_value(settings):

@@ -172,7 +172,7 @@ def missing(**parts):
         "complete_rows": 60,
         "dependences": (),
         "little": None,
-        "little_note": "too few numeric columns for Little's test",
+        "little_note": "not tested, too few columns",
         "imputations": (),
     }
     return told_missing(TableMissing(**told | parts))
@@ -182,7 +182,7 @@ def test_missing_data_in_sentences():
     told = missing()
     assert told.cost.endswith("would cost 40.0% of the rows: 40 of 100")
     assert told.shape == "One column alone has missing values."
-    assert told.little == "too few numeric columns for Little's test"
+    assert told.little == "Little's test: not tested, too few columns."
     assert told.analysed.startswith(
         "Counts are of all rows; tests and comparisons were made on all"
     )
@@ -207,7 +207,7 @@ def test_dependences_are_told_by_column_the_strongest_first():
 def test_a_table_that_was_not_tested_yet_claims_no_test():
     told = missing(analysed_rows=0, notes=("left out",))
     assert told.analysed == "Counts are of all rows."
-    assert told.notes == ("Left out.",)
+    assert told.notes == ("left out",)
 
 
 @pytest.mark.parametrize(
