@@ -8,14 +8,16 @@ stage of real runs that must not wait for it.
 
 from __future__ import annotations
 
+import io
 import json
+import resource
 import shutil
 import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Callable
-from contextlib import closing, nullcontext
+from contextlib import closing, nullcontext, redirect_stderr
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -52,11 +54,12 @@ class Judged:
 
 @dataclass(frozen=True)
 class Audited:
-    """A run's seconds: of all, of its audit stage, and of that what was not auditing."""
+    """A run's seconds: of all, of its audit stage, and of that what was not auditing; its CPU."""
 
     run: float
     audit: float
     waiting: float
+    cpu_seconds: float
 
 
 def measure(options: Options) -> tuple[list[Figure], dict[str, Any]]:
@@ -172,8 +175,15 @@ def _runs(folder: Path, data: Path, repeats: int) -> dict[str, list[Audited]]:
 def _stage_figures(runs: dict[str, list[Audited]]) -> list[Figure]:
     figures = []
     for name, found in runs.items():
-        audit, run = (statistics.median(getattr(r, n) for r in found) for n in ("audit", "run"))
-        figures += [Figure(f"audit stage, {name}", audit, "s"), Figure(f"run, {name}", run, "s")]
+        audit, run, cpu = (
+            statistics.median(getattr(one, what) for one in found)
+            for what in ("audit", "run", "cpu_seconds")
+        )
+        figures += [
+            Figure(f"audit stage, {name}", audit, "s"),
+            Figure(f"run, {name}", run, "s"),
+            Figure(f"run, {name}", cpu, "CPU s"),
+        ]
         if name.endswith("ahead"):
             waiting = statistics.median(r.waiting for r in found)
             bar = 0.2 if name.startswith("the data") else None
@@ -216,13 +226,15 @@ def _run(sources: Path, settings: Settings, *, is_ahead: bool) -> Audited:
 
     in_turn = nullcontext() if is_ahead else patch.object(pipeline, "start_auditor", lambda: None)
     started = time.perf_counter()
-    with in_turn:
+    with in_turn, redirect_stderr(io.StringIO()):
         run = pipeline.execute(settings, pipeline.Options(sources=sources))
     seconds = time.perf_counter() - started
     assert run.exit_code == 0, run.failure
     assert run.gate is not None
     audit = run.trace["audit"].seconds
-    return Audited(seconds, audit, audit - run.gate.seconds)
+    gate = resource.getrusage(resource.RUSAGE_CHILDREN)
+    cpu_seconds = own_cpu_seconds() + gate.ru_utime + gate.ru_stime
+    return Audited(seconds, audit, audit - run.gate.seconds, cpu_seconds)
 
 
 def main() -> None:
