@@ -200,10 +200,9 @@ class _Series:
     ) -> Judgement | None:
         """The judgement on one number or distribution."""
         if name == ("", "rows"):
-            points = [Point(p.at, p.rows, p.rows) for p in self._past]
-            new = Point(self._new.at, self._new.rows, self._new.rows)
-            known = relearn(points, accepted, "count") if accepted else points
-            return judge(known, new, "count", alarm_rate=alarm_rate)
+            # Rows that come again do no harm: as many rows as usual, or as many new ones, will do.
+            found = [self._volume(accepted, alarm_rate, of) for of in (_rows, _new_rows)]
+            return max(found, key=lambda judgement: judgement.p)
         if name in self._new.scalars:
             scalar = self._new.scalars[name]
             points = [
@@ -223,6 +222,14 @@ class _Series:
         like = [(at, one) for at, one in shapes if type(one) is type(shape)]
         new_one = (self._new.at, shape)
         return judge_shape(like, new_one, measure or default_measure(shape), alarm_rate=alarm_rate)
+
+    def _volume(
+        self, accepted: Sequence[datetime], alarm_rate: float, rows: Callable[[Profile], int]
+    ) -> Judgement:
+        points = [Point(p.at, rows(p), rows(p)) for p in self._past]
+        new = Point(self._new.at, rows(self._new), rows(self._new))
+        known = relearn(points, accepted, "count") if accepted else points
+        return judge(known, new, "count", alarm_rate=alarm_rate)
 
     def floors(self, name: Name, measure: Measure | None) -> tuple[float, float]:
         """The effects from which on an alarm warns and stops."""
@@ -328,6 +335,16 @@ def _amount(value: float) -> str:
 def _unfolded(value: float) -> float:
     """The amount whose inverse hyperbolic sine this is."""
     return math.sinh(value) if abs(value) < 700 else value
+
+
+def _rows(profile: Profile) -> int:
+    return profile.rows
+
+
+def _new_rows(profile: Profile) -> int:
+    """How many rows were not known already."""
+    known = profile.scalars.get(("", "known_share"))
+    return round(profile.rows * (1 - known.value)) if known else profile.rows
 
 
 def _middle(shape: Numbers) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 import numpy as np
@@ -73,3 +74,14 @@ def test_what_is_huge_need_only_be_likely() -> None:
     assert not any(anomaly.stops for anomaly in usual)
     (few,) = found(past, profile(DAYS, customers(DAYS), rows=30), "rows")
     assert few.stops
+
+
+def test_rows_that_come_again_are_not_too_many() -> None:
+    past = [profile(day, customers(day)) for day in range(DAYS)]
+    twice = profile(DAYS, customers(DAYS), rows=3_002)
+    assert [anomaly.stops for anomaly in found(past, twice, "rows")] == [True]
+    known = {**twice.scalars, ("", "known_share"): Scalar(0.5, "share", 3_002)}
+    assert found(past, replace(twice, scalars=known), "rows") == []
+    again = profile(DAYS, customers(DAYS))
+    known = {**again.scalars, ("", "known_share"): Scalar(1.0, "share", 1_501)}
+    assert found(past, replace(again, scalars=known), "rows") == []
