@@ -293,6 +293,7 @@ _SHAPES_IN_WORDS = {
     "pattern": "{column}: its texts are of other forms than before",
     "length": "{column}: its texts are of other lengths than before",
     "hour": "{column}: its hours are unlike before",
+    "digits": "{column}: its numbers are of other lengths than before",
 }
 _IN_WORDS = {
     "null_share": "{column}: null in",

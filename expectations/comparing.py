@@ -178,9 +178,9 @@ class Comparison:
         return row[0] if row else None
 
     def _columns(self, name: str) -> list[Field]:
-        hidden = self._personal.get(name, frozenset())
+        hidden = {column.lower() for column in self._personal.get(name, ())}
         rows = self._con.execute(f"describe {relation(name)}").fetchall()
-        return [Field(row[0], row[1], row[0] in hidden) for row in rows]
+        return [Field(row[0], row[1], row[0].lower() in hidden) for row in rows]
 
     def _fields(self, name: str) -> list[Field]:
         """The columns that are measured: those that only say how a row was loaded are not."""

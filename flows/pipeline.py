@@ -27,7 +27,13 @@ from flows.watching import send_alerts, watch
 from warehouse import releases
 from warehouse.build import Build, Failure, build, finish, newest_build
 from warehouse.dbt_runner import contracts
-from warehouse.errors import BuildError, ClearwaterError, ConfigurationError, GateBlockedError
+from warehouse.errors import (
+    BuildError,
+    ClearwaterError,
+    ConfigurationError,
+    GateBlockedError,
+    ReportError,
+)
 from warehouse.features import extract, prune_features
 from warehouse.files import sweep
 from warehouse.ingest import Arrivals, SourceSummary, land_sources, load_sources
@@ -363,10 +369,23 @@ def features(run: Run) -> None:
 
 
 def report(run: Run) -> None:
-    """Write the run's report; also for a run that was blocked or failed."""
+    """Write the run's report; also for a run that was blocked or failed.
+
+    What is published stays so, whatever keeps the report from being written.
+    """
     from flows.reporting import write
 
-    run.report = write(run)
+    try:
+        run.report = write(run)
+    except Exception as error:
+        if machine_fault(error) is not None:
+            raise
+        told = str(error).partition("\n")[0]
+        raise ReportError(
+            f"the report cannot be written: {type(error).__name__}: {told}",
+            where=str(run.settings.reports),
+            next_step="what the run did before stands; `clearwater report` tries again",
+        ) from error
     run.done(f"{run.report}")
 
 

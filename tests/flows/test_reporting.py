@@ -33,10 +33,10 @@ def page(run: Run, table: str) -> str:
 
 
 def ledger(home: Path) -> str:
-    """All that the state database says of runs, gates and incidents; profiles are another thing."""
+    """All that the state database says."""
     with closing(sqlite3.connect(home / "state.db")) as con:
         names = [row[0] for row in con.execute("select name from sqlite_master where type='table'")]
-        told = [con.execute(f"select * from {n}").fetchall() for n in names if n != "profiles"]
+        told = [con.execute(f"select * from {name}").fetchall() for name in names]
     return str(told)
 
 
