@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import duckdb
 
 # Of the whole of a table; the days of a table are measured as closely as files are.
-RUN_SAMPLE = 10_000
+RUN_SAMPLE = 4_000
 
 
 @dataclass(frozen=True)

@@ -236,12 +236,12 @@ class _Measure:
 
 
 def _measures(column: Field) -> list[_Measure]:
+    # No aggregate has a FILTER: DuckDB copies every other one's arguments for each that has.
     name = identifier(column.name)
     present = f"count({name})"
 
     def share(metric: str, condition: str) -> _Measure:
-        sql = f"count(*) filter (where {condition}) / count(*)"
-        return _Measure(column.name, metric, sql, "share")
+        return _Measure(column.name, metric, f"count_if({condition}) / count(*)", "share")
 
     measures = [share("null_share", f"{name} is null")]
     if column.kind == "other":
@@ -266,19 +266,19 @@ def _measures(column: Field) -> list[_Measure]:
 
 
 def _of_numbers(column: Field, name: str, share: Any) -> list[_Measure]:
-    number = f"{name}::double"
-    finite = f"isfinite({number})"
+    finite = f"isfinite({name}::double)"
+    number = f"if({finite}, {name}::double, null)"
     # The inverse hyperbolic sine is a logarithm that also takes zero and what is below it.
     spread = {
-        metric: f"asinh({aggregate}({number}) filter (where {finite}))"
+        metric: f"asinh({aggregate}({number}))"
         for metric, aggregate in (("least", "min"), ("greatest", "max"), ("mean", "avg"))
     }
     measures = [share("negative_share", f"{name} < 0"), share("zero_share", f"{name} = 0")]
     if not column.is_personal:
-        measures.append(_quantiles(column.name, "values", number, finite))
+        measures.append(_quantiles(column.name, "values", number))
         measures += [_Measure(column.name, m, sql, "value") for m, sql in spread.items()]
     if column.type not in _WHOLE:
-        measures.append(share("whole_share", f"{finite} and {number} = trunc({number})"))
+        measures.append(share("whole_share", f"{number} = trunc({number})"))
         measures.append(share("nan_share", f"not {finite}"))
     return measures
 
@@ -286,28 +286,27 @@ def _of_numbers(column: Field, name: str, share: Any) -> list[_Measure]:
 def _of_times(column: Field, name: str, share: Any) -> list[_Measure]:
     if column.is_personal:
         return []
-    days = f"epoch({name}::timestamp) / 86400.0"
-    sane = f"isfinite({name}::timestamp)"
+    moment = f"{name}::timestamp"
+    days = f"if(isfinite({moment}), epoch({moment}) / 86400.0, null)"
     measures = [
-        _quantiles(column.name, "values", days, sane),
-        _Measure(column.name, "middle", f"median({days}) filter (where {sane})", "value"),
+        _quantiles(column.name, "values", days),
+        _Measure(column.name, "middle", f"median({days})", "value"),
         _Measure(
             column.name,
             "before",
-            f"median({days}) filter (where {sane}) - min({days}) filter (where {sane})",
+            f"median({days}) - min({days})",
             "value",
         ),
         _Measure(
             column.name,
             "after",
-            f"max({days}) filter (where {sane}) - median({days}) filter (where {sane})",
+            f"max({days}) - median({days})",
             "value",
         ),
         _Measure(
             column.name,
             "span",
-            f"quantile_cont({days}, 0.99) filter (where {sane})"
-            f" - quantile_cont({days}, 0.01) filter (where {sane})",
+            f"quantile_cont({days}, 0.99) - quantile_cont({days}, 0.01)",
             "value",
         ),
     ]
@@ -316,12 +315,9 @@ def _of_times(column: Field, name: str, share: Any) -> list[_Measure]:
     return measures
 
 
-def _quantiles(column: str, metric: str, number: str, condition: str = "true") -> _Measure:
+def _quantiles(column: str, metric: str, number: str) -> _Measure:
     points = "[" + ", ".join(str(point) for point in QUANTILES) + "]"
-    sql = (
-        f"{{'q': quantile_disc({number}, {points}) filter (where {condition}),"
-        f" 'n': count({number}) filter (where {condition})}}"
-    )
+    sql = f"{{'q': quantile_disc({number}, {points}), 'n': count({number})}}"
     return _Measure(column, metric, sql, "shape")
 
 
@@ -332,13 +328,13 @@ def _paired(fields: Sequence[Field]) -> list[_Measure]:
     for one, other in combinations(numbers, 2):
         a, b = (f"{identifier(column.name)}::double" for column in (one, other))
         finite = f"isfinite({a}) and isfinite({b})"
-        corr = f"corr(asinh({a}), asinh({b})) filter (where {finite})"
+        corr = f"corr(if({finite}, asinh({a}), null), if({finite}, asinh({b}), null))"
         pair = f"{one.name} and {other.name}"
         measures.append(_Measure(pair, "correlation", f"if(isnan({corr}), null, {corr})", "value"))
     times = [column for column in fields if column.kind == "time"][:MOST_PAIRED]
     for one, other in combinations(times, 2):
         below = f"{identifier(one.name)} < {identifier(other.name)}"
-        share = f"count(*) filter (where {below}) / count(*)"
+        share = f"count_if({below}) / count(*)"
         pair = f"{one.name} and {other.name}"
         measures.append(_Measure(pair, "below_share", share, "share"))
     return measures
