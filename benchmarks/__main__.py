@@ -14,16 +14,8 @@ from benchmarks.figures import RESULTS, Figure, Options, SkippedError, table, wr
 from warehouse.settings import PROJECT
 
 NAMES = (
-    "startup",
-    "cost",
-    "incremental",
-    "exact",
-    "readers",
-    "loading",
-    "kills",
-    "load_kills",
-    "false_alarms",
-    "faults",
+    *("startup", "cost", "incremental", "exact", "gate", "report"),
+    *("readers", "loading", "kills", "gate_kills", "load_kills", "false_alarms", "faults"),
 )
 SHARED = PROJECT.parent / "shared"
 

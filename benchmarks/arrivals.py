@@ -45,6 +45,11 @@ class Arrivals:
         target.write_text("\n".join(corrected) + "\n", encoding="utf-8")
         self._delivered += 1
 
+    def some_lines(self, count: int) -> list[str]:
+        """The header and the first payments of the newest day that was delivered."""
+        file = self._days[self._delivered - 1]
+        return file.read_text(encoding="utf-8").splitlines()[:count]
+
 
 def _corrections(lines: list[str]) -> list[str]:
     """Of a day: a new amount, late labels, a row as it was, and rows for the quarantine."""

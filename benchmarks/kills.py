@@ -58,7 +58,7 @@ class Kill:
 
 
 @dataclass
-class _Watch:
+class Watch:
     """What a run's events tell: the stage that is on, and the seconds of those that are done."""
 
     running: str = "start"
@@ -96,15 +96,14 @@ class _Watch:
 
 
 @contextmanager
-def _started(
-    settings: Settings, sources: Path
+def started(
+    settings: Settings, *arguments: str | Path, project: Path = PROJECT
 ) -> Iterator[tuple[subprocess.Popen[bytes], IO[bytes]]]:
-    """`clearwater run` in a process group of its own, killed at the end if it still runs."""
-    command = [sys.executable, "-m", "flows", "run", "--sources", str(sources), "--log", "json"]
+    """A `clearwater` command in a process group of its own, killed at the end if it still runs."""
     process = subprocess.Popen(
-        command,
-        cwd=PROJECT,
-        env=environment(settings.home),
+        [sys.executable, "-m", "flows", *arguments, "--log", "json"],
+        cwd=project,
+        env=environment(settings.home) | {"PYTHONPATH": str(project)},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
@@ -118,6 +117,10 @@ def _started(
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
         process.stderr.close()
+
+
+def _run(sources: Path) -> tuple[str | Path, ...]:
+    return "run", "--sources", sources
 
 
 class KillTest:
@@ -157,7 +160,7 @@ class KillTest:
             run_here(self._twin, self._arrivals.sources)
         self._before, self._after = self._after, current_release(self._twin)
 
-    def _learn(self, watch: _Watch) -> None:
+    def _learn(self, watch: Watch) -> None:
         """Keep the times of the stages that had work to do."""
         for stage, took in watch.seconds.items():
             if MOMENTS.index(stage) >= self._resumes_at:
@@ -169,8 +172,8 @@ class KillTest:
         if len(self.kills) % 2:
             fraction = 0.5 + fraction / 2
         slept = fraction * self._seconds[stage]
-        watch = _Watch()
-        with _started(self._killed, self._arrivals.sources) as (process, events):
+        watch = Watch()
+        with started(self._killed, *_run(self._arrivals.sources)) as (process, events):
             while watch.running != stage:
                 line = events.readline()
                 if not line:
@@ -192,13 +195,13 @@ class KillTest:
             raise TornError(f"current is neither the old release nor the new one: {wrong}")
 
 
-def _completed(settings: Settings, sources: Path) -> _Watch:
+def _completed(settings: Settings, sources: Path) -> Watch:
     """An undisturbed run, in a process of its own.
 
     Raises TornError when it does not succeed.
     """
-    watch = _Watch()
-    with _started(settings, sources) as (process, events):
+    watch = Watch()
+    with started(settings, *_run(sources)) as (process, events):
         for line in events:
             watch.read(line)
         if process.wait() != 0:

@@ -8,7 +8,7 @@ import resource
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -59,7 +59,7 @@ def run_measured(command: Sequence[str | Path], home: Path | None = None) -> Usa
     return Usage(cpu_seconds, peak_gib)
 
 
-def environment(home: Path | None) -> Mapping[str, str]:
+def environment(home: Path | None) -> dict[str, str]:
     """Our environment, with another home."""
     return os.environ | ({"CLEARWATER_HOME": str(home)} if home else {})
 

@@ -21,8 +21,10 @@ class RunFailedError(Exception):
 
 def run_here(settings: Settings, sources: Path, *, full_refresh: bool = False) -> dict[str, float]:
     """A whole run that must succeed; returns the CPU seconds of each stage."""
+    from expectations.gx_loading import load_great_expectations
     from flows import pipeline
 
+    load_great_expectations()
     used: dict[str, float] = {}
 
     def call(name: str, stage: Callable[[Run], None], run: Run) -> None:

@@ -49,6 +49,8 @@ _VALUE_FLOORS = {  # in the measure's own unit; of amounts in natural logarithms
     "mean": (0.1, 0.25),
     "correlation": (0.1, 0.3),
     "span": (0.25, 0.75),
+    "before": (2.0, math.inf),  # a late row is nothing wrong
+    "after": (1.0, 2.0),
     "days_off_name": (0.2, 0.4),
     "age": (0.5, 1.0),
     "step": (0.5, math.inf),
@@ -295,6 +297,7 @@ _SHAPES_IN_WORDS = {
     "pattern": "{column}: its texts are of other forms than before",
     "length": "{column}: its texts are of other lengths than before",
     "hour": "{column}: its hours are unlike before",
+    "digits": "{column}: its numbers are of other lengths than before",
 }
 _IN_WORDS = {
     "null_share": "{column}: null in",
@@ -316,6 +319,8 @@ _IN_WORDS = {
     "mean": "{column}: the mean is",
     "correlation": "{column}: their correlation is",
     "span": "{column}: its days are",
+    "before": "{column}: days from the earliest to the middle are",
+    "after": "{column}: days from the middle to the latest are",
     "step": "{column}: days since the one before are",
     "pace": "{column}: since the one before it went on by",
     "days_off_name": "{column}: days between it and the date in the file's name are",

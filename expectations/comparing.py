@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING
@@ -95,15 +95,15 @@ class Comparison:
             past.append(new)
         return Unlike(tuple(stopping), tuple(told), _compared(rule, table))
 
-    def finish(self, tables: Iterable[str], *, is_published: bool) -> None:
+    def finish(self, published: Collection[str]) -> None:
         """Remember the slices that nothing stops, and what stops the others.
 
-        `tables` are all that are published: each is remembered as a whole, by runs.
+        `published` are the tables that the verdict lets be published: each is remembered as a
+        whole, by runs. Nothing is of the others.
         """
-        if is_published:
-            for name in tables:
-                with self._history.told():
-                    self._table(name, "")
+        for name in published:
+            with self._history.told():
+                self._table(name, "")
         for (name, by), table in self._tables.items():
             subject = _subject(name, by)
             for slice_, anomalies in table.stopped.items():
@@ -113,7 +113,7 @@ class Comparison:
                 self._history.note(shift)
             mended = [slice_ for slice_ in table.new if slice_ not in table.stopped]
             self._history.forget(subject, mended)
-            if is_published:
+            if name in published:
                 self._history.keep(
                     subject, self._run_id, {slice_: table.new[slice_] for slice_ in mended}
                 )
@@ -178,9 +178,9 @@ class Comparison:
         return row[0] if row else None
 
     def _columns(self, name: str) -> list[Field]:
-        hidden = self._personal.get(name, frozenset())
+        hidden = {column.lower() for column in self._personal.get(name, ())}
         rows = self._con.execute(f"describe {relation(name)}").fetchall()
-        return [Field(row[0], row[1], row[0] in hidden) for row in rows]
+        return [Field(row[0], row[1], row[0].lower() in hidden) for row in rows]
 
     def _fields(self, name: str) -> list[Field]:
         """The columns that are measured: those that only say how a row was loaded are not."""

@@ -9,6 +9,7 @@ import logging
 import re
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import date, datetime
 from typing import TYPE_CHECKING, Any, cast
 
 import great_expectations as gx
@@ -52,7 +53,7 @@ if TYPE_CHECKING:
     )
     from great_expectations.expectations.expectation import Expectation
 
-    from expectations.rules import Rule
+    from expectations.rules import Bound, Rule
 
 _ERROR_LINE = re.compile(r"\w+ Error: [^\n]*")
 _LONGEST_MESSAGE = 300
@@ -60,10 +61,14 @@ _LONGEST_MESSAGE = 300
 
 @dataclass(frozen=True)
 class Outcome:
-    """Whether a rule holds; `error` says why that is not known."""
+    """Whether a rule holds; `error` says why that is not known.
+
+    `unexpected` is how many rows break it, where the check counted them.
+    """
 
     holds: bool
     error: str = ""
+    unexpected: int | None = None
 
 
 class Validation:
@@ -143,9 +148,17 @@ def expectation(rule: Rule) -> Expectation:
 
 
 def _not_null(rule: Rule, meta: dict[str, Any]) -> Expectation:
-    if len(rule.columns) > 1:
+    if len(rule.columns) > 1 or _counts(rule):
         return _expression(rule, meta)
-    return ExpectColumnValuesToNotBeNull(column=rule.columns[0], mostly=rule.mostly, meta=meta)
+    return ExpectColumnValuesToNotBeNull(column=rule.columns[0], meta=meta)
+
+
+def _counts(rule: Rule) -> bool:
+    """Whether to ask how many rows break the rule: then it may hold with some that do.
+
+    The stock expectations tell that only together with examples, which cost a scan each.
+    """
+    return rule.mostly < 1
 
 
 def _unique(rule: Rule, meta: dict[str, Any]) -> Expectation:
@@ -153,22 +166,37 @@ def _unique(rule: Rule, meta: dict[str, Any]) -> Expectation:
 
 
 def _between(rule: Rule, meta: dict[str, Any]) -> Expectation:
-    if rule.minimum_sql or rule.maximum_sql:
+    if rule.minimum_sql or rule.maximum_sql or _counts(rule):
         return _expression(rule, meta)
+    least, most = _comparable(rule.minimum, rule.maximum)
     return ExpectColumnValuesToBeBetween(
         column=rule.columns[0],
-        min_value=rule.minimum,
-        max_value=rule.maximum,
+        min_value=least,
+        max_value=most,
         strict_min=rule.strict_min,
         strict_max=rule.strict_max,
-        mostly=rule.mostly,
         meta=meta,
     )
 
 
+def _comparable(least: Bound | None, most: Bound | None) -> tuple[Bound | None, Bound | None]:
+    """The bounds, a day as its midnight where the other is a time: Python compares no such two."""
+    if isinstance(least, datetime) or isinstance(most, datetime):
+        return _midnight(least), _midnight(most)
+    return least, most
+
+
+def _midnight(bound: Bound | None) -> Bound | None:
+    if isinstance(bound, date) and not isinstance(bound, datetime):
+        return datetime(bound.year, bound.month, bound.day)  # noqa: DTZ001 (as in DuckDB)
+    return bound
+
+
 def _in_set(rule: Rule, meta: dict[str, Any]) -> Expectation:
+    if _counts(rule):
+        return _expression(rule, meta)
     return ExpectColumnValuesToBeInSet(
-        column=rule.columns[0], value_set=list(rule.values), mostly=rule.mostly, meta=meta
+        column=rule.columns[0], value_set=list(rule.values), meta=meta
     )
 
 
@@ -239,7 +267,8 @@ def _rule_id(result: ExpectationValidationResult) -> str:
 def _outcome(result: ExpectationValidationResult) -> Outcome:
     """A check that raised also reports success=False: only its exception_info tells them apart."""
     error = _exception(result.exception_info or {})
-    return Outcome(holds=bool(result.success) and not error, error=error)
+    count = (result.result or {}).get("unexpected_count")
+    return Outcome(bool(result.success) and not error, error, count)
 
 
 def _exception(info: dict[str, Any]) -> str:

@@ -284,7 +284,10 @@ class ExpectRowsToSatisfy(BatchExpectation):
         execution_engine: ExecutionEngine[Any] | None = None,
     ) -> dict[str, Any]:
         rows, count = metrics["table.row_count"], metrics["rows.unsatisfied_count"]
-        return {"success": rows - count >= self.mostly * rows, "result": {"observed_value": count}}
+        return {
+            "success": rows - count >= self.mostly * rows,
+            "result": {"unexpected_count": count},
+        }
 
 
 class ExpectAggregateToHold(BatchExpectation):
@@ -321,7 +324,7 @@ class ExpectKeysToBeUnique(BatchExpectation):
         execution_engine: ExecutionEngine[Any] | None = None,
     ) -> dict[str, Any]:
         count = metrics["rows.repeated_count"]
-        return {"success": count == 0, "result": {"observed_value": count}}
+        return {"success": count == 0, "result": {"unexpected_count": count}}
 
 
 class ExpectTotalToEqual(BatchExpectation):

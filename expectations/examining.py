@@ -208,7 +208,12 @@ def _fields(con: duckdb.DuckDBPyConnection, batch: Batch) -> list[Field]:
     """The columns of `incoming` or of the lake's table; what the batch lacks is left out."""
     came = {row[0]: row[1] for row in con.execute("describe incoming").fetchall()}
     types = {column.name: column.type for column in table_columns(con, batch.source)}
-    return [Field(name, types.get(name, kind)) for name, kind in came.items() if name[0] != "_"]
+    personal = {name.lower() for name in batch.source.personal}
+    return [
+        Field(name, types.get(name, kind), name.lower() in personal)
+        for name, kind in came.items()
+        if name[0] != "_"
+    ]
 
 
 def _middles(

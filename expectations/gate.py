@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import duckdb
 
-from expectations.offenders import find, relation
+from expectations.offenders import Finding, error_told, find, relation
 from expectations.rules import LEARNED, PUBLISHED, Boundary, Check, Rule, Severity
+from warehouse.domains import MAIN
 from warehouse.duck import connect, identifier
 from warehouse.errors import BuildError
 from warehouse.wording import counted
@@ -38,19 +39,21 @@ class TableScope:
     """Which rows of a published table to audit.
 
     `changed` is the relation in the build that holds the changed keys in its column `key`; None
-    audits the whole table.
+    audits the whole table. Of the columns `personal` no value is told.
     """
 
     table: str
     changed: str | None = None
     key: str | None = None
+    personal: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
 class RuleResult:
     """What became of one rule.
 
-    `carried` means: nothing it reads has changed since the base release, where it held.
+    `carried` means: nothing it reads has changed since the base release, where it held. `sample`
+    has up to 20 of the rows that break it, as texts, with the values of `columns`.
     """
 
     rule_id: str
@@ -63,6 +66,15 @@ class RuleResult:
     unexpected_count: int
     detail: str
     reason: str
+    columns: tuple[str, ...] = ()
+    sample: tuple[tuple[str | None, ...], ...] = ()
+
+    @classmethod
+    def from_json(cls, content: dict[str, Any]) -> RuleResult:
+        """The result whose `asdict` went through JSON, by this or an earlier version."""
+        columns, sample = content.get("columns", ()), content.get("sample", ())
+        lists = {"columns": tuple(columns), "sample": tuple(tuple(row) for row in sample)}
+        return cls(**content | lists)
 
 
 @dataclass(frozen=True)
@@ -85,7 +97,7 @@ class GateResult:
     def from_json(cls, text: str) -> GateResult:
         """The result that `to_json` wrote."""
         content = json.loads(text)
-        results = tuple(RuleResult(**result) for result in content["results"])
+        results = tuple(RuleResult.from_json(result) for result in content["results"])
         return cls(content["verdict"], results, content["seconds"])
 
 
@@ -97,6 +109,7 @@ class _Batch:
     rows: int
     key: str | None
     rules: tuple[Rule, ...] = ()
+    personal: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -116,6 +129,7 @@ def audit(
     base_rule_hashes: Mapping[str, str] = _NONE,
     *,
     run_id: str = "",
+    domains: Mapping[str, str] = _NONE,
 ) -> GateResult:
     """The verdict of `rules` on the build in `database`, which is left as it was, and closed.
 
@@ -123,16 +137,19 @@ def audit(
     are the base release's results and rule hashes, by rule id: a rule runs on the changed rows
     alone when it is the same as then and held then, and on the whole table otherwise. Rules for
     tables that are neither in `scopes` nor in the build are left out. What the tables look like is
-    remembered for later runs under `run_id`, if the verdict lets the build be published.
+    remembered for later runs under `run_id`, if the verdict on its domain lets it be published;
+    `domains` are by table.
 
     Raises BuildError when the build cannot be opened.
     """
     from expectations.comparing import Comparison
-    from expectations.gx_loading import load_great_expectations
     from expectations.history import open_history
     from warehouse.imports import garbage_collection_paused
 
-    load_great_expectations()
+    try:
+        load()
+    except Exception as error:  # whatever a broken installation raises
+        return unchecked(rules, f"Great Expectations cannot be imported: {error}")
     started = time.perf_counter()
     with (
         garbage_collection_paused(),
@@ -140,14 +157,29 @@ def audit(
         closing(_open(settings, database)) as beside,  # Great Expectations closes the other
         open_history(settings) as history,
     ):
-        comparison = Comparison(beside, history, run_id)
+        personal = {table: scope.personal for table, scope in scopes.items()}
+        comparison = Comparison(beside, history, run_id, personal)
         planner = _Planner(con, scopes, carried, base_rule_hashes)
         results = tuple(_results(con, planner, rules, comparison))
         said = verdict(results)
-        tables = sorted({result.table for result in results})
-        comparison.finish(tables, is_published=said in ("pass", "warn"))
+        comparison.finish(_passed(results, domains))
         lag = history.lag or ""
     return GateResult(said, results, time.perf_counter() - started, lag)
+
+
+def load() -> None:
+    """Import all that an audit needs, once; later calls cost nothing."""
+    from expectations.gx_loading import load_great_expectations
+
+    load_great_expectations()
+    import expectations.comparing
+    import expectations.compilation  # noqa: F401
+
+
+def unchecked(rules: Sequence[Rule], why: str) -> GateResult:
+    """The result of a gate that could check nothing: an error of every rule."""
+    results = tuple(_result(rule, "error", detail=why) for rule in rules)
+    return GateResult(verdict(results), results, 0.0)
 
 
 def verdict(results: Iterable[RuleResult]) -> Verdict:
@@ -159,6 +191,15 @@ def verdict(results: Iterable[RuleResult]) -> Verdict:
     if "fail" in statuses:
         return "block"
     return "warn" if found & {("warn", "warning"), ("warn", "critical")} else "pass"
+
+
+def _passed(results: Sequence[RuleResult], domains: Mapping[str, str]) -> list[str]:
+    """The tables of the domains that may be published."""
+    found: dict[str, list[RuleResult]] = {}
+    for result in results:
+        found.setdefault(domains.get(result.table, MAIN), []).append(result)
+    passed = [told for told in found.values() if verdict(told) in ("pass", "warn")]
+    return sorted({result.table for told in passed for result in told})
 
 
 def _open(settings: Settings, database: Path) -> duckdb.DuckDBPyConnection:
@@ -201,7 +242,8 @@ class _Planner:
                 yield _Plan(tuple(_result(rule, "error", detail=detail) for rule in speaking))
 
     def _plan(self, scope: TableScope, rules: Sequence[Rule]) -> _Plan:
-        whole = _Batch(relation(scope.table), self._count(relation(scope.table)), scope.key)
+        table = relation(scope.table)
+        whole = _Batch(table, self._count(table), scope.key, personal=scope.personal)
         narrow = tuple(rule for rule in rules if self._may_narrow(rule, scope))
         changed = self._changed(scope, whole.rows) if narrow else None
         if changed is None:
@@ -242,7 +284,7 @@ class _Planner:
             f" {table} where {key} in (select {key} from {changed})"
             f" union all {table} where {key} is null"
         )
-        return _Batch(source, self._count(source), scope.key)
+        return _Batch(source, self._count(source), scope.key, personal=scope.personal)
 
     def _count(self, source: str) -> int:
         row = self._con.execute(f"select count(*) from {source}").fetchone()
@@ -289,15 +331,27 @@ def _explained(
     con: duckdb.DuckDBPyConnection, rule: Rule, outcome: Outcome, batch: _Batch
 ) -> RuleResult:
     if outcome.error:
-        return _result(rule, "error", batch.rows, detail=outcome.error)
-    if outcome.holds and rule.mostly >= 1:
+        told = error_told(outcome.error, rule, batch.personal)
+        return _result(rule, "error", batch.rows, detail=told)
+    if outcome.holds and (rule.mostly >= 1 or outcome.unexpected == 0):
         return _result(rule, "pass", batch.rows, detail=counted(batch.rows, "row"))
     try:
-        finding = find(con, rule, batch.source, batch.key)
+        finding = find(con, rule, batch.source, batch.key, batch.personal)
     except duckdb.Error as error:
-        return _result(rule, "error", batch.rows, detail=str(error))
+        told = error_told(str(error), rule, batch.personal)
+        return _result(rule, "error", batch.rows, detail=told)
     status = "pass" if outcome.holds else _failed(rule)
-    return _result(rule, status, batch.rows, finding.count, finding.detail)
+    return _with_finding(_result(rule, status, batch.rows), finding)
+
+
+def _with_finding(result: RuleResult, found: Finding) -> RuleResult:
+    return replace(
+        result,
+        unexpected_count=found.count,
+        detail=found.detail,
+        columns=found.columns,
+        sample=found.sample,
+    )
 
 
 def _compared(comparison: Comparison, rule: Rule, outcome: Outcome, batch: _Batch) -> RuleResult:
@@ -306,10 +360,11 @@ def _compared(comparison: Comparison, rule: Rule, outcome: Outcome, batch: _Batc
         return _result(rule, "error", batch.rows, detail=outcome.error)
     unlike = comparison.unlike(rule)
     if not outcome.holds:
-        detail = "; ".join(unlike.stopping)
-        return _result(rule, _failed(rule), batch.rows, len(unlike.stopping), detail)
+        stopped = _result(rule, _failed(rule), batch.rows, detail="; ".join(unlike.stopping))
+        return replace(stopped, unexpected_count=len(unlike.stopping))
     if unlike.told:
-        return _result(rule, "warn", batch.rows, len(unlike.told), "; ".join(unlike.told))
+        warned = _result(rule, "warn", batch.rows, detail="; ".join(unlike.told))
+        return replace(warned, unexpected_count=len(unlike.told))
     return _result(rule, "pass", batch.rows, detail=unlike.compared)
 
 
@@ -331,9 +386,7 @@ def _failed(rule: Rule) -> Status:
     return "fail" if rule.severity == "critical" else "warn"
 
 
-def _result(
-    rule: Rule, status: Status, rows: int = 0, unexpected: int = 0, detail: str = ""
-) -> RuleResult:
+def _result(rule: Rule, status: Status, rows: int = 0, detail: str = "") -> RuleResult:
     return RuleResult(
         rule_id=rule.id,
         table=rule.table,
@@ -342,7 +395,7 @@ def _result(
         severity=rule.severity,
         status=status,
         rows_checked=rows,
-        unexpected_count=unexpected,
+        unexpected_count=0,
         detail=detail,
         reason=rule.reason,
     )

@@ -107,6 +107,11 @@ class History:
             rows.extend(con.execute(query).mappings())
         return rows
 
+    def subjects(self) -> list[str]:
+        """Every table of which a profile is kept, by name."""
+        query = select(_profiles.c.subject).distinct().order_by(_profiles.c.subject)
+        return [row["subject"] for row in self._read(query)]
+
     def profiles(self, subject: str, newest: int) -> dict[str, Profile]:
         """The newest profiles of a subject by slice, oldest first."""
         query = (

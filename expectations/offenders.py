@@ -17,15 +17,29 @@ if TYPE_CHECKING:
 
     from expectations.rules import Rule, Value
 
-EXAMPLES = 3
+EXAMPLES = 3  # rows told in the detail
+SAMPLED = 20
+LONGEST_VALUE = 80
+MASK = "•••"
+_NOBODY: frozenset[str] = frozenset()
+# What counts values shows none.
+_COUNT = re.compile(r"count\((distinct )?[\w\"*]+\)( filter \(where [^()]*\))?", re.IGNORECASE)
+# DuckDB's messages that speak of the statement alone; any other may show a value.
+_VALUELESS = re.compile(r"(Binder|Catalog|Parser|Syntax) Error: ")
 
 
 @dataclass(frozen=True)
 class Finding:
-    """How many rows a rule does not hold for, and what was seen, in a line for people."""
+    """How many rows a rule does not hold for, and what was seen, in a line for people.
+
+    `sample` has a few of those rows, `columns` what their values are: texts of at most 80
+    characters, None for null, MASK for a value of a personal column.
+    """
 
     count: int
     detail: str
+    columns: tuple[str, ...] = ()
+    sample: tuple[tuple[str | None, ...], ...] = ()
 
 
 def relation(name: str) -> str:
@@ -69,17 +83,34 @@ def within(rule: Rule, value: str) -> str:
     return f"coalesce({_bounded(rule, value)}, false)"
 
 
-def find(con: duckdb.DuckDBPyConnection, rule: Rule, source: str, key: str | None) -> Finding:
-    """What breaks `rule` in the relation `source`; costs a scan, so for broken rules only."""
+def find(
+    con: duckdb.DuckDBPyConnection,
+    rule: Rule,
+    source: str,
+    key: str | None,
+    personal: frozenset[str] = _NOBODY,
+) -> Finding:
+    """What breaks `rule` in the relation `source`; costs a scan, so for broken rules only.
+
+    Of the columns `personal` no value is told, only whether there is one.
+    """
     if rule.check == "columns":
         return _find_columns(con, rule, source)
     if rule.check in ("aggregate", "distinct_count", "freshness"):
-        return _find_aggregate(con, rule, source)
+        return _find_aggregate(con, rule, source, personal)
     if rule.check in ("row_count", "total"):
-        return _find_totals(con, rule, source)
+        return _find_totals(con, rule, source, personal)
     if rule.check == "unique":
-        return _find_repeats(con, rule, source)
-    return _find_rows(con, rule, source, key)
+        return _find_repeats(con, rule, source, personal)
+    return _find_rows(con, rule, source, key, personal)
+
+
+def error_told(message: str, rule: Rule, personal: frozenset[str]) -> str:
+    """DuckDB's message, but for its text where that may show a value of a personal column."""
+    if not personal or not _names(rule, personal) or _VALUELESS.match(message):
+        return message
+    kind = message.partition(":")[0] if re.match(r"[\w ]+ Error:", message) else "error"
+    return f"{kind}: its text may show a value of a personal column and is left out"
 
 
 def _bounded(rule: Rule, value: str) -> str:
@@ -139,30 +170,44 @@ def _literal(value: Value) -> str:
     return quoted(value) if isinstance(value, str) else str(value)
 
 
-def _find_rows(con: duckdb.DuckDBPyConnection, rule: Rule, source: str, key: str | None) -> Finding:
+def _find_rows(
+    con: duckdb.DuckDBPyConnection,
+    rule: Rule,
+    source: str,
+    key: str | None,
+    personal: frozenset[str],
+) -> Finding:
     where = f"from {source} where {offends(rule)}"
     count = int(_value(con, f"select count(*) {where}"))
     shown = _shown_columns(con, rule, source, key)
     names = ", ".join(identifier(column) for column in shown)
-    rows = con.execute(f"select {names} {where} limit {EXAMPLES}").fetchall()
+    rows = con.execute(f"select {names} {where} limit {SAMPLED}").fetchall()
     broken = f"{counted(count, 'row')} {_verb(count, 'break')} it"
-    return Finding(count, _with_examples(broken, shown, rows))
+    is_not_null = rule.check == "not_null"
+    return _with_sample(count, broken, shown, rows, personal, is_not_null=is_not_null)
 
 
-def _find_repeats(con: duckdb.DuckDBPyConnection, rule: Rule, source: str) -> Finding:
+def _find_repeats(
+    con: duckdb.DuckDBPyConnection, rule: Rule, source: str, personal: frozenset[str]
+) -> Finding:
     names = ", ".join(identifier(column) for column in rule.columns)
     present = " and ".join(f"{identifier(column)} is not null" for column in rule.columns)
     keys = f"from {source} where {present} group by {names} having count(*) > 1"
     count = int(_value(con, f"select coalesce(sum(n - 1), 0) from (select count(*) as n {keys})"))
-    rows = con.execute(f"select {names}, count(*) {keys} limit {EXAMPLES}").fetchall()
-    shown = (*rule.columns, "rows")
+    rows = con.execute(
+        f"select {names}, count(*) {keys} order by count(*) desc, {names} limit {SAMPLED}"
+    ).fetchall()
     repeated = f"{counted(count, 'row')} {_verb(count, 'repeat')} a key"
-    return Finding(count, _with_examples(repeated, shown, rows))
+    return _with_sample(count, repeated, (*rule.columns, "rows"), rows, personal)
 
 
-def _find_aggregate(con: duckdb.DuckDBPyConnection, rule: Rule, source: str) -> Finding:
+def _find_aggregate(
+    con: duckdb.DuckDBPyConnection, rule: Rule, source: str, personal: frozenset[str]
+) -> Finding:
     found = con.execute(f"select {aggregate(rule)} from {source}").fetchone()
     value = found[0] if found else None
+    if value is not None and _shows_a_value(rule, personal):
+        value = MASK
     if rule.check == "freshness":
         told = f"the newest {rule.columns[0]} is {value}, older than {rule.max_age}"
         return Finding(1, told if value is not None else f"no row has a {rule.columns[0]}")
@@ -170,11 +215,34 @@ def _find_aggregate(con: duckdb.DuckDBPyConnection, rule: Rule, source: str) -> 
     return Finding(1, f"{_number(value)} {what}, expected {' and '.join(_bounds(rule))}")
 
 
+def _shows_a_value(rule: Rule, personal: frozenset[str]) -> bool:
+    """Whether the rule's aggregate may be a value of a personal column: a count is not."""
+    if rule.check == "distinct_count":
+        return False
+    return _names(rule, personal) and not _COUNT.fullmatch(rule.expression)
+
+
+def _names(rule: Rule, personal: frozenset[str]) -> bool:
+    """Whether the rule speaks of a personal column."""
+    return not {name.lower() for name in personal}.isdisjoint(_words(rule))
+
+
+def _words(rule: Rule) -> set[str]:
+    """The words of the rule's SQL and its columns, in lower case, as SQL's names are compared."""
+    sql = f"{rule.expression} {rule.equals} {rule.minimum_sql} {rule.maximum_sql}"
+    quoted_names = re.findall(r'"((?:[^"]|"")+)"', sql)
+    words = {*re.findall(r"\w+", sql), *rule.columns, *(n.replace('""', '"') for n in quoted_names)}
+    return {word.lower() for word in words}
+
+
 def _number(value: object) -> str:
     return f"{value:,}" if isinstance(value, int | float) else str(value)
 
 
-def _find_totals(con: duckdb.DuckDBPyConnection, rule: Rule, source: str) -> Finding:
+def _find_totals(
+    con: duckdb.DuckDBPyConnection, rule: Rule, source: str, personal: frozenset[str]
+) -> Finding:
+    is_hidden = _shows_a_value(rule, personal)
     found = _value(con, f"select {rule.expression or 'count(*)'} from {source}")
     what = rule.expression or "rows"
     if not rule.equals_table:
@@ -182,7 +250,12 @@ def _find_totals(con: duckdb.DuckDBPyConnection, rule: Rule, source: str) -> Fin
         return Finding(1, f"{found:,} {what}, expected {wanted}")
     other = relation(rule.equals_table)
     equals = _value(con, f"select {rule.equals or 'count(*)'} from {other}")
-    return Finding(1, f"{what}: {found}, but {equals} in {rule.equals_table}")
+    told = (
+        (MASK, f"another in {rule.equals_table}")
+        if is_hidden
+        else (str(found), f"{equals} in {rule.equals_table}")
+    )
+    return Finding(1, f"{what}: {told[0]}, but {told[1]}")
 
 
 def _bounds(rule: Rule) -> list[str]:
@@ -212,9 +285,8 @@ def _shown_columns(
 ) -> tuple[str, ...]:
     """The key and the columns that the rule speaks of."""
     existing = [row[0] for row in con.execute(f"describe {source}").fetchall()]
-    sql = f"{rule.expression} {rule.minimum_sql} {rule.maximum_sql}"
-    words = set(re.findall(r"\w+", sql)) | set(rule.columns)
-    named = [column for column in existing if column in words and column != key]
+    words = _words(rule)
+    named = [column for column in existing if column.lower() in words and column != key]
     first = [key] if key in existing else existing[:1]
     return tuple(dict.fromkeys([*filter(None, first), *named]))
 
@@ -224,12 +296,55 @@ def _verb(count: int, verb: str) -> str:
     return verb + "s" * (count == 1)
 
 
-def _with_examples(what: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    examples = [
-        ", ".join(f"{column}={value}" for column, value in zip(columns, row, strict=True))
+def _with_sample(
+    count: int,
+    what: str,
+    columns: tuple[str, ...],
+    rows: Sequence[Sequence[object]],
+    personal: frozenset[str],
+    *,
+    is_not_null: bool = False,
+) -> Finding:
+    """The finding with its rows as texts, the first few of them told in its detail."""
+    hidden = {name.lower() for name in personal}
+    is_hidden = [column.lower() in hidden for column in columns]
+    sample = tuple(
+        tuple(_shown(value, mask) for value, mask in zip(row, is_hidden, strict=True))
         for row in rows
-    ]
-    return f"{what}, e.g. {'; '.join(examples)}" if examples else what
+    )
+    if is_not_null and sample:
+        columns, sample = _nulls_first(columns, sample)
+    examples = [_example(columns, row, is_not_null) for row in sample[:EXAMPLES]]
+    told = f"{what}, e.g. {'; '.join(examples)}" if examples else what
+    return Finding(count, told, columns, sample)
+
+
+def _nulls_first(
+    columns: tuple[str, ...], sample: tuple[tuple[str | None, ...], ...]
+) -> tuple[tuple[str, ...], tuple[tuple[str | None, ...], ...]]:
+    """The first column, then those in which something is null: where people look."""
+    has_null = [any(value is None for value in column) for column in zip(*sample, strict=True)]
+    order = sorted(range(len(columns)), key=lambda n: (n > 0, not has_null[n]))
+    rows = tuple(tuple(row[n] for n in order) for row in sample)
+    return tuple(columns[n] for n in order), rows
+
+
+def _example(columns: tuple[str, ...], row: tuple[str | None, ...], is_not_null: bool) -> str:
+    """A row in words; of one that is to have no null, its first column and what is null."""
+    pairs = list(zip(columns, row, strict=True))
+    if is_not_null:
+        pairs = [*pairs[:1], *(pair for pair in pairs[1:] if pair[1] is None)]
+    return ", ".join(f"{column}={value}" for column, value in pairs)
+
+
+def _shown(value: object, is_hidden: bool) -> str | None:
+    """The value as text; a null is told of a personal column too, for it is no value."""
+    if value is None:
+        return None
+    if is_hidden:
+        return MASK
+    text = str(value)
+    return text if len(text) <= LONGEST_VALUE else f"{text[: LONGEST_VALUE - 1]}…"
 
 
 def _value(con: duckdb.DuckDBPyConnection, query: str) -> int | float:

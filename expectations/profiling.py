@@ -38,7 +38,10 @@ _ZONED = "TIMESTAMP WITH TIME ZONE"
 
 @dataclass(frozen=True)
 class Field:
-    """A column to profile: its name and DuckDB type; of a personal one no label is kept."""
+    """A column to profile: its name and DuckDB type.
+
+    Of a personal one no value is kept: of numbers only how many digits they have.
+    """
 
     name: str
     type: str
@@ -199,7 +202,9 @@ def _facets(
     for column in fields:
         if column.kind == "text":
             yield column.name, "pattern", _pattern(column.name)
-        elif column.kind == "time" and column.type != "DATE":
+        elif column.kind == "number" and column.is_personal:
+            yield column.name, "digits", f"length(trunc(abs({identifier(column.name)}))::varchar)"
+        elif column.kind == "time" and column.type != "DATE" and not column.is_personal:
             yield column.name, "hour", f"hour({identifier(column.name)})"
 
 
@@ -268,12 +273,10 @@ def _of_numbers(column: Field, name: str, share: Any) -> list[_Measure]:
         metric: f"asinh({aggregate}({number}) filter (where {finite}))"
         for metric, aggregate in (("least", "min"), ("greatest", "max"), ("mean", "avg"))
     }
-    measures = [
-        _quantiles(column.name, "values", number, finite),
-        share("negative_share", f"{name} < 0"),
-        share("zero_share", f"{name} = 0"),
-        *(_Measure(column.name, metric, sql, "value") for metric, sql in spread.items()),
-    ]
+    measures = [share("negative_share", f"{name} < 0"), share("zero_share", f"{name} = 0")]
+    if not column.is_personal:
+        measures.append(_quantiles(column.name, "values", number, finite))
+        measures += [_Measure(column.name, m, sql, "value") for m, sql in spread.items()]
     if column.type not in _WHOLE:
         measures.append(share("whole_share", f"{finite} and {number} = trunc({number})"))
         measures.append(share("nan_share", f"not {finite}"))
@@ -281,11 +284,25 @@ def _of_numbers(column: Field, name: str, share: Any) -> list[_Measure]:
 
 
 def _of_times(column: Field, name: str, share: Any) -> list[_Measure]:
+    if column.is_personal:
+        return []
     days = f"epoch({name}::timestamp) / 86400.0"
     sane = f"isfinite({name}::timestamp)"
     measures = [
         _quantiles(column.name, "values", days, sane),
         _Measure(column.name, "middle", f"median({days}) filter (where {sane})", "value"),
+        _Measure(
+            column.name,
+            "before",
+            f"median({days}) filter (where {sane}) - min({days}) filter (where {sane})",
+            "value",
+        ),
+        _Measure(
+            column.name,
+            "after",
+            f"max({days}) filter (where {sane}) - median({days}) filter (where {sane})",
+            "value",
+        ),
         _Measure(
             column.name,
             "span",

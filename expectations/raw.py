@@ -40,7 +40,7 @@ def with_rules(sources: Sequence[Source], rules: Sequence[Rule]) -> list[Source]
             near = difflib.get_close_matches(rule.table, tables, n=1)
             raise ConfigurationError(
                 f"rule {rule.id}: no source fills the table {rule.table!r}",
-                where="expectations/rules/raw",
+                where=rule.where,
                 next_step=f"did you mean {near[0]!r}?" if near else f"tables: {', '.join(tables)}",
             )
     return [

@@ -1,28 +1,42 @@
-"""The data-quality report of a run: one HTML page that needs nothing else, and its JSON."""
+"""The data-quality report of a run: what it tells, and writing it as pages and as JSON."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
-from typing import TYPE_CHECKING
+from dataclasses import asdict, dataclass, field, replace
+from typing import TYPE_CHECKING, Any
 
+from expectations.offenders import EXAMPLES
+from expectations.reporting.changes import BROKEN, Change, changes, earlier
+from expectations.reporting.words import without_rows
 from warehouse.files import link_atomically, write_atomically
-from warehouse.waiting import Waiting
-from warehouse.wording import counted
+from warehouse.row_rules import RULE
+from warehouse.waiting import Held, Waiting
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-    from datetime import datetime
+    from collections.abc import Iterable, Iterator, Mapping
+    from datetime import date, datetime
+    from pathlib import Path
 
     from expectations.gate import GateResult, RuleResult
+    from expectations.incidents import Incident
+    from expectations.missing import TableMissing
+    from expectations.trends import Trend
+    from warehouse.arrived import SourceArrivals
     from warehouse.settings import Settings
 
-_TEMPLATES = Path(__file__).parent / "templates"
-SHOWN_WAITING = 100
+# All samples of a report together, so that a run in which everything breaks still makes a page.
+SAMPLE_CHARACTERS = 120_000
+LONGEST_DETAIL = 300
+_CELL = 12  # what a cell costs beside its text
+# Metrics of a column that are no value of it.
+_COUNTING = ("count", "null", "missing", "distinct", "drift")
+# Reasons of the quarantine whose detail names columns alone.
+_NAMING_COLUMNS = frozenset({"not_of_type", "key_missing", "key_conflict", "superseded"})
 _WORST_FIRST = ("error", "fail", "warn", "pass", "carried")
 _SENTENCES = {
     "pass": "Every rule holds: release {release} is published.",
+    "refused": "Release {release} is published, without the files that were refused.",
     "warn": "Release {release} is published, with warnings to look at.",
     "block": "Blocked: a critical rule does not hold. Nothing was published.",
     "error": "Blocked: a check could not run, or checked nothing. Nothing was published.",
@@ -51,11 +65,25 @@ class StageReport:
 
 
 @dataclass(frozen=True)
+class NewestValue:
+    """The newest value of a time column: a moment in UTC without offset, or a day."""
+
+    column: str
+    at: datetime | date
+
+
+@dataclass(frozen=True)
 class TableReport:
-    """A published table of the build and its size."""
+    """A published table of the build: its size, columns (name, type), and how fresh it is.
+
+    `personal` are the columns of which no value is shown.
+    """
 
     name: str
     rows: int
+    columns: tuple[tuple[str, str], ...] = ()
+    newest: tuple[NewestValue, ...] = ()
+    personal: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -64,7 +92,9 @@ class RunReport:
 
     `status` is the run's own (done, failed, blocked, …); `verdict` the gate's, empty when no
     gate was reached; `release` the one published by this run, else the one still served;
-    `waiting` what is in quarantine or refused when the report is written, whenever it came.
+    `waiting` what is in quarantine or refused when the report is written, whenever it came;
+    `passed` the domains that passed where others were blocked; `lineage` the relations that each
+    relation is made from.
     """
 
     run_id: str
@@ -79,13 +109,22 @@ class RunReport:
     gate: GateResult | None = None
     message: str = ""
     waiting: Waiting = field(default_factory=Waiting)
+    arrivals: tuple[SourceArrivals, ...] = ()
+    lineage: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    incidents: tuple[Incident, ...] = ()
+    missing: tuple[TableMissing, ...] = ()
+    trends: tuple[Trend, ...] = ()
+    passed: tuple[str, ...] = ()
 
     @property
     def sentence(self) -> str:
         """The outcome, in one sentence."""
+        if self.passed:
+            return f"Blocked, but for {' and '.join(self.passed)}. Served: release {self.release}."
         if self.message and self.verdict not in ("block", "error"):
             return self.message
-        sentence = _SENTENCES.get(self.verdict, "The run ended before its gate.")
+        said = "refused" if self.status == "refused" and self.verdict == "pass" else self.verdict
+        sentence = _SENTENCES.get(said, "The run ended before its gate.")
         return sentence.format(release=self.release or "(none)")
 
 
@@ -99,12 +138,19 @@ class TableRules:
 
 
 def write_report(settings: Settings, run: RunReport) -> Path:
-    """Write the run's page and its JSON, point `reports/latest` at them; returns the page."""
+    """Write the run's pages and their JSON, point `reports/latest` at them; returns the first page.
+
+    What changed is told against the report before, which is looked for in `reports/`.
+    """
+    from expectations.reporting.pages import write_pages
+
     folder = settings.reports / run.run_id
     folder.mkdir(parents=True, exist_ok=True)
-    write_atomically(folder / "index.json", _as_json(run))
-    page = folder / "index.html"
-    write_atomically(page, _as_html(run))
+    before = earlier(settings.reports, run.run_id)
+    shown = _shown(run)
+    changed = changes(shown, before)
+    page = write_pages(folder, shown, changed, before)
+    write_atomically(folder / "index.json", _as_json(shown, changed))
     link_atomically(settings.reports / "latest", run.run_id)
     return page
 
@@ -127,29 +173,96 @@ def _badness(status: str) -> int:
     return _WORST_FIRST.index(status)
 
 
-def _as_json(run: RunReport) -> str:
-    return json.dumps(asdict(run) | {"sentence": run.sentence}, indent=2, default=str) + "\n"
-
-
-def _as_html(run: RunReport) -> str:
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    environment = Environment(
-        loader=FileSystemLoader(_TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
+def _shown(run: RunReport) -> RunReport:
+    """The run as it may be shown: no text of raw rows, samples and details of bounded size."""
+    sources = tuple(replace(s, message=without_rows(s.message)) for s in run.sources)
+    waiting = replace(
+        run.waiting,
+        held=tuple(replace(group, detail=_reason_told(group)) for group in run.waiting.held),
+        refused=tuple(replace(b, reason=without_rows(b.reason)) for b in run.waiting.refused),
     )
-    results = run.gate.results if run.gate else ()
-    counts = dict.fromkeys(_WORST_FIRST, 0)
-    for result in results:
-        counts[result.status] += 1
-    template = environment.get_template("report.html.j2")
-    return template.render(
-        run=run,
-        tables=rules_by_table(results),
-        counts=counts,
-        counted=counted,
-        shown_waiting=SHOWN_WAITING,
+    return replace(
+        run,
+        sources=sources,
+        waiting=waiting,
+        gate=replace(run.gate, results=_bounded(run.gate.results)) if run.gate else None,
+        message=without_rows(run.message),
+        incidents=tuple(_without_excerpts(incident) for incident in run.incidents),
+        trends=tuple(_without_values(run)),
     )
+
+
+def _without_excerpts(incident: Incident) -> Incident:
+    symptoms = (replace(s, detail=without_rows(s.detail)) for s in incident.symptoms)
+    return replace(incident, title=without_rows(incident.title), symptoms=tuple(symptoms))
+
+
+def _without_values(run: RunReport) -> Iterator[Trend]:
+    """The trends, but those of a personal column that are values of it, as a median is."""
+    personal = {(t.name, column.lower()) for t in run.tables for column in t.personal}
+    for trend in run.trends:
+        is_personal = (trend.table, trend.column.lower()) in personal
+        if not is_personal or any(word in trend.metric for word in _COUNTING):
+            yield trend
+
+
+def _reason_told(group: Held) -> str | None:
+    """The quarantine's detail where it names columns or a rule, never where it quotes the row."""
+    names_only = group.reason in _NAMING_COLUMNS or group.reason.startswith(RULE)
+    return group.detail if names_only else None
+
+
+def _bounded(results: tuple[RuleResult, ...]) -> tuple[RuleResult, ...]:
+    """The results with short details, and with samples while there is room: for the worst first."""
+    left = SAMPLE_CHARACTERS
+    bounded = {}
+    for n in sorted(range(len(results)), key=lambda n: _badness(results[n].status)):
+        result = results[n]
+        is_broken = result.status in BROKEN
+        if is_broken:
+            left -= sum(_CELL + len(value or "") for row in result.sample for value in row)
+        has_room = is_broken and left >= 0
+        bounded[n] = replace(
+            result,
+            detail=_detail(result),
+            columns=result.columns if has_room else (),
+            sample=result.sample if has_room else (),
+        )
+    return tuple(bounded[n] for n in range(len(results)))
+
+
+def _detail(result: RuleResult) -> str:
+    """What was seen; the examples in it are shown as rows instead, where there is a sample."""
+    detail = result.detail
+    if result.sample:
+        detail = detail.partition(", e.g. ")[0]
+    return detail if len(detail) <= LONGEST_DETAIL else f"{detail[: LONGEST_DETAIL - 1]}…"
+
+
+def _as_json(run: RunReport, changed: Iterable[Change]) -> str:
+    """The report for machines: without most of what only the tables' pages tell."""
+    told: dict[str, Any] = asdict(replace(run, gate=None, missing=(), trends=()))
+    if run.gate:
+        results = [_result_json(result) for result in run.gate.results]
+        told["gate"] = vars(run.gate) | {"results": results}
+    told["missing"] = [
+        {"table": found.table, "rows": found.rows, "complete_rows": found.complete_rows}
+        for found in run.missing
+    ]
+    told["trends"] = [
+        {"table": trend.table, "column": trend.column, "metric": trend.metric}
+        | asdict(trend.points[-1])
+        for trend in run.trends
+        if trend.points and trend.points[-1].is_alarm
+    ]
+    told["changes"] = [{"tone": change.tone, "text": change.text} for change in changed]
+    told["sentence"] = run.sentence
+    return json.dumps(told, default=str, separators=(",", ":")) + "\n"
+
+
+def _result_json(result: RuleResult) -> dict[str, Any]:
+    """A rule's result, with a few rows if it is broken; if not, what is needed to compare."""
+    told = {name: value for name, value in vars(result).items() if value != ()}
+    if result.status in BROKEN:
+        return told | ({"sample": result.sample[:EXAMPLES]} if result.sample else {})
+    return {name: value for name, value in told.items() if name not in ("detail", "reason")}

@@ -17,7 +17,7 @@ import yaml
 from warehouse.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
 Boundary = Literal["raw", "marts", "features"]
 Check = Literal[
@@ -67,9 +67,9 @@ CHECKS: tuple[Check, ...] = get_args(Check)
 SEVERITIES: tuple[Severity, ...] = get_args(Severity)
 ROW_LEVEL = frozenset({"not_null", "unique", "between", "in_set", "length", "regex", "expression"})
 
-_FILE_KEYS = ("table", "owner", "rules")
-_COMMON_KEYS = ("id", "check", "severity", "reason")
-_CHECK_KEYS: Mapping[str, tuple[str, ...]] = {
+FILE_KEYS = ("table", "owner", "rules")
+COMMON_KEYS = ("id", "check", "severity", "reason")
+CHECK_KEYS: Mapping[str, tuple[str, ...]] = {
     "not_null": ("column", "columns", "mostly"),
     "unique": ("column", "columns"),
     "between": ("column", "min", "max", "strict_min", "strict_max", "mostly"),
@@ -98,10 +98,10 @@ _CHECK_KEYS: Mapping[str, tuple[str, ...]] = {
     "anomaly": ("columns", "by", "false_alarm_rate"),
 }
 # What only speaks of published tables.
-_PUBLISHED_KEYS = ("mostly", "by", "reference_table")
-_WHOLE_BOUNDS = ("row_count", "distinct_count", "length")
-_MAX_AGE = re.compile(r"(\d+(?:\.\d+)?) (minute|hour|day|week)s?")
-_UNHASHED = frozenset({"owner", "reason"})
+PUBLISHED_KEYS = ("mostly", "by", "reference_table")
+WHOLE_BOUNDS = ("row_count", "distinct_count", "length")
+MAX_AGE = re.compile(r"(\d+(?:\.\d+)?) (minute|hour|day|week)s?")
+_UNHASHED = frozenset({"owner", "reason", "file", "line"})
 # An expression with one of these can change its mind about a row that has not changed.
 _LOOKS_ELSEWHERE = re.compile(r"\b(select|now|today|current_\w+|random|uuid)\b", re.IGNORECASE)
 
@@ -116,7 +116,8 @@ class Rule:
     over `equals_table`. `max_age` is an SQL interval. `tolerance` is the share of a raw batch's
     rows that may break the rule. `by` is the column by whose days the table is compared with its
     own past, else it is by runs; `measure` how distributions are; `false_alarm_rate` how often
-    that may be an alarm when nothing is wrong.
+    that may be an alarm when nothing is wrong. `file`, from the project's `expectations` on, and
+    `line` are where it is written.
     """
 
     id: str
@@ -149,6 +150,13 @@ class Rule:
     measure: str = ""
     reference_table: str = ""
     false_alarm_rate: float | None = None
+    file: str = field(default="", compare=False)
+    line: int = field(default=0, compare=False)
+
+    @property
+    def where(self) -> str:
+        """File and line, for people."""
+        return f"{self.file}, line {self.line}"
 
     @cached_property
     def hash(self) -> str:
@@ -189,11 +197,26 @@ def load_rules(folder: Path = FOLDER) -> list[Rule]:
 
     Raises ConfigurationError, naming file and line, when a rule file says something unknown.
     """
-    rules: list[Rule] = []
-    for file in sorted(folder.glob("*/*.yml")):
-        rules.extend(_read_file(file, folder))
-    _refuse_repeated_ids(rules, folder)
+    rules, errors = read_rules(folder)
+    if errors:
+        raise errors[0]
     return rules
+
+
+def read_rules(folder: Path = FOLDER) -> tuple[list[Rule], list[ConfigurationError]]:
+    """Every rule below `folder` that can be read, and all that is wrong with the others.
+
+    Of a rule, and of what stands above the rules of a file, the first mistake is told.
+    """
+    rules: list[Rule] = []
+    errors: list[ConfigurationError] = []
+    for path in sorted(folder.glob("*/*.yml")):
+        for read in _read_file(path, folder):
+            if isinstance(read, Rule):
+                rules.append(read)
+            else:
+                errors.append(read)
+    return rules, [*errors, *_repeated_ids(rules)]
 
 
 def _digest(parts: object) -> str:
@@ -266,10 +289,25 @@ class _File:
         return value
 
 
-def _read_file(path: Path, folder: Path) -> list[Rule]:
+def _read_file(path: Path, folder: Path) -> Iterator[Rule | ConfigurationError]:
+    """Each rule of the file, or what is wrong with it."""
     file = _File(path, folder)
+    try:
+        table, boundary, owner, entries = _read_head(file)
+    except ConfigurationError as error:
+        yield error
+        return
+    for entry in entries:
+        try:
+            yield _read_rule(file, entry, table, boundary, owner)
+        except ConfigurationError as error:
+            yield error
+
+
+def _read_head(file: _File) -> tuple[str, Boundary, str, list[_Entry]]:
+    """The file's table with its boundary, its owner, and the entries of its rules."""
     entry = _parse(file)
-    file.known_keys(entry, _FILE_KEYS)
+    file.known_keys(entry, FILE_KEYS)
     table = file.text(entry, "table")
     schema = table.split(".")[0]
     boundary = _boundary(schema)
@@ -279,9 +317,7 @@ def _read_file(path: Path, folder: Path) -> list[Rule]:
             f"{table!r} is neither a published table nor one of the lake",
             f"name it with its schema: {', '.join(PUBLISHED)}, or raw_<source>",
         )
-    owner = file.text(entry, "owner")
-    rules = _rule_entries(file, entry)
-    return [_read_rule(file, rule, table, boundary, owner) for rule in rules]
+    return table, boundary, file.text(entry, "owner"), _rule_entries(file, entry)
 
 
 def _boundary(schema: str) -> Boundary | None:
@@ -298,7 +334,7 @@ def _parse(file: _File) -> _Entry:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise file.error(line, f"not YAML: {error.problem}", "mend the syntax") from error
     if not isinstance(content, _Entry):
-        raise file.error(1, "not a rule file", f"give it the keys: {', '.join(_FILE_KEYS)}")
+        raise file.error(1, "not a rule file", f"give it the keys: {', '.join(FILE_KEYS)}")
     return content
 
 
@@ -316,9 +352,9 @@ def _rule_entries(file: _File, entry: _Entry) -> list[_Entry]:
 def _read_rule(file: _File, entry: _Entry, table: str, boundary: Boundary, owner: str) -> Rule:
     is_raw = boundary == "raw"
     check = cast("Check", file.one_of(entry, "check", RAW_CHECKS if is_raw else CHECKS))
-    keys = [key for key in _CHECK_KEYS[check] if not (is_raw and key in _PUBLISHED_KEYS)]
+    keys = [key for key in CHECK_KEYS[check] if not (is_raw and key in PUBLISHED_KEYS)]
     is_of_rows = is_raw and check not in LEARNED
-    file.known_keys(entry, (*_COMMON_KEYS, *keys, *(("tolerance",) if is_of_rows else ())))
+    file.known_keys(entry, (*COMMON_KEYS, *keys, *(("tolerance",) if is_of_rows else ())))
     rule = Rule(
         id=file.text(entry, "id"),
         boundary=boundary,
@@ -335,7 +371,7 @@ def _read_rule(file: _File, entry: _Entry, table: str, boundary: Boundary, owner
         strict_min=_flag(file, entry, "strict_min"),
         strict_max=_flag(file, entry, "strict_max"),
         values=tuple(_listed(file, entry, "values")) if check == "in_set" else (),
-        expression=file.text(entry, "expression") if "expression" in _CHECK_KEYS[check] else "",
+        expression=file.text(entry, "expression") if "expression" in CHECK_KEYS[check] else "",
         equals=file.text(entry, "equals") if check == "total" else "",
         equals_table=_other_table(file, entry, check),
         pattern=_pattern(file, entry) if check == "regex" else "",
@@ -350,6 +386,8 @@ def _read_rule(file: _File, entry: _Entry, table: str, boundary: Boundary, owner
         measure=file.one_of(entry, "measure", MEASURES) if "measure" in entry else "",
         reference_table=_optional_text(file, entry, "reference_table"),
         false_alarm_rate=_share(file, entry, "false_alarm_rate"),
+        file=file.name,
+        line=entry.line,
     )
     _refuse_boundless(file, entry, rule)
     return rule
@@ -388,14 +426,14 @@ def _referenced(file: _File, entry: _Entry) -> tuple[str, ...]:
 
 def _max_age(file: _File, entry: _Entry) -> str:
     text = file.text(entry, "max_age")
-    if not _MAX_AGE.fullmatch(text):
+    if not MAX_AGE.fullmatch(text):
         line = entry.lines["max_age"]
         raise file.error(line, f"'max_age' is {text!r}", "write it as `36 hours` or `2 days`")
     return text
 
 
 def _columns(file: _File, entry: _Entry, check: Check) -> tuple[str, ...]:
-    if not {"column", "columns"} & set(_CHECK_KEYS[check]) or check == "columns":
+    if not {"column", "columns"} & set(CHECK_KEYS[check]) or check == "columns":
         return ()
     if check == "anomaly" and "columns" not in entry:
         return ()  # all of them
@@ -463,30 +501,30 @@ def _bound(file: _File, entry: _Entry, key: str, check: Check) -> Bound | None:
     if _bound_sql(entry, key, check):
         return None
     value = entry.get(key)
-    kinds: tuple[type, ...] = (int,) if check in _WHOLE_BOUNDS else (int, float, date)
+    kinds: tuple[type, ...] = (int,) if check in WHOLE_BOUNDS else (int, float, date)
     if isinstance(value, datetime) and value.tzinfo:
         value = value.astimezone(UTC).replace(tzinfo=None)  # timestamps are UTC, without saying so
     if value is None or (isinstance(value, kinds) and not isinstance(value, bool)):
         return cast("Bound | None", value)
-    step = "write a whole number" if check in _WHOLE_BOUNDS else "write a number, date or time"
+    step = "write a whole number" if check in WHOLE_BOUNDS else "write a number, date or time"
     raise file.error(entry.lines[key], f"{key!r} is {value!r}", step)
 
 
 def _refuse_boundless(file: _File, entry: _Entry, rule: Rule) -> None:
-    if "max" not in _CHECK_KEYS[rule.check] or rule.equals_table or rule.check in LEARNED:
+    if "max" not in CHECK_KEYS[rule.check] or rule.equals_table or rule.check in LEARNED:
         return
     bounds = (rule.minimum, rule.maximum, rule.minimum_sql or None, rule.maximum_sql or None)
     if all(bound is None for bound in bounds):
         raise file.error(entry.line, f"{rule.id!r} has no bound", "give it `min`, `max` or both")
 
 
-def _refuse_repeated_ids(rules: Sequence[Rule], folder: Path) -> None:
-    seen: dict[str, str] = {}
+def _repeated_ids(rules: Sequence[Rule]) -> Iterator[ConfigurationError]:
+    seen: dict[str, Rule] = {}
     for rule in rules:
-        if rule.id in seen:
-            raise ConfigurationError(
-                f"two rules are called {rule.id!r}, on {seen[rule.id]} and {rule.table}",
-                where=folder.name,
+        first = seen.setdefault(rule.id, rule)
+        if first is not rule:
+            yield ConfigurationError(
+                f"two rules are called {rule.id!r}; the other is on {first.where}",
+                where=rule.where,
                 next_step="give each rule an id of its own",
             )
-        seen[rule.id] = rule.table

@@ -82,7 +82,8 @@ def _is_drawn(name: Name, personal: Collection[str]) -> bool:
     column, metric = name
     if metric == "mean" and _ID.search(column):
         return False
-    return metric == "null_share" or (metric in _NAMES and column not in personal)
+    hidden = {name.lower() for name in personal}
+    return metric == "null_share" or (metric in _NAMES and column.lower() not in hidden)
 
 
 _ID = re.compile(r"(^|_)id$", re.IGNORECASE)

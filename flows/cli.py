@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from flows.commands import accept, features, incidents, lake, quarantine, source
+from flows.commands import accept, doctor, features, incidents, lake, quarantine, source
+from flows.commands.suggest import Suggest, suggest_rules
 from flows.failures import reader_may_leave, reported
 from flows.options import (
     SOURCES,
@@ -33,6 +34,7 @@ from warehouse.wording import counted
 
 if TYPE_CHECKING:
     from flows.pipeline import Options, Run
+    from warehouse.domains import Line
     from warehouse.waiting import Waiting
 
 SHOWN_REFUSALS = 5
@@ -45,6 +47,7 @@ app = typer.Typer(
     add_completion=False,
     rich_markup_mode=None,
 )
+app.command()(doctor.doctor)
 app.add_typer(features.app, name="features")
 app.add_typer(incidents.app, name="incidents")
 app.add_typer(lake.app, name="lake")
@@ -173,12 +176,20 @@ def build(
 
 @app.command()
 def audit(
-    home: Home = None, as_json: Json = False, log: LogMode = Log.text, wait: Wait = False
+    suggest: Suggest = None,
+    release: ReleaseId = None,
+    home: Home = None,
+    as_json: Json = False,
+    log: LogMode = Log.text,
+    wait: Wait = False,
 ) -> None:
-    """Let the gate judge the newest build.
+    """Let the gate judge the newest build; or propose rules for a table from its data.
 
-    Example: clearwater audit
+    Example: clearwater audit --suggest marts.fct_transactions
     """
+    if suggest is not None or release is not None:
+        suggest_rules(suggest, release, home, as_json)
+        return
     _stages(("audit", "report"), home, as_json, log=log.value, wait=wait)
 
 
@@ -266,7 +277,7 @@ def status(home: Home = None, as_json: Json = False) -> None:
     """
     from flows.printing import table_text
     from flows.server import running
-    from warehouse.releases import current, held_at
+    from warehouse.releases import current, held_at, told_lines
     from warehouse.state import open_ledger
     from warehouse.waiting import waiting
 
@@ -281,6 +292,7 @@ def status(home: Home = None, as_json: Json = False) -> None:
         "home": str(settings.home),
         "release": serving.id if serving else None,
         "verdict": serving.verdict if serving else None,
+        "domains": told_lines(serving) if serving else {},
         "held": held,
         "server": server.url if server else None,
         "waiting": _waiting_as_json(waits),
@@ -292,6 +304,8 @@ def status(home: Home = None, as_json: Json = False) -> None:
         return
     say(f"home      {settings.home}")
     say(f"release   {serving.id} ({serving.verdict})" if serving else "release   none yet")
+    for name, line in serving.lines.items() if serving and len(serving.lines) > 1 else ():
+        say(f"            {name}: {_told_line(line)}")
     if held:
         say(f"held      at {held} after a rollback; `clearwater resume` goes on")
     say(f"server    {server.url}" if server else "server    not running; `clearwater up` starts it")
@@ -302,6 +316,15 @@ def status(home: Home = None, as_json: Json = False) -> None:
         say("")
         headings = ["run", "started", "ended", "status", "release"]
         say(table_text(headings, [_told_run(run) for run in runs]))
+
+
+def _told_line(line: Line) -> str:
+    if line.release is None:
+        return f"not published yet: {line.held}"
+    if line.held:
+        since = f"release {line.release} (lake snapshot {line.lake_snapshot})"
+        return f"stays as in {since}: {line.held}"
+    return f"{line.verdict}, lake snapshot {line.lake_snapshot}"
 
 
 def _told_run(run: dict[str, Any]) -> list[Any]:
@@ -342,18 +365,19 @@ def releases(home: Home = None, as_json: Json = False) -> None:
     Example: clearwater releases
     """
     from flows.printing import table_text
-    from warehouse.releases import current, held_at
+    from warehouse.releases import current, held_at, told_lines
     from warehouse.releases import releases as all_releases
 
     settings = load_settings(home)
     serving, held = current(settings), held_at(settings)
-    found = [
+    found: list[dict[str, Any]] = [
         {
             "id": release.id,
             "created_at": release.created_at[:19] + "Z",
             "verdict": release.verdict,
             "lake_snapshot": release.lake_snapshot,
             "rows": sum(release.tables.values()),
+            "domains": told_lines(release),
             "state": _state(release.id, serving.id if serving else None, held),
         }
         for release in reversed(all_releases(settings))
@@ -363,7 +387,13 @@ def releases(home: Home = None, as_json: Json = False) -> None:
     elif not found:
         say("nothing is published yet; `clearwater demo` or `clearwater run` publishes")
     else:
-        say(table_text(list(found[0]), [list(release.values()) for release in found]))
+        rows = [release | {"domains": _told_lines(release["domains"])} for release in found]
+        say(table_text(list(rows[0]), [list(row.values()) for row in rows]))
+
+
+def _told_lines(lines: dict[str, dict[str, Any]]) -> str:
+    """Which domains a release has of its own build, and which are as in an older release."""
+    return ", ".join(f"{name} (held)" if line["held"] else name for name, line in lines.items())
 
 
 def _state(release_id: str, serving: str | None, held: str | None) -> str:

@@ -12,20 +12,29 @@ import time
 import uuid
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from expectations.gate import GateResult, RuleResult, TableScope
+from expectations.auditor import Auditor, start_auditor
+from expectations.gate import GateResult, TableScope
 from expectations.raw import declared_sources
+from flows.domains import blocked, blocks, check_rule_reads, composed, is_news, passed
 from flows.events import Events, Mode
 from flows.failures import machine_fault
 from flows.watching import send_alerts, watch
 from warehouse import releases
-from warehouse.build import Build, build, finish, newest_build
-from warehouse.errors import BuildError, ClearwaterError, ConfigurationError, GateBlockedError
-from warehouse.features import PASSED, extract, prune_features
+from warehouse.build import Build, Failure, build, finish, newest_build
+from warehouse.dbt_runner import contracts
+from warehouse.errors import (
+    BuildError,
+    ClearwaterError,
+    ConfigurationError,
+    GateBlockedError,
+    ReportError,
+)
+from warehouse.features import extract, prune_features
 from warehouse.files import sweep
 from warehouse.ingest import Arrivals, SourceSummary, land_sources, load_sources
 from warehouse.lake import catalog_snapshot, lake_identity
@@ -37,6 +46,7 @@ from warehouse.wording import counted
 
 if TYPE_CHECKING:
     from expectations.rules import Rule
+    from warehouse.dbt_runner import Project
     from warehouse.releases import Release
     from warehouse.state import RunLedger
 
@@ -68,20 +78,28 @@ class StageTrace:
 
 @dataclass
 class Run:
-    """One run: what it was asked, and what each stage leaves for the next."""
+    """One run: what it was asked, and what each stage leaves for the next.
+
+    `unbuilt` are the domains with models that failed; `passed` those that passed although others
+    are blocked, as `failure` tells then.
+    """
 
     settings: Settings
     options: Options
     run_id: str
     events: Events
     started_at: datetime
+    stages: tuple[str, ...] = ()
     sources: list[Source] = field(default_factory=list)
     arrivals: Arrivals | None = None
     summaries: dict[str, SourceSummary] = field(default_factory=dict)
     lake_snapshot: int | None = None
     build: Build | None = None
+    auditor: Auditor | None = None
     gate: GateResult | None = None
     rules: dict[str, str] = field(default_factory=dict)
+    unbuilt: dict[str, Failure] = field(default_factory=dict)
+    passed: tuple[str, ...] = ()
     release: Release | None = None
     tables: dict[str, int] = field(default_factory=dict)
     report: Path | None = None
@@ -127,6 +145,7 @@ class Run:
             "release": self.release.id if self.release else None,
             "lake_snapshot": self.lake_snapshot,
             "verdict": self.gate.verdict if self.gate else None,
+            "domains": releases.told_lines(self.release) if self.release else {},
             "held": releases.held_at(self.settings) is not None,
             "stages": {name: asdict(trace) for name, trace in self.trace.items()},
             "sources": {
@@ -190,15 +209,33 @@ def build_warehouse(run: Run) -> None:
         run.is_up_to_date = True
         run.done(f"nothing new since release {base.id}", status="skipped")
         return
-    built = build(run.settings, base, run.lake_snapshot, full=run.options.full_refresh)
+    if "audit" in run.stages and run.auditor is None:
+        run.auditor = start_auditor()
+    built = build(
+        run.settings, base, run.lake_snapshot, full=run.options.full_refresh, check=_check_columns
+    )
     if not built.models:
         releases.sweep_builds(run.settings, keep_newest=False)
         run.done("no model reads these sources; their rows are in the lake", status="skipped")
         return
+    for failure in built.failed.values():
+        if fault := machine_fault(BuildError(failure.what)):
+            raise fault
+    run.unbuilt = dict(built.failed)
     run.build = built
     names = ", ".join(sorted(built.incomplete))
     left_out = f"; left out, for some of their sources are not loaded: {names}" if names else ""
-    run.done(f"{counted(len(built.models), 'model')}, {len(built.fresh)} in full{left_out}")
+    failed = "".join(f"; {name} failed" for name in built.failed)
+    run.done(f"{counted(len(built.models), 'model')}, {len(built.fresh)} in full{left_out}{failed}")
+
+
+def _check_columns(project: Project) -> None:
+    """Refuse a rule for what no model makes, before anything is built."""
+    from expectations.known_columns import mistakes
+    from expectations.rules import load_rules
+
+    for mistake in mistakes(_audited(load_rules()), contracts(project)):
+        raise mistake
 
 
 def _up_to_date(run: Run, base: Release) -> bool:
@@ -207,6 +244,7 @@ def _up_to_date(run: Run, base: Release) -> bool:
 
     return (
         base.lake_snapshot == run.lake_snapshot
+        and base.is_whole
         and base.project == project_hash()
         and base.rules == {rule.id: rule.hash for rule in _audited(load_rules())}
     )
@@ -218,116 +256,104 @@ def _audited(rules: list[Rule]) -> list[Rule]:
 
 
 def audit(run: Run) -> None:
-    """Let the gate judge the build; a verdict of block or error ends the run's publishing.
+    """Let the gate judge the build; a domain with the verdict block or error is not published.
 
-    Raises GateBlockedError.
+    Raises GateBlockedError when that are all domains.
     """
     if run.build is None:
         run.done("no build", status="skipped")
         return
-    from expectations.gate import audit as judge
+    from expectations.gate import audit as judge_here
     from expectations.rules import load_rules
 
     rules = _audited(load_rules())
     _check_rules(run.build, rules)
     run.lineage = run.build.lineage
     built, base = run.build, run.build.base
+    judged = [model for model in built.published if model.domain not in built.failed]
     earlier = GateResult.from_json(json.dumps(base.gate)).results if base else ()
+    auditor, run.auditor = run.auditor, None  # it audits once; a retry has none
+    judge = auditor.audit if auditor else judge_here
     run.gate = judge(
         run.settings,
         run.settings.database(built.folder),
-        {model.relation: _scope(built, model.name) for model in built.published},
-        rules,
+        {model.relation: _scope(built, model.name) for model in judged},
+        [rule for rule in rules if built.domains.get(rule.table) not in built.failed],
         carried={result.rule_id: result for result in earlier},
         base_rule_hashes=base.rules if base else {},
         run_id=run.run_id,
+        domains=built.domains,
     )
     if run.gate.lag:
         run.events.note(f"what the tables look like was not remembered: {run.gate.lag}")
     run.rules = {rule.id: rule.hash for rule in rules}
     built.write_gate(json.dumps({"gate": asdict(run.gate), "rules": run.rules}))
-    _judge(run.gate)
+    _judge(run, built, run.gate)
     checked = sum(result.status != "carried" for result in run.gate.results)
     of_all = f"of {len(run.gate.results)}"
-    run.done(f"verdict {run.gate.verdict}: {counted(checked, 'rule')} checked {of_all}")
+    free = f", {' and '.join(run.passed)} passed" if run.passed else ""
+    run.done(f"verdict {run.gate.verdict}{free}: {counted(checked, 'rule')} checked {of_all}")
 
 
 def _check_rules(built: Build, rules: list[Rule]) -> None:
-    """Refuse a rule for a table that no model makes: it would never be checked."""
+    """Refuse a rule for a table that no model makes, or that looks into another domain's."""
     known = {model.relation for model in built.published} | set(built.left_out)
     for rule in rules:
         if rule.table not in known:
             near = difflib.get_close_matches(rule.table, known, n=1)
             raise ConfigurationError(
                 f"rule {rule.id}: no model makes the table {rule.table!r}",
-                where=f"expectations/rules/{rule.boundary}",
+                where=rule.where,
                 next_step=f"did you mean {near[0]!r}?" if near else f"tables: {', '.join(known)}",
             )
+    check_rule_reads(built.domains, rules)
 
 
-def _judge(gate: GateResult) -> None:
-    if gate.verdict in PASSED:
-        return
-    bad = [r for r in gate.results if r.status == "error" or _is_critical_failure(r)]
-    first = bad[0] if bad else None
-    what = f"{first.rule_id}: {first.detail}" if first else "no rule was checked"
-    more = f" (and {len(bad) - 1} more)" if len(bad) > 1 else ""
-    mend = ""
-    if first and first.check == "columns":
-        file = f"expectations/rules/{first.boundary}/{first.table.partition('.')[2]}.yml"
-        mend = f"if the table is meant so, write it into {file}; "
-    raise GateBlockedError(
-        f"the gate says {gate.verdict}: {what}{more}",
-        where=first.table if first else "",
-        next_step=f"{mend}nothing was published, the last release is still served; see the report",
-    )
-
-
-def _is_critical_failure(result: RuleResult) -> bool:
-    return result.status == "fail" and result.severity == "critical"
+def _judge(run: Run, built: Build, gate: GateResult) -> None:
+    """Raise the failure when no domain may be published; else keep it for the run's end."""
+    if found := blocks(built, gate):
+        failure = blocked(built, found, run.release)
+        run.passed = tuple(passed(built, found))
+        if not run.passed:
+            raise failure
+        run.failure = failure
 
 
 def _scope(built: Build, name: str) -> TableScope:
     model = built.models[name]
+    scope = TableScope(table=model.relation, personal=model.personal)
     if name in built.fresh or model.changed_rows is None:
-        return TableScope(table=model.relation)
+        return scope
     changed = model.changed_rows
-    return TableScope(table=model.relation, changed=changed.relation, key=changed.key)
+    return replace(scope, changed=changed.relation, key=changed.key)
 
 
 def publish(run: Run) -> None:
-    """Make the audited build the current release in one atomic step."""
+    """Make what passed of the build the current release in one atomic step."""
     if run.build is None or releases.held_at(run.settings) is not None:
         run.done(HELD if run.build else "no build", status="skipped")
         return
-    built, gate = run.build, run.gate
-    if gate is None or gate.verdict not in PASSED:
+    built, gate, serving = run.build, run.gate, run.release
+    if gate is None:
         raise GateBlockedError(
             "the build has no passing verdict",
             where=built.id,
             next_step="run `clearwater audit` first",
         )
-    run.tables = finish(run.settings, built)
-    release = releases.Release(
-        id=built.id,
-        created_at=datetime.now(UTC).isoformat(),
-        run_id=run.run_id,
-        base=built.base.id if built.base else None,
-        lake=lake_identity(run.settings),
-        lake_snapshot=built.lake_snapshot,
-        verdict=gate.verdict,
-        project=built.project,
-        code=built.code,
-        rules=run.rules,
-        tables=run.tables,
-        features={m.name: m.feature_set for m in built.published if m.feature_set},
-        gate=asdict(gate),
-    )
+    _judge(run, built, gate)
+    release = composed(run.settings, built, gate, run.rules, run.run_id, serving)
+    if not (run.options.full_refresh or is_news(run.settings, release, built, serving)):
+        run.done("nothing new but what is blocked", status="skipped")
+        return
+    held = {name: line.tables for name, line in release.domains.items() if line.held}
+    run.tables = finish(run.settings, built, held=held, serving=serving)
+    release = replace(release, tables=run.tables)
     releases.publish(run.settings, built.folder, release)
     run.release, run.build = release, None
     removed = releases.prune(run.settings)
     pruned = f", {len(removed)} old removed" if removed else ""
-    run.done(f"release {release.id}{pruned}", rows=sum(run.tables.values()))
+    old = f", {' and '.join(held)} as before" if held else ""
+    run.done(f"release {release.id}{old}{pruned}", rows=sum(run.tables.values()))
 
 
 def features(run: Run) -> None:
@@ -343,10 +369,23 @@ def features(run: Run) -> None:
 
 
 def report(run: Run) -> None:
-    """Write the run's report; also for a run that was blocked or failed."""
+    """Write the run's report; also for a run that was blocked or failed.
+
+    What is published stays so, whatever keeps the report from being written.
+    """
     from flows.reporting import write
 
-    run.report = write(run)
+    try:
+        run.report = write(run)
+    except Exception as error:
+        if machine_fault(error) is not None:
+            raise
+        told = str(error).partition("\n")[0]
+        raise ReportError(
+            f"the report cannot be written: {type(error).__name__}: {told}",
+            where=str(run.settings.reports),
+            next_step="what the run did before stands; `clearwater report` tries again",
+        ) from error
     run.done(f"{run.report}")
 
 
@@ -381,12 +420,13 @@ def execute(
     from warehouse.state import open_ledger
 
     threshold()  # a wrong one is told before anything is done
-    run = _new_run(settings, options)
+    run = _new_run(settings, options, stages)
     if "land" in stages:
         run.sources = chosen(declared_sources(options.sources, settings), list(options.only))
     with ExitStack() as stack:
         stack.enter_context(writer_lock(settings, wait=options.wait))
         _recover(settings, keep_build="build" not in stages)
+        stack.callback(_dismiss_auditor, run)
         run.release = releases.current(settings)
         _take_up_build(run, stages)
         ledger = stack.enter_context(open_ledger(settings))
@@ -406,10 +446,16 @@ def execute(
     return run
 
 
-def _new_run(settings: Settings, options: Options) -> Run:
+def _dismiss_auditor(run: Run) -> None:
+    """End the process that a run started and did not come to use."""
+    if run.auditor is not None:
+        run.auditor.close()
+
+
+def _new_run(settings: Settings, options: Options, stages: tuple[str, ...]) -> Run:
     now = datetime.now(UTC)
     run_id = f"{now:%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:6]}"
-    return Run(settings, options, run_id, Events(options.log, run_id), now)
+    return Run(settings, options, run_id, Events(options.log, run_id), now, stages)
 
 
 def _recover(settings: Settings, *, keep_build: bool) -> None:
@@ -436,20 +482,21 @@ def _take_up_build(run: Run, stages: tuple[str, ...]) -> None:
 
 
 def _run_stages(run: Run, stages: tuple[str, ...], ledger: RunLedger, call: StageCall) -> None:
+    is_over = False  # not yet when the failure is that of one domain: others are published
     for name, function in STAGES.items():
-        if name not in stages or (run.failure is not None and name != "report"):
+        if name not in stages or (is_over and name != "report"):
             continue
         if name == "report":
             watch(run)  # which shows the incidents
         try:
             _run_stage(run, name, function, ledger, call)
-        except ClearwaterError as error:
-            run.failure = run.failure or machine_fault(error) or error
         except Exception as error:
-            fault = machine_fault(error)
+            fault = machine_fault(error) or (error if isinstance(error, ClearwaterError) else None)
             if fault is None:
                 raise
-            run.failure = run.failure or fault
+            if not is_over:
+                run.failure = fault
+            is_over = True
         if name == "audit" and run.gate is not None:
             ledger.gate(run.run_id, [asdict(result) for result in run.gate.results])
 

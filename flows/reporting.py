@@ -3,14 +3,29 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import duckdb
+
 from expectations.gate import GateResult
+from expectations.incidents import incidents_for_report
 from expectations.report import RunReport, SourceReport, StageReport, TableReport, write_report
-from warehouse.waiting import waiting
+from expectations.reporting.sizes import table_sizes
+from flows.raw_results import raw_results
+from warehouse.errors import ClearwaterError
+from warehouse.releases import folder
+from warehouse.waiting import waiting_and_arrivals
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from typing import Any
+
+    from expectations.missing import TableMissing
+    from expectations.rules import Rule
+    from expectations.trends import Trend
     from flows.pipeline import Run
 
 
@@ -24,6 +39,10 @@ def _told(run: Run) -> RunReport:
     gate = run.gate
     if gate is None and release is not None and run.failure is None:
         gate = GateResult.from_json(json.dumps(release.gate))
+    waits, arrived = waiting_and_arrivals(run.settings)
+    if gate is not None:
+        raw = raw_results(run, _rules(), waits)
+        gate = replace(gate, results=(*raw, *gate.results))
     return RunReport(
         run_id=run.run_id,
         started_at=run.started_at,
@@ -37,13 +56,49 @@ def _told(run: Run) -> RunReport:
             for name, trace in run.trace.items()
             if trace.status != "start"
         ),
-        tables=tuple(
-            TableReport(name, rows) for name, rows in (release.tables if release else {}).items()
-        ),
+        tables=_tables(run),
         gate=gate,
         message=_message(run),
-        waiting=waiting(run.settings),
+        waiting=waits,
+        arrivals=arrived,
+        lineage={name: tuple(parents) for name, parents in _lineage(run).items()},
+        incidents=incidents_for_report(run.settings),
+        trends=_trends(run),
+        missing=_missing(run),
+        passed=run.passed,
     )
+
+
+def _trends(run: Run) -> tuple[Trend, ...]:
+    """How the served tables, and the files of the lake's, went on."""
+    from expectations.history import open_history
+    from expectations.trends import trends_of
+
+    tables = run.release.tables if run.release else {}
+    personal = run.release.personal if run.release else {}
+    with open_history(run.settings) as history:
+        subjects = [
+            name for name in history.subjects() if name in tables or name.startswith("raw_")
+        ]
+        return trends_of(history, subjects, personal)
+
+
+def _missing(run: Run) -> tuple[TableMissing, ...]:
+    """What the served release lacks; tested anew only after something was published."""
+    from expectations.missing import keep_analyses, known_analyses, missing_of_release
+
+    if run.release is None:
+        return ()
+    known = known_analyses(run.settings)
+    if run.trace.get("publish", run.trace["report"]).status == "skipped":
+        return tuple(known[name] for name in sorted(known) if name in run.release.tables)
+    personal = {table: frozenset(names) for table, names in run.release.personal.items()}
+    with suppress(duckdb.Error, ClearwaterError):
+        database = run.settings.database(folder(run.settings, run.release.id))
+        found = missing_of_release(run.settings, database, known, personal=personal)
+        keep_analyses(run.settings, found)
+        return found
+    return ()
 
 
 def _message(run: Run) -> str:
@@ -52,6 +107,60 @@ def _message(run: Run) -> str:
     if run.build is not None:
         return "The build passed its gate and is not published yet."
     return ""
+
+
+def _lineage(run: Run) -> Mapping[str, list[str]]:
+    """What each table is made from: of the build that was audited, else of the release."""
+    if run.build is not None and run.gate is not None:
+        return run.build.lineage
+    return run.release.lineage if run.release else {}
+
+
+def _tables(run: Run) -> tuple[TableReport, ...]:
+    """The tables that the gate judged, in the build or, once it is published, in the release.
+
+    Of a release that cannot be opened its own word is told.
+    """
+    known: tuple[TableReport, ...] = ()
+    with suppress(duckdb.Error, ClearwaterError):
+        if run.build is not None and run.gate is not None:
+            features = {m.relation: m.feature_set for m in run.build.published if m.feature_set}
+            place, personal = run.build.folder, run.build.personal
+        elif run.release is not None:
+            known = tuple(TableReport(name, rows) for name, rows in run.release.tables.items())
+            features = {f"features.{name}": told for name, told in run.release.features.items()}
+            place, personal = folder(run.settings, run.release.id), run.release.personal
+        else:
+            return ()
+        return table_sizes(run.settings, run.settings.database(place), _times(features), personal)
+    return known
+
+
+def _times(feature_sets: Mapping[str, Mapping[str, Any]]) -> dict[str, set[str]]:
+    """The time columns that feature sets and freshness rules name, by table."""
+    named: dict[str, set[str]] = {}
+    for table, column in (*_fresh_columns(), *_event_times(feature_sets)):
+        named.setdefault(table, set()).add(column)
+    return named
+
+
+def _event_times(feature_sets: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[str, str]]:
+    for table, declared in feature_sets.items():
+        if "event_time" in declared:
+            yield table, declared["event_time"]
+
+
+def _fresh_columns() -> list[tuple[str, str]]:
+    return [(rule.table, rule.columns[0]) for rule in _rules() if rule.check == "freshness"]
+
+
+def _rules() -> list[Rule]:
+    from expectations.rules import load_rules
+
+    rules: list[Rule] = []
+    with suppress(ClearwaterError):  # rules that cannot be read have failed the run already
+        rules += load_rules()
+    return rules
 
 
 def _sources(run: Run) -> tuple[SourceReport, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -159,22 +159,26 @@ def _refusals(run: Run, stages: AbstractSet[str]) -> Iterator[Failure]:
 
 def _stage_failures(run: Run, stages: AbstractSet[str]) -> Iterator[Failure]:
     """The models that do not build, or the stage that ended with an error; no verdict of a gate."""
+    if "build" in stages:
+        for failure in run.unbuilt.values():
+            yield from _unbuilt(failure.relations, failure.what)
     for name in stages:
         trace = run.trace[name]
         if trace.status != "failed":
             continue
         if name == "build" and isinstance(run.failure, BuildError) and run.failure.failed:
-            for number, relation in enumerate(run.failure.failed):
-                detail = trace.detail if number == 0 else "does not build"
-                yield Failure(
-                    Symptom("build", relation, "build", detail),
-                    Weight.BLOCKING,
-                    BUILD,
-                    is_by_rows=True,
-                )
+            yield from _unbuilt(run.failure.failed, trace.detail)
         elif not (name in ("audit", "publish") and isinstance(run.failure, GateBlockedError)):
             weight = Weight.CRITICAL if name in AFTER_PUBLISHING else Weight.BLOCKING
             yield Failure(Symptom("stage", name, "run", trace.detail), weight, STAGE)
+
+
+def _unbuilt(relations: Iterable[str], why: str) -> Iterator[Failure]:
+    """A failure for each model that does not build, with the reason for the first of them."""
+    for number, relation in enumerate(relations):
+        detail = why if number == 0 else "does not build"
+        symptom = Symptom("build", relation, "build", detail)
+        yield Failure(symptom, Weight.BLOCKING, BUILD, is_by_rows=True)
 
 
 def _gate_failures(gate: GateResult) -> Iterator[Failure]:

@@ -1,9 +1,12 @@
 """The benchmarks' own parts: a yardstick that is wrong measures nothing."""
 
 import numpy as np
+import pytest
 
 from benchmarks.exact import disagreements
 from benchmarks.figures import Figure
+from benchmarks.gate import COUNT, by_gate, by_sql
+from benchmarks.gate_faults import FAULTS, plant
 from benchmarks.reference import DAY, features
 from benchmarks.reference import WINDOW_DAYS as DAYS
 
@@ -74,3 +77,15 @@ def test_a_figure_knows_whether_it_meets_its_bar():
     assert Figure("a", 2.1, "s", at_most=2.0).verdict == "MISSED"
     assert Figure("a", 14, "kills", at_least=15).verdict == "MISSED"
     assert Figure("a", 1.0, "s").verdict == ""
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_gate_and_hand_written_sql_count_the_same(first, tmp_path, name):
+    released = first.settings.database(first.settings.current.resolve())
+    faulty = tmp_path / "warehouse.duckdb"
+    plant(released, name, faulty)
+    for database in (released, faulty):
+        gate, sql = by_gate(database, first.settings), by_sql(database, first.settings)
+        assert gate.counts == sql.counts
+        assert len(gate.counts) == COUNT
+    assert gate.broken

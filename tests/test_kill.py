@@ -1,12 +1,14 @@
 """Killed at any moment a run leaves nothing torn; the next one mends it. Readers never notice.
 
-The long form is `python -m benchmarks kills readers`.
+The long form is `python -m benchmarks kills gate_kills readers`.
 """
 
 import random
 
 import pytest
 
+from benchmarks.arrivals import FIRST_DAYS
+from benchmarks.gate_kills import FAULTS, GateKills
 from benchmarks.kills import STAGES, KillTest
 from benchmarks.readers import read_while_publishing
 
@@ -28,6 +30,25 @@ def test_killed_runs_lose_nothing_double_nothing_and_show_nothing_torn(tmp_path)
         test.round(stages)
     assert {kill.stage for kill in test.kills} == set(STAGES)
     assert any(kill.is_hit for kill in test.kills)
+
+
+def test_what_must_be_blocked_is_not_served_whoever_dies_around_the_gate(tmp_path):
+    seed = random.SystemRandom().randrange(10**6)
+    print(f"seed {seed}")
+    rng = random.Random(seed)
+    test = GateKills(tmp_path, rng, days=FIRST_DAYS + 4)
+    for fault in FAULTS:
+        test.see_blocked(fault)
+    for fault in (rng.choice(list(FAULTS)), ""):
+        test.in_audit(fault)
+        test.forget_build()
+        test.in_publish(fault)
+    assert [(kill.stage, bool(kill.fault)) for kill in test.kills] == [
+        ("audit", True),
+        ("publish", True),
+        ("audit", False),
+        ("publish", False),
+    ]
 
 
 def test_readers_see_whole_releases_while_runs_publish(tmp_path):

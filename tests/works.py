@@ -8,12 +8,16 @@ from typing import Any
 
 from handmade import PAYMENTS, Row, sources_file, write_csv
 
+from expectations.gx_loading import load_great_expectations
 from flows import pipeline
 from flows.pipeline import STAGES, Options, Run
 from warehouse import releases
 from warehouse.query import open_release, run_query
 from warehouse.settings import Settings
 from warehouse.state import open_ledger
+
+# Once for many runs, which else start a process each for their audit.
+load_great_expectations()
 
 MERGE = PAYMENTS | {"write": "merge"}
 

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from types import MappingProxyType
+from typing import NamedTuple
 
 import duckdb
 
 from warehouse import dbt_runner
-from warehouse.dbt_runner import PUBLISHED_SCHEMAS, Model
-from warehouse.duck import connect, identifier
+from warehouse.dbt_runner import PUBLISHED_SCHEMAS, Model, Project
+from warehouse.domains import check_reads
+from warehouse.duck import connect, identifier, quoted
 from warehouse.errors import BuildError
 from warehouse.files import write_atomically
 from warehouse.lake import raw_tables, retypings
@@ -20,6 +24,16 @@ from warehouse.releases import Release, folder, new_id, releases
 from warehouse.settings import Settings
 
 PRIVATE_SCHEMAS = ("staging", "intermediate")
+_NOTHING: Mapping[str, Sequence[str]] = MappingProxyType({})
+
+
+class Failure(NamedTuple):
+    """Why a domain could not be built: the first error, and the relations of all that failed."""
+
+    what: str
+    where: str
+    next_step: str
+    relations: list[str]
 
 
 @dataclass(frozen=True)
@@ -27,7 +41,9 @@ class Build:
     """A built warehouse that nobody reads yet.
 
     `fresh` are the models whose relation was made in full; `left_out` the relations whose source
-    tables the lake does not have; `seconds` is the time of each model.
+    tables the lake does not have; `seconds` is the time of each model. `domains` has the domain of
+    each table that the project publishes, left out or not; `failed` those with a model that failed,
+    none of whose tables are in the build.
     """
 
     id: str
@@ -40,11 +56,18 @@ class Build:
     left_out: frozenset[str]
     incomplete: frozenset[str]
     seconds: dict[str, float]
+    domains: dict[str, str] = field(default_factory=dict)
+    failed: dict[str, Failure] = field(default_factory=dict)
 
     @property
     def published(self) -> list[Model]:
         """The models whose relations readers will see."""
         return [m for m in self.models.values() if m.schema in PUBLISHED_SCHEMAS]
+
+    @property
+    def lines(self) -> list[str]:
+        """The domains that it has something of, each of which passes its gate or not."""
+        return sorted({model.domain for model in self.published} | self.failed.keys())
 
     @property
     def code(self) -> dict[str, str]:
@@ -55,6 +78,11 @@ class Build:
     def lineage(self) -> dict[str, list[str]]:
         """The relations that each model's relation is made from, those of the lake included."""
         return {model.relation: sorted(model.parents) for model in self.models.values()}
+
+    @property
+    def personal(self) -> dict[str, list[str]]:
+        """The columns of each published table whose values speak of a person."""
+        return {m.relation: sorted(m.personal) for m in self.published if m.personal}
 
     def write_gate(self, text: str) -> None:
         """Keep the gate's result, as JSON, with the build."""
@@ -76,6 +104,7 @@ def newest_build(settings: Settings) -> Build | None:
     content["models"] = {name: Model.from_json(model) for name, model in content["models"].items()}
     for name in ("fresh", "left_out", "incomplete"):
         content[name] = frozenset(content[name])
+    content["failed"] = {name: Failure(*told) for name, told in content["failed"].items()}
     known = {release.id: release for release in releases(settings)}
     return Build(folder=files[-1].parent, base=known.get(base), **content)
 
@@ -89,14 +118,25 @@ def _keep(built: Build) -> None:
     write_atomically(built.folder / "build.json", text)
 
 
-def build(settings: Settings, base: Release | None, snapshot: int, *, full: bool = False) -> Build:
+def build(
+    settings: Settings,
+    base: Release | None,
+    snapshot: int,
+    *,
+    full: bool = False,
+    check: Callable[[Project], None] | None = None,
+) -> Build:
     """Build the warehouse as of a lake snapshot into a folder of its own.
 
-    Raises BuildError, and leaves nothing then.
+    `check` may refuse the parsed project before anything is built, by raising. Raises BuildError,
+    and leaves nothing then, unless all models of some domain were built.
     """
     project_hash = dbt_runner.project_hash()
     project = dbt_runner.parse(settings)
+    if check is not None:
+        check(project)
     _check_schemas(project.models)
+    check_reads(project.models)
     tables = raw_tables(settings, snapshot)
     left_out = dbt_runner.without_sources(project.models, tables)
     models = {name: model for name, model in project.models.items() if name not in left_out}
@@ -109,7 +149,9 @@ def build(settings: Settings, base: Release | None, snapshot: int, *, full: bool
         if base is not None and kept:
             _start_from(settings, base, database, kept)
         names = sorted(models)
-        seconds = dbt_runner.run(settings, project, database, snapshot, names) if names else {}
+        ran = dbt_runner.Ran({}, {})
+        if names:
+            ran = dbt_runner.run(settings, project, database, snapshot, names)
         built = Build(
             id=build_id,
             folder=place,
@@ -120,13 +162,40 @@ def build(settings: Settings, base: Release | None, snapshot: int, *, full: bool
             fresh=frozenset(name for name in models if name not in kept),
             left_out=frozenset(project.models[name].relation for name in left_out),
             incomplete=frozenset(n for n in left_out if project.models[n].sources & tables),
-            seconds=seconds,
+            seconds=ran.seconds,
+            domains=_domains(project.models),
+            failed=_failed(models, ran.failures),
         )
+        if built.failed:
+            _drop_failed(settings, built)
         _keep(built)
     except BaseException:
         shutil.rmtree(place, ignore_errors=True)
         raise
     return built
+
+
+def _domains(models: Mapping[str, Model]) -> dict[str, str]:
+    return {m.relation: m.domain for m in models.values() if m.schema in PUBLISHED_SCHEMAS}
+
+
+def _failed(models: Mapping[str, Model], failures: Mapping[str, BuildError]) -> dict[str, Failure]:
+    """The failure of each domain with models that failed; raises it when no domain is without."""
+    failed: dict[str, Failure] = {}
+    for name, error in failures.items():
+        first = Failure(error.what, error.where, error.next_step, [])
+        failed.setdefault(models[name].domain, first).relations.append(models[name].relation)
+    if failures and set(_domains(models).values()) <= failed.keys():
+        error = next(iter(failures.values()))
+        error.failed = tuple(models[name].relation for name in failures)
+        raise error
+    return failed
+
+
+def _drop_failed(settings: Settings, built: Build) -> None:
+    """Drop what there is of the failed domains' tables, and what dbt left of them half made."""
+    with closing(connect(settings, settings.database(built.folder))) as con:
+        _drop_all_but(con, {m.relation for m in built.published if m.domain not in built.failed})
 
 
 def _check_schemas(models: dict[str, Model]) -> None:
@@ -143,16 +212,19 @@ def _check_schemas(models: dict[str, Model]) -> None:
 def _kept(settings: Settings, models: dict[str, Model], base: Release, snapshot: int) -> set[str]:
     """The incremental models whose relation in the base was made by the very same code.
 
-    A source that got a column of another type since has no feed of what its rows were before.
+    Each is as old as its line. A source that got a column of another type since has no feed of
+    what its rows were before, and none tells of another lake.
     """
-    retyped = retypings(settings, base.lake_snapshot, snapshot).keys()
-    return {
-        name
-        for name, model in models.items()
-        if model.materialized == "incremental"
-        and base.code.get(name) == model.code
-        and not model.sources & retyped
-    }
+    kept = set()
+    for name, model in models.items():
+        if model.materialized != "incremental" or base.code.get(name) != model.code:
+            continue
+        _, line = base.line(model.relation) or (None, None)
+        if line is None or line.lake != base.lake or line.lake_snapshot is None:
+            continue
+        if not model.sources & retypings(settings, line.lake_snapshot, snapshot).keys():
+            kept.add(name)
+    return kept
 
 
 def _start_from(settings: Settings, base: Release, database: Path, kept: set[str]) -> None:
@@ -172,13 +244,28 @@ def _start_from(settings: Settings, base: Release, database: Path, kept: set[str
         )
 
 
-def finish(settings: Settings, built: Build) -> dict[str, int]:
+def finish(
+    settings: Settings,
+    built: Build,
+    *,
+    held: Mapping[str, Sequence[str]] = _NOTHING,
+    serving: Release | None = None,
+) -> dict[str, int]:
     """Leave only published tables in the build's file, closed; returns the rows of each.
 
-    Raises BuildError when a published relation is a view: it would not open without the lake.
+    `held` are the domains that are not published, with their tables in the release `serving`,
+    which take the place of the build's. Raises BuildError when a published relation is a view: it
+    would not open without the lake.
     """
     database = settings.database(built.folder)
+    if held:
+        _take_up_no_more(built)  # an audit would take tables of then for those of this build
     with closing(connect(settings, database)) as con:
+        if held:
+            _drop_all_but(con, {m.relation for m in built.published if m.domain not in held})
+        if serving is not None and any(held.values()):
+            tables = [table for domain in held.values() for table in domain]
+            _take_over(con, settings.database(folder(settings, serving.id)), tables)
         views = con.execute(
             "select schema_name || '.' || view_name from duckdb_views()"
             " where list_contains(?, schema_name)",
@@ -191,28 +278,96 @@ def finish(settings: Settings, built: Build) -> dict[str, int]:
                 next_step="set `materialized: table` or `incremental` for that model",
             )
         _drop_private(con)
-        if con.execute("select 1 from duckdb_tables() where table_name = 'watermarks'").fetchone():
+        if _has_watermarks(con):
             # The marks of published relations stay; the others speak of what was just dropped.
             con.execute("delete from meta.watermarks where since_snapshot is not null")
+        published = [m.relation for m in built.published if m.domain not in held]
         rows = {
-            model.relation: _count(con.execute(f"select count(*) from {model.relation}").fetchone())
-            for model in built.published
+            table: _count(con.execute(f"select count(*) from {_named(table)}").fetchone())
+            for table in [*published, *(table for tables in held.values() for table in tables)]
         }
         con.execute("checkpoint")
-    for name in ("build.json", "gate.json"):
-        (built.folder / name).unlink(missing_ok=True)  # release.json says it all
+    _take_up_no_more(built)  # release.json says it all
     if database.with_name(f"{database.name}.wal").exists():
         raise BuildError("the build was not closed cleanly", where=str(database))
     return rows
 
 
-def _drop_private(con: duckdb.DuckDBPyConnection) -> None:
-    """Drop every relation that is neither published nor ours, so that no reader can find it."""
+def _take_up_no_more(built: Build) -> None:
+    for name in ("build.json", "gate.json"):
+        (built.folder / name).unlink(missing_ok=True)
+
+
+def _drop_all_but(con: duckdb.DuckDBPyConnection, tables: set[str]) -> None:
+    """Drop every published relation that is not among `tables`, with the watermarks of others."""
+    for kind, schema, name in _relations(con):
+        if schema in PUBLISHED_SCHEMAS and f"{schema}.{name}" not in tables:
+            con.execute(f"drop {kind} {identifier(schema)}.{identifier(name)}")
+    if _has_watermarks(con):
+        con.execute(
+            "delete from meta.watermarks"
+            " where since_snapshot is null and not list_contains(?, relation)",
+            [[table.partition(".")[2] for table in tables]],
+        )
+
+
+def _take_over(con: duckdb.DuckDBPyConnection, served: Path, tables: Sequence[str]) -> None:
+    """Copy tables of a release as they are there, with constraints, indexes and watermarks."""
+    con.execute(f"attach {quoted(served)} as served (read_only)")
+    for table in tables:
+        con.execute(f"create schema if not exists {identifier(table.partition('.')[0])}")
+        for statement in _made_by(con, "duckdb_tables()", table):
+            con.execute(statement)
+        con.execute(f"insert into {_named(table)} from served.{_named(table)}")
+        for statement in _made_by(con, "duckdb_indexes()", table):
+            con.execute(statement)
+    for statement in _made_by(con, "duckdb_tables()", "meta.watermarks"):
+        if not _has_watermarks(con):
+            con.execute("create schema if not exists meta")
+            con.execute(statement)
+        con.execute(
+            "insert into meta.watermarks by name from served.meta.watermarks"
+            " where list_contains(?, relation)",
+            [[table.partition(".")[2] for table in tables]],
+        )
+    con.execute("detach served")
+
+
+def _made_by(con: duckdb.DuckDBPyConnection, catalog: str, table: str) -> list[str]:
+    """The statements that make a table of the database `served`, or its indexes."""
+    schema, _, name = table.partition(".")
     rows = con.execute(
+        f"select sql from {catalog} where database_name = 'served' and sql is not null"
+        " and schema_name = ? and table_name = ?",
+        [schema, name],
+    ).fetchall()
+    return [row[0] for row in rows]
+
+
+def _named(table: str) -> str:
+    schema, _, name = table.partition(".")
+    return f"{identifier(schema)}.{identifier(name)}"
+
+
+def _has_watermarks(con: duckdb.DuckDBPyConnection) -> bool:
+    sql = (
+        "select 1 from duckdb_tables() where database_name = current_database()"
+        " and schema_name = 'meta' and table_name = 'watermarks'"
+    )
+    return con.execute(sql).fetchone() is not None
+
+
+def _relations(con: duckdb.DuckDBPyConnection) -> list[tuple[str, str, str]]:
+    """Kind, schema and name of every view and table."""
+    return con.execute(
         "select 'view', schema_name, view_name from duckdb_views() where not internal union all"
         " select 'table', schema_name, table_name from duckdb_tables() where not internal"
     ).fetchall()
-    for kind, schema, name in rows:
+
+
+def _drop_private(con: duckdb.DuckDBPyConnection) -> None:
+    """Drop every relation that is neither published nor ours, so that no reader can find it."""
+    for kind, schema, name in _relations(con):
         if schema not in PUBLISHED_SCHEMAS and (schema, name) != ("meta", "watermarks"):
             con.execute(f"drop {kind} {identifier(schema)}.{identifier(name)}")
     for schema in PRIVATE_SCHEMAS:

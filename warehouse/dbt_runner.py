@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from warehouse.domains import MAIN, declared_domain, independent_domains
 from warehouse.errors import BuildError
 from warehouse.imports import garbage_collection_paused
 from warehouse.settings import PROJECT, Settings
@@ -53,7 +54,9 @@ class ChangedRows:
 class Model:
     """A dbt model. `code` hashes its SQL, contract, macros and all that is upstream of it.
 
-    `parents` are the relations that it reads itself, those of the lake included.
+    `domain` is the line that it is published on. `parents` are the relations that it reads itself,
+    those of the lake included; `personal` its columns whose values speak of a person (`config:
+    meta: personal: true`).
     """
 
     name: str
@@ -61,10 +64,12 @@ class Model:
     file: str
     materialized: str
     code: str
+    domain: str
     sources: frozenset[tuple[str, str]]
     changed_rows: ChangedRows | None
     feature_set: dict[str, Any] | None
     parents: frozenset[str] = frozenset()
+    personal: frozenset[str] = frozenset()
 
     @property
     def relation(self) -> str:
@@ -81,6 +86,7 @@ class Model:
                 "sources": frozenset((schema, table) for schema, table in content["sources"]),
                 "changed_rows": ChangedRows(**changed) if changed else None,
                 "parents": frozenset(content.get("parents", ())),
+                "personal": frozenset(content.get("personal", ())),
             }
         )
 
@@ -91,6 +97,13 @@ class Project:
 
     models: dict[str, Model]
     manifest: Any
+
+
+class Ran(NamedTuple):
+    """What dbt did: the seconds of each model, and by name what is wrong with those that failed."""
+
+    seconds: dict[str, float]
+    failures: dict[str, BuildError]
 
 
 def project_hash() -> str:
@@ -139,7 +152,7 @@ def _arguments(command: str) -> list[str]:
 def parse(settings: Settings) -> Project:
     """Parse the project; unchanged files come from dbt's own cache.
 
-    Raises BuildError with dbt's message.
+    Raises BuildError with dbt's message, ConfigurationError for an unknown independent domain.
     """
     with _environment(settings, PARSED_WITH, 0), garbage_collection_paused():
         from dbt.cli.main import dbtRunner
@@ -158,9 +171,11 @@ def _models(manifest: Any) -> dict[str, Model]:
     codes: dict[str, str] = {}
     reads: dict[str, frozenset[tuple[str, str]]] = {}
     models = {}
-    for node in manifest.nodes.values():
-        if node.resource_type != "model":
-            continue
+    nodes = [node for node in manifest.nodes.values() if node.resource_type == "model"]
+    domains = {n.name: declared_domain(n.original_file_path, n.config.meta) for n in nodes}
+    known = set(domains.values()) - {""}
+    independent = independent_domains(PROJECT / "dbt_project.yml", known)
+    for node in nodes:
         changed = node.config.meta.get("changed_rows")
         models[node.name] = Model(
             name=node.name,
@@ -168,10 +183,12 @@ def _models(manifest: Any) -> dict[str, Model]:
             file=node.original_file_path,
             materialized=node.config.materialized,
             code=_code(manifest, node.unique_id, codes),
+            domain=domains[node.name] if domains[node.name] in independent else MAIN,
             sources=_sources(manifest, node.unique_id, reads),
             changed_rows=ChangedRows(**changed) if changed else None,
             feature_set=node.config.meta.get("feature_set"),
             parents=frozenset(_relation(manifest, above) for above in _above(node)),
+            personal=frozenset(c.name for c in node.columns.values() if _is_personal(c)),
         )
     return models
 
@@ -183,6 +200,15 @@ def _relation(manifest: Any, unique_id: str) -> str:
         return f"{source.schema}.{source.identifier}"
     node = manifest.nodes[unique_id]
     return f"{node.schema}.{node.name}"
+
+
+def _is_personal(column: Any) -> bool:
+    """Whether the column is marked, under `config: meta:` or, as dbt had it, `meta:` alone.
+
+    Anything but false counts: to mask too much harms nobody.
+    """
+    marks = (column.meta.get("personal"), column.config.meta.get("personal"))
+    return any(mark not in (None, False) for mark in marks)
 
 
 def _sources(
@@ -249,10 +275,10 @@ def _macros(manifest: Any, names: list[str], found: dict[str, str]) -> dict[str,
 
 def run(
     settings: Settings, project: Project, database: Path, snapshot: int, names: list[str]
-) -> dict[str, float]:
-    """`dbt run` of the named models into `database`; returns the seconds of each.
+) -> Ran:
+    """`dbt run` of the named models into `database`, those left out that read one that failed.
 
-    Raises BuildError with the failing model and its message. Nothing has `database` open after.
+    Raises BuildError when dbt itself fails. Nothing has `database` open after.
     """
     from dbt.adapters.duckdb.connections import DuckDBConnectionManager
     from dbt.cli.main import dbtRunner
@@ -266,17 +292,14 @@ def run(
         finally:
             DuckDBConnectionManager.close_all_connections()
     outcomes = getattr(result.result, "results", None) or []
-    if failed := [outcome for outcome in outcomes if str(outcome.status) == "error"]:
-        error = _failed(failed[0])
-        error.failed = tuple(f"{outcome.node.schema}.{outcome.node.name}" for outcome in failed)
-        raise error
-    if not result.success:
+    failures = {o.node.name: _failed(o) for o in outcomes if str(o.status) == "error"}
+    if not result.success and not failures:
         raise BuildError(
             f"dbt did not run: {result.exception or 'no reason given'}",
             where=str(PROJECT),
             next_step="`dbt debug` and `dbt run` in the repository's root show more",
         )
-    return {outcome.node.name: float(outcome.execution_time) for outcome in outcomes}
+    return Ran({o.node.name: float(o.execution_time) for o in outcomes}, failures)
 
 
 def _failed(outcome: Any) -> BuildError:
@@ -341,3 +364,17 @@ def _yaml_of(node: Any) -> str:
 def without_sources(models: Mapping[str, Model], tables: set[tuple[str, str]]) -> set[str]:
     """The models that cannot be built because the lake lacks a table that they read."""
     return {name for name, model in models.items() if not model.sources <= tables}
+
+
+def contracts(project: Project) -> dict[str, dict[str, str]]:
+    """The columns that each model promises, with their DuckDB types, by its relation.
+
+    There are none for a model without a contract, nor a type where its YAML gives none.
+    """
+    return {
+        f"{node.schema}.{node.name}": {c.name: c.data_type or "" for c in node.columns.values()}
+        if node.config.contract.enforced
+        else {}
+        for node in project.manifest.nodes.values()
+        if node.resource_type == "model"
+    }

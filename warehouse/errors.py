@@ -69,6 +69,10 @@ class GateBlockedError(ClearwaterError):
     exit_code = 3
 
 
+class ReportError(ClearwaterError):
+    """The report cannot be written; all that was done before it stands."""
+
+
 class WriterBusyError(ClearwaterError):
     """Another writer holds the lock of this CLEARWATER_HOME."""
 

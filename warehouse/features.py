@@ -28,11 +28,15 @@ class Manifest:
 
     `earliest` and `latest` are the event times in it (ISO 8601, UTC); `file_sha256` is the hash
     of the Parquet file beside the manifest; `columns` maps each column to its DuckDB type.
+    `domain_release` is the release whose build made the set: `release` itself, or an older one
+    while the set's domain is held. `lake_snapshot` and `verdict` are of then.
     """
 
     feature_set: str
     release: str
-    lake_snapshot: int
+    domain: str
+    domain_release: str | None
+    lake_snapshot: int | None
     verdict: str
     model_code: str
     rules: dict[str, str]
@@ -145,11 +149,16 @@ def _write(
         described = con.execute(f"describe {table}").fetchall()
     finally:
         con.close()
+    found = release.line(f"features.{name}")
+    assert found is not None, name
+    domain, line = found
     return Manifest(
         feature_set=name,
         release=release.id,
-        lake_snapshot=release.lake_snapshot,
-        verdict=release.verdict,
+        domain=domain,
+        domain_release=line.release,
+        lake_snapshot=line.lake_snapshot,
+        verdict=line.verdict,
         model_code=release.code[name],
         rules=release.rules,
         declared=dict(declared),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -28,6 +29,8 @@ from warehouse.readers.contract import Column
 from warehouse.settings import Settings
 from warehouse.sources import Source
 
+# A table in what DuckLake says that a snapshot changed: inserted_into_table:4, altered_table:4
+CHANGED_TABLE = re.compile(r"\w+:(\d+)")
 QUARANTINE = {
     "batch_id": "varchar",
     "source": "varchar",
@@ -332,6 +335,25 @@ def retypings(settings: Settings, first: int, last: int) -> dict[tuple[str, str]
     for schema, table, snapshot in rows:
         found.setdefault((schema, table), []).append(snapshot)
     return found
+
+
+def changed_tables(settings: Settings, first: int, last: int) -> set[tuple[str, str]]:
+    """Schema and name of every table that a snapshot after `first`, up to and with `last`, changed.
+
+    From the catalog as above: `changes_made` names tables by id, as in `deleted_from_table:4`.
+    """
+    with _catalog(settings) as catalog:
+        changes = catalog.execute(
+            "select changes_made from ducklake_snapshot_changes"
+            " where snapshot_id > ? and snapshot_id <= ?",
+            [first, last],
+        ).fetchall()
+        ids = {int(number) for (made,) in changes for number in CHANGED_TABLE.findall(made or "")}
+        names = catalog.execute(
+            "select table_id, schema_name, table_name from ducklake_table"
+            " join ducklake_schema using (schema_id)"
+        ).fetchall()
+    return {(schema, table) for number, schema, table in names if number in ids}
 
 
 @contextmanager

@@ -62,10 +62,11 @@ def maintain(settings: Settings, *, days: int = KEPT_DAYS) -> Maintained:
 
 
 def _oldest_needed(settings: Settings, newest: int) -> int:
-    """The oldest snapshot that a release of this lake names; the newest one without a release."""
+    """The oldest snapshot that a line of a release names; the newest one without a release."""
     identity = lake_identity(settings)
-    named = [r.lake_snapshot for r in releases(settings) if r.lake == identity]
-    return min([*named, newest])
+    lines = [line for release in releases(settings) for line in release.lines.values()]
+    named = [line.lake_snapshot for line in lines if line.lake == identity]
+    return min([*(number for number in named if number is not None), newest])
 
 
 def _sizes(settings: Settings) -> dict[Path, int]:

@@ -10,11 +10,12 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from warehouse.domains import MAIN, Line
 from warehouse.errors import ReleaseError
 from warehouse.files import link_atomically, sweep, sync, write_atomically
 from warehouse.settings import KEPT_RELEASES, Settings
@@ -27,7 +28,10 @@ class Release:
     `lake` is the lake's identity; `project` is a hash of dbt's files as a whole; `code` has one
     for each model, its upstream included; `rules` one for each rule that was audited; `tables`
     the rows of each published table; `features` what each feature set declares; `gate` the
-    gate's result.
+    gate's result. `lake` and `lake_snapshot` are the build's. `domains` tells where each line's
+    tables come from: code, rules and results of a held line are those of then. `lineage` are the
+    relations that each model reads, those of the lake included; `personal` the columns of a table
+    that are marked as such.
     """
 
     id: str
@@ -43,6 +47,24 @@ class Release:
     tables: dict[str, int]
     features: dict[str, dict[str, Any]]
     gate: dict[str, Any]
+    lineage: dict[str, list[str]] = field(default_factory=dict)
+    personal: dict[str, list[str]] = field(default_factory=dict)
+    domains: dict[str, Line] = field(default_factory=dict)
+
+    @property
+    def lines(self) -> dict[str, Line]:
+        """The line of each domain; a release from before there were domains is one line."""
+        one = Line(self.id, self.lake, self.lake_snapshot, self.verdict, list(self.tables))
+        return self.domains or {MAIN: one}
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether every domain's newest build is in it."""
+        return not any(line.held for line in self.domains.values())
+
+    def line(self, table: str) -> tuple[str, Line] | None:
+        """The domain and line of a table, as `schema.name`; None for one that it does not have."""
+        return next((item for item in self.lines.items() if table in item[1].tables), None)
 
 
 def new_id(settings: Settings) -> str:
@@ -61,13 +83,21 @@ def releases(settings: Settings) -> list[Release]:
 
 def _read(file: Path) -> Release:
     try:
-        return Release(**json.loads(file.read_text(encoding="utf-8")))
-    except (ValueError, TypeError) as error:
+        content = json.loads(file.read_text(encoding="utf-8"))
+        lines = {name: Line(**line) for name, line in content.pop("domains", {}).items()}
+        return Release(**content, domains=lines)
+    except (ValueError, TypeError, AttributeError) as error:
         raise ReleaseError(
             f"release.json cannot be read: {error}",
             where=str(file),
             next_step="remove this release's folder, or restore it from a copy",
         ) from None
+
+
+def told_lines(release: Release) -> dict[str, dict[str, Any]]:
+    """The release's lines for machines: what is in release.json, but for the tables."""
+    lines = {name: asdict(line) for name, line in release.lines.items()}
+    return {name: {k: v for k, v in line.items() if k != "tables"} for name, line in lines.items()}
 
 
 def current(settings: Settings) -> Release | None:

@@ -69,7 +69,7 @@ READING_KEYS: dict[str, tuple[FormatName, ...]] = {
     "sheet": ("excel",),
     "range": ("excel",),
 }
-NOT_OF_LOADING = ("path", "optional")  # they only say what is loaded
+NOT_OF_LOADING = ("path", "optional", "personal")  # they decide nothing of how rows are loaded
 
 
 @cache
@@ -205,6 +205,7 @@ class Source(BaseModel):
     schema_policy: Literal["evolve", "freeze"] = Field(default="evolve", alias="schema")
     tolerance: float = Field(default=0.5, ge=0, le=1)
     optional: bool = False
+    personal: tuple[str, ...] = ()
 
     @field_validator("name")
     @classmethod

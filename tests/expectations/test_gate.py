@@ -39,6 +39,12 @@ BETWEEN = rule("between", columns=("amount",), minimum=0, maximum=10)
 STRICT = rule("between", columns=("amount",), minimum=0, strict_min=True)
 SINCE = rule("between", columns=("paid_at",), minimum=datetime(2018, 4, 1))  # noqa: DTZ001 (as in DuckDB)
 SINCE_DAY = rule("between", columns=("paid_on",), minimum=date(2018, 4, 1))
+MIXED_BOUNDS = rule(
+    "between",
+    columns=("paid_at",),
+    minimum=date(2018, 4, 1),
+    maximum=datetime(2018, 5, 1),  # noqa: DTZ001 (as in DuckDB)
+)
 IN_SET = rule("in_set", columns=("kind",), values=("a", "it's"))
 EXPRESSION = rule("expression", expression="amount::double >= 0 and kind not like '50%:?'")
 MOSTLY = rule("between", columns=("amount",), minimum=0, mostly=0.5)
@@ -109,6 +115,7 @@ def only(result: GateResult, rule_id="r") -> RuleResult:
         STRICT,
         SINCE,
         SINCE_DAY,
+        MIXED_BOUNDS,
         IN_SET,
         EXPRESSION,
         MOSTLY,
@@ -169,6 +176,11 @@ def test_a_check_passes(settings, build, checked):
             SINCE_DAY,
             "(7, 1, 'a', now()::timestamp, date '2018-03-31')",
             "1 row breaks it, e.g. id=7, paid_on=2018-03-31",
+        ),
+        (
+            MIXED_BOUNDS,
+            "(7, 1, 'a', timestamp '2018-05-01 00:00:01', today())",
+            "1 row breaks it, e.g. id=7, paid_at=2018-05-01 00:00:01",
         ),
         (IN_SET, "(7, 1, 'b', now()::timestamp, today())", "1 row breaks it, e.g. id=7, kind=b"),
         (

@@ -10,7 +10,9 @@ from html.parser import HTMLParser
 
 import pytest
 
+from benchmarks.report import made_up
 from expectations.gate import GateResult, RuleResult
+from expectations.offenders import MASK
 from expectations.report import (
     RunReport,
     SourceReport,
@@ -19,6 +21,7 @@ from expectations.report import (
     rules_by_table,
     write_report,
 )
+from expectations.trends import Trend
 from warehouse.waiting import Held, Refused, Waiting
 
 
@@ -51,6 +54,13 @@ RUN = RunReport(
 )
 
 
+EVERYTHING = made_up(seed=7, tables=12, rules=10)
+
+
+def table_page(index, table):
+    return (index.parent / "tables" / f"{table}.html").read_text()
+
+
 class Tags(HTMLParser):
     """The tags of a page, and whether they close in order."""
 
@@ -81,20 +91,48 @@ def test_the_page_tells_what_happened(settings):
         "release-0",
         "payments.transactions",
         "1,754,155",
-        "3 rows\nin a.csv\n<code>clearwater quarantine show payments.transactions</code>",
+        "3 rows\nin a.csv",
     ):
         assert text in page
-    assert page.index("<code>breaks") < page.index("<code>holds") < page.index("<code>fine")
+    tables = page[page.index('id="tables"') :]
+    assert tables.index("marts.payments<") < tables.index("marts.a<") < tables.index("marts.b<")
+    assert "<code>holds" not in page  # what holds is on the table's page
 
 
-def test_the_page_needs_nothing_else(settings):
-    page = write_report(settings, RUN).read_text()
-    tags = Tags(page)
-    assert tags.open == []
-    assert not {"script", "link", "img", "iframe"} & set(tags.seen)
-    assert not {"src", "onclick"} & {name for name, _ in tags.attributes}
-    assert all(value.startswith("#") for name, value in tags.attributes if name == "href")
-    assert not re.search(r"https?:|//|@import|url\(", page)
+def test_a_table_has_its_page_with_all_its_rules(settings):
+    page = table_page(write_report(settings, RUN), "marts.payments")
+    assert page.index("<code>breaks") < page.index("<code>holds")
+    assert "<code>fine" not in page
+
+
+def test_the_folder_needs_nothing_else(settings):
+    folder = write_report(settings, EVERYTHING).parent
+    pages = sorted(folder.rglob("*.html"))
+    assert len(pages) == 1 + 12
+    for page in pages:
+        tags = Tags(page.read_text())
+        assert tags.open == []
+        assert not {"img", "iframe", "object", "embed", "video", "form"} & set(tags.seen)
+        assert not {name for name, _ in tags.attributes if name == "src" or name.startswith("on")}
+        for address in [value for name, value in tags.attributes if name == "href"]:
+            file, _, anchor = address.partition("#")
+            target = page.parent / file if file else page
+            assert address == "data:," or target.resolve().is_relative_to(folder.resolve())
+            assert address == "data:," or target.is_file()
+            assert not anchor or f'id="{anchor}"' in target.read_text()
+    for file in folder.rglob("*.*"):
+        text = file.read_text().replace('"data:,"', "")
+        assert not re.search(r"https?:|//|@import|url\(|style=\"", text), file
+
+
+def test_every_page_says_what_it_may_load(settings):
+    for page in write_report(settings, EVERYTHING).parent.rglob("*.html"):
+        policy = dict(Tags(page.read_text()).attributes)["content"] and re.search(
+            r'Content-Security-Policy" content="(.*?)"', page.read_text()
+        )
+        assert "default-src &#39;none&#39;" in policy[1]
+        assert "unsafe" not in policy[1]
+        assert "http" not in policy[1]
 
 
 def test_values_are_escaped(settings):
@@ -123,6 +161,25 @@ def test_writing_again_replaces(settings):
     assert write_report(settings, RUN).read_bytes() == first
     names = sorted(file.name for file in settings.reports.iterdir())
     assert names == ["latest", "run-1"]
+
+
+def test_pages_of_tables_that_are_gone_are_removed(settings):
+    folder = write_report(settings, EVERYTHING).parent
+    write_report(settings, replace(RUN, run_id=EVERYTHING.run_id))
+    names = sorted(page.name for page in (folder / "tables").iterdir())
+    assert names == ["marts.a.html", "marts.b.html", "marts.payments.html"]
+
+
+def test_any_name_of_a_table_is_a_page(settings):
+    names = ["marts.Ünïcode naïve", "marts.a/../../b", 'marts."><b>', "marts." + "x" * 300]
+    results = tuple(result(f"r{n}", "pass", table=name) for n, name in enumerate(names))
+    run = replace(RUN, gate=GateResult("pass", results, 1.0), tables=())
+    index = write_report(settings, run)
+    links = re.findall(r'href="(tables/[^"]+)"', index.read_text())
+    assert len(set(links)) == len(names)
+    assert all((index.parent / link).is_file() for link in links)
+    assert len(list((index.parent / "tables").iterdir())) == len(names)
+    assert "&#34;&gt;&lt;b&gt;" in index.read_text()
 
 
 @pytest.mark.parametrize(
@@ -184,3 +241,118 @@ def test_nothing_that_waits_is_no_section(settings):
 def test_lake_that_cannot_be_read_is_told(settings):
     page = write_report(settings, replace(RUN, waiting=Waiting(problem="no right to"))).read_text()
     assert "the lake cannot be read. no right to" in page
+
+
+def test_a_sample_is_a_table_with_its_examples_left_out_of_the_sentence(settings):
+    broken = replace(
+        result("breaks", "fail", detail=f"2 rows break it, e.g. id=1, name={MASK}"),
+        unexpected_count=2,
+        columns=("id", "name"),
+        sample=(("1", MASK), ("2", None)),
+    )
+    run = replace(RUN, gate=GateResult("block", (broken,), 1.0))
+    page = table_page(write_report(settings, run), "marts.payments")
+    assert "<td>1</td><td>•••</td>" in page
+    assert '<td>2</td><td><span class="soft">null</span></td>' in page
+    assert "e.g." not in page
+    assert "2 of 2 rows" in page
+
+
+def test_samples_of_very_many_broken_rules_are_left_out_the_worst_ones_kept(settings):
+    def broken(n, status):
+        rows = tuple(("x" * 80, "y" * 80) for _ in range(20))
+        found = result(f"r{n}", status, detail=f"{n} rows break it, e.g. a=" + "z" * 5000)
+        return replace(found, columns=("a", "b"), sample=rows)
+
+    results = tuple(broken(n, "fail" if n == 99 else "warn") for n in range(100))
+    index = write_report(settings, replace(RUN, gate=GateResult("block", results, 1.0)))
+    told = json.loads(index.with_name("index.json").read_text())["gate"]["results"]
+    assert [r["rule_id"] for r in told] == [f"r{n}" for n in range(100)]
+    assert len(told[99]["sample"]) == 3
+    page = table_page(index, "marts.payments")
+    assert page.index("<code>r99") < page.index("<td>xxx") < page.index("<code>r0<")
+    assert "sample" not in told[98]
+    assert sum(file.stat().st_size for file in index.parent.rglob("*.*")) < 500_000
+
+
+def test_raw_rows_are_not_shown(settings):
+    secret = "4711,jane@example.com"
+    message = f"a.csv: 9 of 10 rows cannot be loaded; the first is row 1: {secret}\nmore of it"
+    run = replace(
+        RUN,
+        status="refused",
+        verdict="",
+        gate=None,
+        message=f"{message}\n  next: mend the file",
+        sources=(SourceReport("shop.orders", message=f"{message}\n  next: mend the file"),),
+        waiting=Waiting(
+            (Held("shop.orders", "a.csv", "torn_record", 1, 3, f"quote in: {secret}"),),
+            (Refused("shop.orders", "a.csv", message),),
+        ),
+    )
+    folder = write_report(settings, run).parent
+    for file in (folder / "index.html", folder / "index.json"):
+        text = file.read_text()
+        assert "jane@" not in text
+        assert "more of it" not in text
+        assert "the first is row 1" in text
+        assert "next: mend the file" in text
+        assert "torn_record" in text
+
+
+def test_what_is_known_of_a_table_is_on_its_page(settings):
+    index = write_report(settings, EVERYTHING)
+    table = EVERYTHING.missing[0].table
+    page = table_page(index, table)
+    for text in (
+        "Dropping incomplete rows (listwise deletion) would cost 69.0% of the rows",
+        "Whether country is missing depends on ordered_at (rank-biserial 0.31); p &lt; 0.001",
+        "no test can tell whether values are missing because of what they would have been",
+        "iterative",
+        "Newest files",
+        "raw_shop.source_0",
+        "yes, never shown",
+        '<svg class="spark"',
+    ):
+        assert text in page
+    above = [name for name in EVERYTHING.lineage if table in EVERYTHING.lineage[name]]
+    assert above
+    for name in above:
+        assert f'<a href="../tables/{name}.html">' in page
+
+
+def test_open_incidents_come_first_and_tell_the_next_step(settings):
+    page = write_report(settings, EVERYTHING).read_text()
+    order = ["inc-7f3a", "the shop deploys a correction on Monday", "1 closed in the last 7 days"]
+    places = [page.index(text) for text in order]
+    assert places == sorted(places)
+    assert "<code>clearwater incidents ack inc-7f3a</code>" in page
+    assert "incidents ack inc-51c0" not in page  # somebody sees to it already
+
+
+def test_a_table_of_the_lake_that_is_watched_has_its_page_last(settings):
+    trend = replace(EVERYTHING.trends[0], table="raw_shop.source_0")
+    index = write_report(settings, replace(EVERYTHING, trends=(trend,)))
+    names = re.findall(r'<th scope="row"><a href="tables/(.*?).html">', index.read_text())
+    assert names.index("raw_shop.source_0") == len(EVERYTHING.tables)
+    page = table_page(index, "raw_shop.source_0")
+    assert "judged row by row" in page
+    assert "source_0-2026-11-20.csv" in page
+
+
+def test_trends_of_personal_columns_count_and_tell_no_value(settings):
+    points = EVERYTHING.trends[0].points
+    metrics = ("median", "max", "freshness", "top label", "null share", "distinct count")
+    trends = tuple(Trend("marts.people", "Born_on", metric, points) for metric in metrics)
+    people = TableReport("marts.people", 10, personal=("born_on",))
+    run = replace(RUN, tables=(people,), trends=(*trends, replace(trends[0], column="n")))
+    page = table_page(write_report(settings, run), "marts.people")
+    shown = re.findall(r"<b>([^<]+ of \w+)</b>", page)
+    assert shown == ["distinct count of Born_on", "median of n", "null share of Born_on"]
+
+
+def test_only_alarms_are_in_the_json(settings):
+    odd = [t for t in EVERYTHING.trends if t.points[-1].is_alarm and t.column != "customer_id"]
+    told = json.loads(write_report(settings, EVERYTHING).with_name("index.json").read_text())
+    assert odd
+    assert [trend["metric"] for trend in told["trends"]] == [trend.metric for trend in odd]

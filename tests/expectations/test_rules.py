@@ -8,7 +8,7 @@ from textwrap import dedent
 
 import pytest
 
-from expectations.rules import load_rules
+from expectations.rules import load_rules, read_rules
 from warehouse.errors import ConfigurationError
 
 RULE = """\
@@ -138,9 +138,37 @@ def test_a_file_without_rules_is_refused(tmp_path, text):
 
 
 def test_an_id_names_one_rule(tmp_path):
-    load(tmp_path, RULE)
-    with pytest.raises(ConfigurationError, match="two rules are called 'amount'"):
-        load(tmp_path, RULE, "again.yml")
+    load(tmp_path, RULE, "first.yml")
+    with pytest.raises(ConfigurationError) as caught:
+        load(tmp_path, RULE)
+    assert str(caught.value).startswith(
+        "rules/marts/payments.yml, line 4: two rules are called 'amount'; the other is on"
+        " rules/marts/first.yml, line 4"
+    )
+
+
+def test_rules_know_where_they_are_written(tmp_path):
+    (rule,) = load(tmp_path, RULE)
+    assert rule.where == "rules/marts/payments.yml, line 4"
+    elsewhere = replace(rule, file="rules/marts/again.yml", line=9)
+    assert elsewhere == rule
+    assert elsewhere.hash == rule.hash
+
+
+def test_every_mistake_is_told_and_the_other_rules_are_read(tmp_path):
+    second = RULE.partition("rules:\n")[2].replace("id: amount", "id: other")
+    folder = tmp_path / "rules" / "marts"
+    folder.mkdir(parents=True)
+    (folder / "a.yml").write_text(RULE.replace("min: 0", "minn: 0") + second)
+    (folder / "b.yml").write_text(RULE.replace("severity: warning", "severity: warn"))
+    (folder / "c.yml").write_text("- a")
+    rules, errors = read_rules(tmp_path / "rules")
+    assert [rule.id for rule in rules] == ["other"]
+    assert [error.where for error in errors] == [
+        "rules/marts/a.yml, line 7",
+        "rules/marts/b.yml, line 8",
+        "rules/marts/c.yml, line 1",
+    ]
 
 
 def test_a_hash_tells_what_decides_the_outcome(tmp_path):

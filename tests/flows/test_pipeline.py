@@ -11,6 +11,8 @@ import pytest
 from handmade import PAYMENTS, edit, payment
 from works import MERGE, Works
 
+from expectations.auditor import Auditor
+from flows import pipeline
 from flows.pipeline import STAGES
 from warehouse import releases
 from warehouse.errors import BuildError, ConfigurationError, GateBlockedError, WriterBusyError
@@ -339,3 +341,29 @@ def test_moved_home_goes_on(works: Works) -> None:
     run = works.run()
     assert run.trace["build"].detail.endswith("6 in full")
     assert works.ask("select count(*) from fct_transactions") == [(4,)]
+
+
+def test_gate_gets_ready_only_for_a_build_that_it_will_audit(
+    works: Works, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[Auditor] = []
+
+    def start() -> Auditor:
+        started.append(Auditor())
+        return started[-1]
+
+    monkeypatch.setattr(pipeline, "start_auditor", start)
+    works.run()
+    assert started == []  # nothing is new
+    works.put([payment(n, day=n, customer=n) for n in (1, 2, 3, 4)])
+    assert works.run("land", "load", "build").exit_code == 0
+    assert started == []
+    run = works.run()
+    assert (run.exit_code, run.summary()["verdict"], len(started)) == (0, "pass", 1)
+    monkeypatch.setattr(pipeline, "build", failing)
+    assert works.run(full_refresh=True).status == "failed"
+    assert [auditor.is_gone for auditor in started] == [True, True]
+
+
+def failing(*_: object, **__: object) -> None:
+    raise BuildError("no")

@@ -141,3 +141,18 @@ def test_file_refused_at_first_does_not_overwrite_what_arrived_later(works: Work
     assert run.summaries["payments.transactions"].counts.quarantined == 1
     sql = "select amount_cents from fct_transactions where transaction_id = 4"
     assert works.ask(sql) == [(2000,)]
+
+
+def test_rule_for_no_column_is_a_mistake_told_before_the_build(
+    works: Works, own_rules: Path
+) -> None:
+    works.put([payment(4, day=4)], "payments4.csv")
+    before = works.served()
+    add(own_rules, "marts.fct_transactions")
+    file = own_rules / "marts" / "added.yml"
+    file.write_text(file.read_text().replace('"1 = 0"', "amount_cent >= 0"))
+    run = works.run()
+    assert isinstance(run.failure, ConfigurationError)
+    assert (run.exit_code, run.build, works.served()) == (2, None, before)
+    assert "has no column 'amount_cent'; the nearest is 'amount_cents'" in run.failure.what
+    assert run.failure.where == "rules/marts/added.yml, line 4"

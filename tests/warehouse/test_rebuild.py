@@ -12,6 +12,7 @@ from typing import Any
 import duckdb
 import pytest
 from handmade import sources_file
+from released import release
 from shop import ORDERS, TABLE, Connection, Shop
 
 from warehouse import ingest, quarantine, replaying
@@ -298,7 +299,7 @@ def test_maintenance_expires_what_no_release_names(
         shop.send(many(first), write="snapshot")
     newest, before = catalog_snapshot(shop.settings), shop.orders()
     assert maintain(shop.settings).snapshots == 0  # all of them are young
-    named = Named(lake_identity(shop.settings), newest - 1)
+    named = release("a", lake=lake_identity(shop.settings), lake_snapshot=newest - 1)
     monkeypatch.setattr("warehouse.maintenance.releases", lambda _: [named])
     done = maintain(shop.settings, days=0)
     assert done.snapshots == newest - 1
@@ -312,13 +313,6 @@ def test_maintenance_expires_what_no_release_names(
         changes(shop.settings, "shop.orders", "1", None),
     ):
         pass
-
-
-class Named:
-    """As much of a release as maintenance looks at."""
-
-    def __init__(self, lake: str, lake_snapshot: int) -> None:
-        self.lake, self.lake_snapshot = lake, lake_snapshot
 
 
 def test_killed_write_leaves_an_orphan_that_maintenance_removes(shop: Shop) -> None:

@@ -145,8 +145,9 @@ def test_rule_that_does_not_fit_refuses_the_batch(
 
 
 def test_wrong_table_or_check_is_a_mistake(shop: Shop) -> None:
-    with pytest.raises(ConfigurationError, match=r"did you mean 'raw_shop\.orders'"):
+    with pytest.raises(ConfigurationError, match=r"did you mean 'raw_shop\.orders'") as caught:
         declared(shop, RULES.replace("raw_shop.orders", "raw_shop.order"))
+    assert caught.value.where == "rules/raw/orders.yml, line 4"
     with pytest.raises(ConfigurationError, match="unknown check 'unique'"):
         declared(shop, RULES.replace("check: not_null", "check: unique"))
     assert declared(shop, RULES.replace("raw_shop", "raw_other"))[0].row_rules == ()

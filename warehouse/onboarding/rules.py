@@ -23,6 +23,8 @@ from warehouse.readers.casting import INTEGERS
 NUMBER = re.compile(r"((TINY|SMALL|BIG|HUGE)INT|INTEGER|FLOAT|DOUBLE|DECIMAL\(.*\))")
 TIME = re.compile(r"DATE|TIMESTAMP.*")
 LONGEST_LIST = 80
+# The first line of a rule file: it tells editors what may stand there.
+MODELINE = "# yaml-language-server: $schema=../schema.json\n"
 # From this many rows on, what never was may be called unusual.
 ENOUGH_ROWS = 100
 OFTEN = 50  # times that each kind comes, on average
@@ -33,7 +35,7 @@ MOST_BOUNDS = 30
 def rules_yaml(data: Dataset) -> str:
     """The rule file of the dataset's mart."""
     rules = "\n".join(dumped([rule], 2) for rule in _rules(data))
-    return f"table: marts.{data.mart}\nowner: {data.source}\nrules:\n{rules}"
+    return f"{MODELINE}table: marts.{data.mart}\nowner: {data.source}\nrules:\n{rules}"
 
 
 def rule_count(data: Dataset) -> int:

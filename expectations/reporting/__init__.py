@@ -1,0 +1,1 @@
+"""The report's parts: what changed, what each page shows, and the pages themselves."""
