@@ -65,7 +65,10 @@ _SHARES = {"volume": 0.25, "nulls": 0.2, "shapes": 0.3, "others": 0.25}
 # Rows that the lake does not take show in these, and no reader will see them.
 _HARMLESS = ("known_share", "quarantined_share")
 # A column that moves on with every batch, such as a time or a running number, has no level.
-_MOVING = ("values", "least", "greatest", "mean", "middle", "correlation", "below_share")
+_MOVING = (
+    *("values", "labels", "new_label_share"),
+    *("least", "greatest", "mean", "middle", "correlation", "below_share"),
+)
 _MOVES_FROM = 0.9
 
 
@@ -172,11 +175,12 @@ class _Series:
     def __init__(self, profiles: Sequence[Profile]) -> None:
         self._past = profiles[:-1]
         self._new = profiles[-1]
-        self._moving = {
-            column
+        middles = {
+            column: _middles([p.shapes.get((column, "values")) for p in self._past])
             for column in {name[0] for name in self._new.shapes}
-            if _moves([p.shapes.get((column, "values")) for p in self._past])
         }
+        self._running = {column for column, found in middles.items() if _runs(found)}
+        self._moving = self._running | {c for c, found in middles.items() if _climbs(found)}
 
     def names(self) -> Iterable[Name]:
         """What can be judged of the new profile."""
@@ -184,7 +188,7 @@ class _Series:
         for name in (*self._new.scalars, *self._new.shapes):
             parts = name[0].split(" and ")
             moves = self._moving.intersection((name[0], *parts))
-            if name[1] in ("step", "pace") and name[0] not in self._moving:
+            if name[1] in ("step", "pace") and name[0] not in self._running:
                 continue
             if name[1] == "pace" and (name[0], "step") in self._new.scalars:
                 continue  # a time, whose steps are days
@@ -380,8 +384,17 @@ def shape_floors(measure: str) -> tuple[float, float]:
     return _SHAPE_FLOORS[measure]
 
 
-def _moves(shapes: Sequence[Shape | None]) -> bool:
+def _middles(shapes: Sequence[Shape | None]) -> list[float]:
+    return [_middle(shape) for shape in shapes if isinstance(shape, Numbers)]
+
+
+def _runs(middles: Sequence[float]) -> bool:
     """Whether the middle goes on upwards from nearly every profile to the next."""
-    middles = [_middle(s) for s in shapes if isinstance(s, Numbers)]
     steps = [b - a for a, b in itertools.pairwise(middles)]
     return len(steps) > 2 and sum(step > 0 for step in steps) >= _MOVES_FROM * len(steps)
+
+
+def _climbs(middles: Sequence[float]) -> bool:
+    """Whether the middle goes up now and then, as the number of a week does, and never down."""
+    steps = [b - a for a, b in itertools.pairwise(middles)]
+    return min(steps, default=0) >= 0 and sum(step > 0 for step in steps) > 2

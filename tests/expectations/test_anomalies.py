@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 import numpy as np
 
 from expectations.anomalies import Anomaly, compare
-from expectations.past import Numbers
+from expectations.past import Labels, Numbers
 from expectations.profiling import QUANTILES, Profile, Scalar
 
 FIRST = datetime.fromisoformat("2026-03-02")
@@ -85,3 +85,18 @@ def test_rows_that_come_again_are_not_too_many() -> None:
     again = profile(DAYS, customers(DAYS))
     known = {**again.scalars, ("", "known_share"): Scalar(1.0, "share", 1_501)}
     assert found(past, replace(again, scalars=known), "rows") == []
+
+
+def test_a_week_may_begin_on_another_day() -> None:
+    """The number of the week is a label that was never seen before, on Mondays; after a holiday,
+    on a Tuesday."""
+
+    def week(day: int, number: int) -> Profile:
+        shapes = {
+            ("week", "values"): Numbers((float(number),) * len(QUANTILES), 1_500),
+            ("week", "labels"): Labels({str(number): 1_500}, 1_500),
+        }
+        return Profile(FIRST + timedelta(days=day), 1_500, {}, shapes)
+
+    past = [week(day, day // 7) for day in range(DAYS)]
+    assert compare(past, week(DAYS + 1, DAYS // 7)) == []

@@ -243,7 +243,7 @@ def test_run_with_a_refused_batch_is_1(clearwater: Clearwater, served: Works) ->
     assert "Traceback" not in said.err
 
 
-def test_blocked_run_is_3(clearwater: Clearwater, served: Works) -> None:
+def test_blocked_run_is_3(clearwater: Clearwater, served: Works, no_raw_rules: None) -> None:
     served.put([payment(4, day=4, fraud="")], "payments4.csv")
     said = clearwater("run", "--sources", sources_file(served.folder, MERGE))
     assert said.code == 3

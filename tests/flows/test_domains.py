@@ -36,6 +36,14 @@ PAYMENTS = "select transaction_id from fct_transactions order by 1"
 MODEL = "models/marts/shop/fct_orders.sql"
 
 
+@pytest.fixture(scope="module", autouse=True)
+def no_rules_on_rows() -> Iterator[None]:
+    """Whatever is wrong with a row, it gets as far as the gate."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("expectations.raw.load_rules", list)
+        yield
+
+
 @pytest.fixture(scope="module")
 def template(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """The project of two domains, which the pipeline takes for its own."""

@@ -42,7 +42,7 @@ def sent(monkeypatch: pytest.MonkeyPatch) -> list[Message]:
 
 
 def test_blocked_gate_is_one_incident_that_is_told_once_and_closes_itself(
-    works: Works, sent: list[Message], capsys: pytest.CaptureFixture[str]
+    works: Works, sent: list[Message], capsys: pytest.CaptureFixture[str], no_raw_rules: None
 ) -> None:
     works.put([payment(1, day=1, fraud="")], "payments4.csv")
     assert works.run(*TO_THE_GATE).exit_code == 3
