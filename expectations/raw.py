@@ -16,6 +16,8 @@ from warehouse.errors import ConfigurationError
 from warehouse.settings import Settings
 from warehouse.sources import RowRule, Source, load_sources
 
+MISSPELT = 0.92  # names as similar as raw_shop.orders and raw_shop.ordres
+
 
 def declared_sources(file: Path, settings: Settings) -> list[Source]:
     """The sources that `file` declares, with the rules that their rows must keep.
@@ -28,20 +30,19 @@ def declared_sources(file: Path, settings: Settings) -> list[Source]:
 def with_rules(sources: Sequence[Source], rules: Sequence[Rule]) -> list[Source]:
     """The sources with the rules that their rows must keep.
 
-    Rules of other sources are left to the file that declares these. Raises ConfigurationError for
-    a dataset that a declared source does not have.
+    Rules of other datasets are left to the file that declares these. Raises ConfigurationError for
+    one that is called nearly like a dataset of this file, and not like any.
     """
     tables = {f"{source.schema_name}.{source.table_name}": source for source in sources}
-    schemas = {source.schema_name for source in sources}
     raw = [rule for rule in rules if rule.boundary == "raw"]
     of_rows = [rule for rule in raw if rule.check not in LEARNED]
     for rule in raw:
-        if rule.table not in tables and rule.table.partition(".")[0] in schemas:
-            near = difflib.get_close_matches(rule.table, tables, n=1)
+        near = difflib.get_close_matches(rule.table, tables, n=1, cutoff=MISSPELT)
+        if rule.table not in tables and near:
             raise ConfigurationError(
                 f"rule {rule.id}: no source fills the table {rule.table!r}",
                 where=rule.where,
-                next_step=f"did you mean {near[0]!r}?" if near else f"tables: {', '.join(tables)}",
+                next_step=f"did you mean {near[0]!r}?",
             )
     return [
         source.with_rules(row_rule(rule) for rule in of_rows if rule.table == table)

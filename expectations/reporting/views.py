@@ -84,13 +84,17 @@ class Incidents:
 
 @dataclass(frozen=True)
 class Overview:
-    """The first page: the run, what changed, every table, and what is broken, the worst first."""
+    """The first page: the run, what changed, every table, and what is broken, the worst first.
+
+    `tolerated` are the rules that hold though rows break them: not more than they allow.
+    """
 
     run: RunReport
     before: Earlier | None
     changes: tuple[Change, ...]
     tables: tuple[TableView, ...]
     broken: tuple[RuleResult, ...]
+    tolerated: tuple[RuleResult, ...]
     counts: Mapping[str, int]
     incidents: Incidents
     alarmed: tuple[Trend, ...]
@@ -116,6 +120,7 @@ def overview(run: RunReport, changed: Iterable[Change], before: Earlier | None) 
         changes=tuple(changed),
         tables=tuple(tables),
         broken=tuple(broken),
+        tolerated=tuple(r for r in results if r.status not in BROKEN and r.unexpected_count),
         counts=counts,
         incidents=_incidents(run),
         alarmed=tuple(alarmed),

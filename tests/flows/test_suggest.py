@@ -35,7 +35,7 @@ def test_it_prints_a_rule_file(
     home = ("--home", first.settings.home)
     code, out, _ = said(capsys, monkeypatch, "--suggest", "marts.fct_daily_transactions", *home)
     assert code == 0
-    assert "# 5 rules are in expectations/rules/marts/fct_daily_transactions.yml already" in out
+    assert "# 7 rules are in expectations/rules/marts/fct_daily_transactions.yml already" in out
     assert f"of release {first.served()}" in " ".join(out.replace("#", "").split())
     file = tmp_path / "rules" / "marts" / "fct_daily_transactions.yml"
     file.parent.mkdir(parents=True)

@@ -326,10 +326,10 @@ def test_batch_that_needs_too_much_memory_is_refused_alone(
     shop.put("id,amount\n2,3\n", "orders2.csv")
     load = loading._load
 
-    def hungry(con: Any, settings: Settings, batch: Any) -> Any:
+    def hungry(con: Any, settings: Settings, batch: Any, examiner: Any) -> Any:
         if batch.file == "orders1.csv":
             raise duckdb.OutOfMemoryException("Out of Memory Error")
-        return load(con, settings, batch)
+        return load(con, settings, batch, examiner)
 
     monkeypatch.setattr(loading, "_load", hungry)
     (problem,) = shop.load().problems
