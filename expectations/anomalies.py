@@ -61,7 +61,7 @@ _HUGE = 2.0
 # An extreme that moved by less than this part of the column's spread is nothing.
 _OF_THE_SPREAD = 0.05
 # How the rate of false alarms is shared: the one number of rows would be drowned by all the others.
-_SHARES = {"volume": 0.25, "nulls": 0.2, "shapes": 0.3, "others": 0.25}
+_SHARES = {"volume": 0.4, "nulls": 0.15, "shapes": 0.25, "pairs": 0.05, "others": 0.15}
 # Rows that the lake does not take show in these, and no reader will see them.
 _HARMLESS = ("known_share", "quarantined_share")
 # A column that moves on with every batch, such as a time or a running number, has no level.
@@ -137,7 +137,9 @@ def _family(name: Name) -> str:
         return "volume"
     if name[1] == "null_share":
         return "nulls"
-    return "shapes" if name[1] in _SHAPES_IN_WORDS else "others"
+    if name[1] in _SHAPES_IN_WORDS:
+        return "shapes"
+    return "pairs" if name[1] in ("correlation", "below_share") else "others"
 
 
 def _related(profiles: Sequence[Profile]) -> list[Profile]:

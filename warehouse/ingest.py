@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 from warehouse.batch import Batch, Counts, Examiner, Loaded, batch_id
 from warehouse.containers import parts
@@ -95,6 +96,10 @@ def land_sources(settings: Settings, sources: list[Source]) -> Arrivals:
             except BatchRefusedError as error:
                 summaries[source.name] = summaries[source.name].with_problem(error)
                 continue
+            if landed.original_path != place.path and landed.original_path in standing_now:
+                summary = summaries[source.name]
+                told = (Path(place.path).name, f"the very bytes of {landed.original_name} again")
+                summaries[source.name] = replace(summary, told=(*summary.told, told))
             seen.add(landed.batch_id)
             found[source.name].append(landed.sha256)
             new_files += is_new

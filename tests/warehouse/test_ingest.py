@@ -30,3 +30,12 @@ def test_corrected_file_without_a_key_is_told(shop: Shop) -> None:
     assert shop.send("id,amount\n1,5\n", "orders2.csv", key=[], write="snapshot").changes == (
         f"orders2.csv: `write` was append and is snapshot; {REDEFINE}",
     )
+
+
+def test_the_same_bytes_under_another_name_are_told(shop: Shop) -> None:
+    shop.send("id,amount\n1,1\n", "orders1.csv")
+    summary = shop.send("id,amount\n1,1\n", "orders2.csv")
+    assert summary.changes == ("orders2.csv: the very bytes of orders1.csv again",)
+    assert len(shop.orders()) == 1
+    (shop.folder / "orders1.csv").unlink()
+    assert shop.load().changes == ()  # it was renamed
