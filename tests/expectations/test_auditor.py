@@ -85,6 +85,7 @@ def test_a_broken_installation_is_an_error_of_every_rule(settings, build, monkey
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("is_auditing", [False, True])
 def test_it_ends_when_whoever_started_it_has_gone(settings, build, started, is_auditing):
     process = started._process

@@ -213,6 +213,7 @@ def test_the_corrected_file_loads_and_nothing_waits_any_more(orders: Orders) -> 
     assert orders.waiting() == []
 
 
+@pytest.mark.slow
 def test_what_is_accepted_is_the_new_level(orders: Orders) -> None:
     def doubled(rows: list[Row], _: random.Random) -> list[Row]:
         again = [[str(int(row[0]) + 500_000), *row[1:]] for row in rows]
@@ -238,6 +239,7 @@ def test_a_warning_loads_and_tells(thirty_days: Path, tmp_path: Path) -> None:
     assert any("like_before: amount" in text for text in summary.changes)
 
 
+@pytest.mark.slow
 def test_nothing_is_claimed_in_the_first_days(tmp_path: Path, settings: Settings) -> None:
     orders = Orders(tmp_path, settings)
     for number in range(5):
@@ -254,6 +256,7 @@ def test_a_lost_memory_is_made_again_from_the_lake(orders: Orders) -> None:
     assert "amount" in orders.run().problems[0]
 
 
+@pytest.mark.slow
 def test_the_lake_made_again_holds_the_same_files_back(orders: Orders) -> None:
     orders.put(30, times(100))
     assert orders.run().problems

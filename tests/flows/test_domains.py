@@ -260,6 +260,7 @@ def test_blocked_domain_alone_makes_one_release_not_one_a_run(home: TwoDomains) 
     assert home.served() == served
 
 
+@pytest.mark.slow
 def test_build_that_took_tables_over_is_not_audited_again(
     home: TwoDomains, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -320,6 +321,7 @@ def test_first_release_may_lack_main(template: Path, tmp_path: Path) -> None:
     assert home.stale() == []
 
 
+@pytest.mark.slow
 def test_domain_whose_model_fails_is_held(home: TwoDomains, own_project: Path) -> None:
     edit(own_project, MODEL, "    amount\n", "    error('no')::bigint as amount\n")
     home.put([payment(4, day=4)], "payments4.csv")
@@ -350,6 +352,7 @@ def test_main_whose_model_fails_is_held(home: TwoDomains, own_project: Path) -> 
     assert home.stale() == []
 
 
+@pytest.mark.slow
 def test_changed_code_of_a_blocked_domain_stays_out(home: TwoDomains, own_project: Path) -> None:
     before = home.release()
     edit(own_project, MODEL, "    amount\n", "    -amount as amount\n")
@@ -360,6 +363,7 @@ def test_changed_code_of_a_blocked_domain_stays_out(home: TwoDomains, own_projec
     assert home.ask(ORDERS) == [(1, 6), (2, 8)]
 
 
+@pytest.mark.slow
 def test_stages_one_by_one_hold_the_domain_as_a_run_does(home: TwoDomains) -> None:
     home.order(BAD, "2")
     home.put([payment(4, day=4)], "payments4.csv")

@@ -178,6 +178,7 @@ def test_refused_batch_holds_up_nobody(works: Works) -> None:
     assert works.ask("select count(*) from fct_transactions") == [(4,)]
 
 
+@pytest.mark.slow
 def test_source_without_models_is_in_the_lake(works: Works) -> None:
     (works.folder / "orders.csv").write_text("id\n1\n")
     before = works.served()
@@ -198,6 +199,7 @@ def test_only_such_sources_publish_nothing_and_succeed(tmp_path: Path) -> None:
     assert [trace.status for trace in run.trace.values()].count("failed") == 0
 
 
+@pytest.mark.slow
 def test_rollback_holds_runs_until_resume(works: Works) -> None:
     older = works.served()
     works.put([payment(4, day=4)], "payments4.csv")
@@ -262,6 +264,7 @@ def test_lost_run_ledger_loses_no_data(works: Works) -> None:
     assert works.runs() == ["done"]
 
 
+@pytest.mark.slow
 def test_failure_nobody_foresaw_is_noted_and_mended(
     works: Works, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -280,6 +283,7 @@ def test_failure_nobody_foresaw_is_noted_and_mended(
     assert list(works.settings.builds.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_full_disk_is_one_failure_with_nothing_half_done(
     works: Works, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -62,6 +62,7 @@ def test_lake_made_again_from_landing_is_built_in_full(works: Works) -> None:
     assert works.ask("select * from fct_transactions order by all") == before
 
 
+@pytest.mark.slow
 def test_new_rule_is_audited_before_anything_is_said_to_keep_it(
     works: Works, own_rules: Path
 ) -> None:
@@ -95,6 +96,7 @@ def test_model_that_no_gate_audits_is_not_built(works: Works, project: Path, pla
     assert works.served() == before
 
 
+@pytest.mark.slow
 def test_seed_is_read_and_not_published(works: Works, project: Path) -> None:
     (project / "seeds").mkdir(exist_ok=True)
     (project / "seeds" / "labels.csv").write_text("id,name\n1,a\n")
@@ -120,6 +122,7 @@ def test_amount_that_is_no_amount_blocks(works: Works, no_raw_rules: None, amoun
     assert works.run().exit_code == 0
 
 
+@pytest.mark.slow
 def test_file_that_goes_back_is_newer(works: Works) -> None:
     for amount in (10, 20, 10):
         works.put([payment(4, day=4, amount=amount)], "payments4.csv")
@@ -128,6 +131,7 @@ def test_file_that_goes_back_is_newer(works: Works) -> None:
     assert works.ask(sql) == [(1000,)]
 
 
+@pytest.mark.slow
 def test_file_refused_at_first_does_not_overwrite_what_arrived_later(works: Works) -> None:
     narrow = MERGE | {"known_at": "NOT_THERE"}
     early = [payment(4, day=4, amount=10)]

@@ -137,6 +137,7 @@ def test_lake_is_looked_back_at(settings: Settings, folder: Path) -> None:
     assert hashlib.sha256(raw).hexdigest() in {p.name for p in settings.landing.glob("??/*")}
 
 
+@pytest.mark.slow
 def test_rebuild_is_equal_or_redefined(settings: Settings, folder: Path) -> None:
     same = call(settings, lake.app, "rebuild", "--sources", folder / "sources.yml", "--dry-run")
     assert (same.exit_code, "equal, row for row" in same.stdout) == (0, True)
@@ -154,6 +155,7 @@ MARTS = "select * exclude (_loaded_at) from marts.fct_transactions order by all"
 FEATURES = "select * from features.feat_transactions__behaviour order by all"
 
 
+@pytest.mark.slow
 def test_run_after_a_rebuild_publishes_the_same(works: Works) -> None:
     before, served = [works.ask(sql) for sql in (MARTS, FEATURES)], works.served()
     sources = read_sources(sources_file(works.folder, MERGE), works.settings)

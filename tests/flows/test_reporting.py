@@ -128,6 +128,7 @@ def test_the_next_report_tells_what_changed(works: Works) -> None:
     assert any("grew by 1 row" in change["text"] for change in told(run)["changes"])
 
 
+@pytest.mark.slow
 def test_raw_rows_of_a_refused_file_are_not_shown(works: Works) -> None:
     rows = [payment(n, amount="far too much") for n in range(4, 8)]
     works.put(rows, "payments4.csv")

@@ -41,6 +41,7 @@ def sent(monkeypatch: pytest.MonkeyPatch) -> list[Message]:
     return kept
 
 
+@pytest.mark.slow
 def test_blocked_gate_is_one_incident_that_is_told_once_and_closes_itself(
     works: Works, sent: list[Message], capsys: pytest.CaptureFixture[str], no_raw_rules: None
 ) -> None:
@@ -87,6 +88,7 @@ def test_refused_file_is_an_incident_until_it_is_gone_and_a_partial_run_proves_n
     assert shown(works)[0].closed_at is not None
 
 
+@pytest.mark.slow
 def test_models_that_do_not_build_for_one_reason_are_one_incident(
     works: Works, project: Path
 ) -> None:

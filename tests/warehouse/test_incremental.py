@@ -76,6 +76,7 @@ def test_days_in_any_order_with_late_rows_labels_and_corrections(line: Line) -> 
     assert line.differences(line.build(full=True)) == SAME
 
 
+@pytest.mark.slow
 def test_build_after_nothing_new_is_the_same(line: Line) -> None:
     line.load([payment(1), payment(2, day=3)])
     line.publish(line.build())

@@ -442,6 +442,7 @@ def test_name_must_be_free_and_well_formed(tmp_path: Path, settings: Settings) -
         check_name("Orders", sources, settings)
 
 
+@pytest.mark.slow
 def test_awkward_names_pass_dbt_and_sqlfluff(project: Path, settings: Settings) -> None:
     columns = [InferredColumn(name, "bigint", None, 1, 3, "1", "3") for name in AWKWARD]
     drafted(project, COUNTRIES, "shop.order").write()

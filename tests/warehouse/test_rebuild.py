@@ -98,6 +98,7 @@ def test_rebuilt_lake_is_equal_after_loads_replays_and_drops(
     assert earlier_lakes(shop.settings) == [done.kept]
 
 
+@pytest.mark.slow
 def test_nothing_mended_is_equal_and_changes_nothing_but_the_identity(shop: Shop) -> None:
     fill(shop)
     before = shop.ask(*EVERYTHING)
@@ -140,6 +141,7 @@ def test_unequal_lake_needs_acceptance(shop: Shop) -> None:
     assert len(shop.orders()) == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("entry", [{}, {"write": "merge"}, {"write": "snapshot"}])
 def test_lost_lake_comes_back_from_landing_as_it_was(shop: Shop, entry: dict[str, Any]) -> None:
     fill(shop, **entry | WHOLE)
