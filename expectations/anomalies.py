@@ -10,7 +10,7 @@ import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from expectations.past import (
@@ -60,6 +60,8 @@ _VALUE_FLOORS = {  # in the measure's own unit; of amounts in natural logarithms
 _HUGE = 2.0
 # An extreme that moved by less than this part of the column's spread is nothing.
 _OF_THE_SPREAD = 0.05
+# What comes by hours is compared with other days' same hour, and not before there are so many.
+FEWEST_DAYS = 8
 # How the rate of false alarms is shared: the one number of rows would be drowned by all the others.
 _SHARES = {"volume": 0.4, "nulls": 0.15, "shapes": 0.25, "pairs": 0.05, "others": 0.15}
 # Rows that the lake does not take show in these, and no reader will see them.
@@ -100,22 +102,23 @@ def compare(
     which on an alarm stops, where that is not as usual.
     """
     earlier = sorted(past, key=lambda profile: profile.at)[-REMEMBERED:]
+    usual_rate = max(alarm_rate, WARNING_RATE)  # what is outside of the interval that is told
     series = _Series([*_related(earlier), _related([*earlier, new])[-1]])
     judgements: dict[Name, Judgement] = {}
     for name in series.names():
         if wanted(name):
-            found = series.judged(name, (accepted or {}).get(name, ()), alarm_rate, measure)
+            found = series.judged(name, (accepted or {}).get(name, ()), usual_rate, measure)
             if found is not None and found.enough:
                 judgements[name] = found
     surely = _alarms(judgements, alarm_rate)
-    likely = _alarms(judgements, max(alarm_rate, WARNING_RATE))
+    likely = _alarms(judgements, usual_rate)
     anomalies = []
     for name in likely:
         floors = series.floors(name, measure) if least is None else (least, least)
         size = series.size(name, judgements[name])
         if size >= floors[0]:
             stops = size >= floors[1] and (name in surely or size >= _HUGE * floors[1])
-            told = series.told(name, judgements[name])
+            told = series.told(name, judgements[name], measure)
             anomalies.append(Anomaly(name, judgements[name], stops, told))
     return sorted(anomalies, key=lambda found: (not found.stops, found.judgement.p, found.name))
 
@@ -181,6 +184,19 @@ class _Series:
             column: _middles([p.shapes.get((column, "values")) for p in self._past])
             for column in {name[0] for name in self._new.shapes}
         }
+        nulls = [
+            (
+                column,
+                [
+                    p.scalars[column, "null_share"].value
+                    for p in self._past
+                    if (column, "null_share") in p.scalars
+                ],
+            )
+            for column, metric in self._new.scalars
+            if metric == "null_share"
+        ]
+        self._unknown = {column for column, found in nulls if found and min(found) >= 1}
         self._running = {column for column, found in middles.items() if _runs(found)}
         self._moving = self._running | {c for c, found in middles.items() if _climbs(found)}
 
@@ -188,6 +204,8 @@ class _Series:
         """What can be judged of the new profile."""
         yield ("", "rows")
         for name in (*self._new.scalars, *self._new.shapes):
+            if name[0] in self._unknown:
+                continue  # the column is new, whatever it was called
             parts = name[0].split(" and ")
             moves = self._moving.intersection((name[0], *parts))
             if name[1] in ("step", "pace") and name[0] not in self._running:
@@ -270,7 +288,7 @@ class _Series:
         moved = abs(_unfolded(judgement.value) - _unfolded(judgement.expected))
         return moved < _OF_THE_SPREAD * (shape.quantiles[-2] - shape.quantiles[1])
 
-    def told(self, name: Name, judgement: Judgement) -> str:
+    def told(self, name: Name, judgement: Judgement, measure: Measure | None) -> str:
         """The anomaly in words."""
         column, metric = name
         if name == ("", "rows"):
@@ -278,9 +296,9 @@ class _Series:
             return f"{counted(self._new.rows, 'row')}, usually {usual}"
         if name in self._new.shapes:
             what = _SHAPES_IN_WORDS[metric].format(column=column)
-            measure = default_measure(self._new.shapes[name])
+            used = measure or default_measure(self._new.shapes[name])
             return (
-                f"{what} ({_MEASURES[measure]} {judgement.value:.2f},"
+                f"{what} ({_MEASURES[used]} {judgement.value:.2f},"
                 f" usually below {judgement.high or 0:.2f})"
             )
         write = (
@@ -379,6 +397,27 @@ def _span(judgement: Judgement, write: Callable[[float], str]) -> str:
 def default_measure(shape: Shape) -> Measure:
     """How distributions of this kind are compared unless told."""
     return "ks" if isinstance(shape, Numbers) else "js"
+
+
+def comes_by_hours(past: Sequence[Profile]) -> bool:
+    """Whether the profiles are of less than most of a day each."""
+    times = sorted(profile.at for profile in past)
+    gaps = sorted(later - earlier for earlier, later in itertools.pairwise(times))
+    return bool(gaps) and timedelta(0) < gaps[len(gaps) // 2] < timedelta(hours=18)
+
+
+def of_the_hour(past: Sequence[Profile], at: datetime) -> list[Profile]:
+    """Of what comes by hours, that of about the same hour, if it is of some days already."""
+    if not comes_by_hours(past):
+        return list(past)
+    near = [p for p in past if _hours_apart(p.at, at) <= 1]
+    days = {p.at.date() for p in near}
+    return near if len(days) >= FEWEST_DAYS else []
+
+
+def _hours_apart(one: datetime, other: datetime) -> float:
+    apart = abs((one.hour + one.minute / 60) - (other.hour + other.minute / 60))
+    return min(apart, 24 - apart)
 
 
 def shape_floors(measure: str) -> tuple[float, float]:

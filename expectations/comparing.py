@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from expectations.anomalies import REMEMBERED, Anomaly, compare, default_measure, shape_floors
 from expectations.history import History, Shift, accepted
-from expectations.learning import bounded, measure_of, options
+from expectations.learning import bounded, lacking, measure_of, options
 from expectations.offenders import relation
 from expectations.past import MIN_PAST, divergence
 from expectations.profiling import Field, Profile, Scalar, profiles
@@ -202,6 +202,8 @@ class Comparison:
         if ours is None or theirs is None:
             empty = rule.table if ours is None else rule.reference_table
             raise ValueError(f"{empty} has no rows to compare")
+        stopping += [anomaly.told for anomaly in lacking(rule, ours)]
+        stopping += [f"{a.told} in {rule.reference_table}" for a in lacking(rule, theirs)]
         for name in ours.shapes:
             if name[1] in ("values", "labels") and name in theirs.shapes:
                 measure = measure_of(rule) or default_measure(ours.shapes[name])
@@ -221,7 +223,8 @@ def _found(
 ) -> list[Anomaly]:
     if not rule.is_learned:
         return bounded(rule, new)
-    return compare(past, new, accepted=accepted(shifts), **options(rule))
+    found = compare(past, new, accepted=accepted(shifts), **options(rule))
+    return [*lacking(rule, new), *found]
 
 
 def _subject(name: str, by: str) -> str:

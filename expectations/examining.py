@@ -13,8 +13,8 @@ from datetime import UTC, date, datetime
 
 import duckdb
 
-from expectations.anomalies import REMEMBERED, Anomaly, compare
-from expectations.history import History, Shift, accepted, open_history
+from expectations.anomalies import REMEMBERED, Anomaly, comes_by_hours, compare, of_the_hour
+from expectations.history import KEPT, History, Shift, accepted, open_history
 from expectations.profiling import Field, Name, Profile, Scalar, profiles
 from expectations.rules import LEARNED, Rule
 from warehouse.batch import Batch, Counts
@@ -76,7 +76,7 @@ class Examiner:
         self._found[batch.id] = new
         shifts = self._history.shifts(subject)
         is_accepted = any(shift.slice == batch.id and shift.is_accepted for shift in shifts)
-        alike = self._alike(subject, batch, past)
+        alike = of_the_hour(self._alike(subject, batch, past), new.at)
         told: list[str] = []
         stopping: list[tuple[Rule, Anomaly]] = []
         for rule in rules:
@@ -122,17 +122,23 @@ class Examiner:
         )
 
     def _alike(self, subject: str, batch: Batch, past: dict[str, Profile]) -> list[Profile]:
-        """The past of the files that are called like this one, where there is enough of it."""
+        """The past of the files that are called like this one; of all, where no name is usual."""
         files = self._files.get(subject, {})
-        kind = _DIGITS.sub("#", batch.file)
-        same = [p for slice_, p in past.items() if _DIGITS.sub("#", files.get(slice_, "")) == kind]
-        return same if len(same) >= FEWEST_OF_A_NAME else list(past.values())
+        kinds: dict[str, list[Profile]] = {}
+        for slice_, profile in past.items():
+            kinds.setdefault(_DIGITS.sub("#", files.get(slice_, "")), []).append(profile)
+        own = kinds.get(_DIGITS.sub("#", batch.file), [])
+        if max(map(len, kinds.values()), default=0) >= FEWEST_OF_A_NAME:
+            return own
+        return list(past.values())
 
     def _before(self, con: duckdb.DuckDBPyConnection, batch: Batch) -> dict[str, Profile]:
         """The profiles of what the source loaded before, by batch; empty in its first run."""
         subject = _subject(batch)
         if subject not in self._past:
             known = self._history.profiles(subject, REMEMBERED)
+            if comes_by_hours(list(known.values())):
+                known = self._history.profiles(subject, KEPT)
             lines = con.execute(
                 "select batch_id, source_file, arrived_at, rows_in, loaded, quarantined,"
                 " already_known from lake.meta.batches where source = ? and status = 'loaded'"
@@ -141,9 +147,13 @@ class Examiner:
             ).fetchall()
             lacking = [line for line in lines if line[0] not in known]
             known |= self._made_again(con, batch, lacking)
-            ledger = {line[0] for line in lines}
-            self._past[subject] = {name: p for name, p in known.items() if name in ledger}
-            self._files[subject] = {line[0]: line[1] for line in lines}
+            loaded = con.execute(
+                "select batch_id, source_file from lake.meta.batches"
+                " where source = ? and status = 'loaded'",
+                [batch.source.name],
+            ).fetchall()
+            self._files[subject] = dict(loaded)
+            self._past[subject] = {n: p for n, p in known.items() if n in self._files[subject]}
         return {name: p for name, p in self._past[subject].items() if name != batch.id}
 
     def _made_again(
@@ -152,7 +162,11 @@ class Examiner:
         """Profiles of loaded batches that were never made, or are lost, from the lake."""
         if not lines:
             return {}
-        fields = _fields(con, batch)
+        fields = [
+            _field(batch, column.name, column.type)
+            for column in table_columns(con, batch.source)
+            if column.name[0] != "_"
+        ]
         ids = ", ".join(quoted(str(line[0])) for line in lines)
         table = f"(select * from {table_name(batch.source)} where _batch_id in ({ids}))"
         at = _middles(con, batch, table)
@@ -185,7 +199,10 @@ class Examiner:
                 "(from incoming anti join (from judged where verdict in ('quarantine', 'known'))"
                 " using (_source_row))"
             )
-        fields = _fields(con, batch)
+        fields, absent = _fields(con, batch), _absent(con, batch)
+        if absent:  # what the file lacks is null in each of its rows
+            nulls = ", ".join(f"null::{c.type} as {identifier(c.name)}" for c in absent)
+            relation, fields = f"(select *, {nulls} from {relation})", [*fields, *absent]
         at = _middles(con, batch, relation, quoted(batch.id)).get(batch.id)
         arrived = datetime.fromisoformat(batch.landed.arrived_at)
         when = at or _named_date(batch.file) or arrived.astimezone(UTC).replace(tzinfo=None)
@@ -207,13 +224,26 @@ def _subject(batch: Batch) -> str:
 def _fields(con: duckdb.DuckDBPyConnection, batch: Batch) -> list[Field]:
     """The columns of `incoming` or of the lake's table; what the batch lacks is left out."""
     came = {row[0]: row[1] for row in con.execute("describe incoming").fetchall()}
-    types = {column.name: column.type for column in table_columns(con, batch.source)}
-    personal = {name.lower() for name in batch.source.personal}
+    types = {column.name.lower(): column.type for column in table_columns(con, batch.source)}
     return [
-        Field(name, types.get(name, kind), name.lower() in personal)
+        _field(batch, name, types.get(name.lower(), kind))
         for name, kind in came.items()
         if name[0] != "_"
     ]
+
+
+def _absent(con: duckdb.DuckDBPyConnection, batch: Batch) -> list[Field]:
+    """The columns of the lake's table that the file has not."""
+    came = {row[0].lower() for row in con.execute("describe incoming").fetchall()}
+    return [
+        _field(batch, column.name, column.type)
+        for column in table_columns(con, batch.source)
+        if column.name.lower() not in came and column.name[0] != "_"
+    ]
+
+
+def _field(batch: Batch, name: str, kind: str) -> Field:
+    return Field(name, kind, name.lower() in {column.lower() for column in batch.source.personal})
 
 
 def _middles(
@@ -265,11 +295,12 @@ def _anomalies(
     rule: Rule, past: Sequence[Profile], new: Profile, shifts: Sequence[Shift]
 ) -> list[Anomaly]:
     """What the rule finds of the new profile."""
-    from expectations.learning import bounded, options
+    from expectations.learning import bounded, lacking, options
 
     if not rule.is_learned:
         return bounded(rule, new)
-    return compare(past, new, accepted=accepted(shifts), **options(rule))
+    found = compare(past, new, accepted=accepted(shifts), **options(rule))
+    return [*lacking(rule, new), *found] if past else found
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, cast
 
@@ -56,6 +57,28 @@ def bounded(rule: Rule, profile: Profile) -> list[Anomaly]:
                 f" at most {share_in_words(most)} is allowed"
             )
             found.append(Anomaly(name, judged, True, told))
+    return found
+
+
+def lacking(rule: Rule, profile: Profile) -> list[Anomaly]:
+    """The columns of a drift rule of which the profile has no spread of values to compare."""
+    if rule.check != "drift" or not profile.rows:
+        return []
+    found = []
+    for column in rule.columns:
+        if not any((column, facet) in profile.shapes for facet in _DRIFTING):
+            judged = Judgement(
+                enough=True,
+                value=math.nan,
+                expected=None,
+                low=None,
+                high=None,
+                p=0.0,
+                effect=math.nan,
+                uses_weekday=False,
+            )
+            told = f"{column}: no values whose spread could be compared"
+            found.append(Anomaly((column, "values"), judged, True, told))
     return found
 
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from expectations.rules import Rule, Value
 
+NOW = "(now() at time zone 'UTC')"
 EXAMPLES = 3  # rows told in the detail
 SAMPLED = 20
 LONGEST_VALUE = 80
@@ -71,15 +72,15 @@ def aggregate(rule: Rule) -> str:
     if rule.check == "distinct_count":
         return f"count(distinct ({', '.join(identifier(column) for column in rule.columns)}))"
     if rule.check == "freshness":
-        return f"max({identifier(rule.columns[0])})"
+        column = identifier(rule.columns[0])
+        return f"max(if({column} <= {NOW} + interval 1 day, {column}, null))"  # not of the future
     return rule.expression
 
 
 def within(rule: Rule, value: str) -> str:
     """SQL that the value, which is SQL too, is within the rule's bounds; null is not."""
     if rule.check == "freshness":
-        now = "(now() at time zone 'UTC')"
-        return f"coalesce({value} >= {now} - interval {quoted(rule.max_age)}, false)"
+        return f"coalesce({value} >= {NOW} - interval {quoted(rule.max_age)}, false)"
     return f"coalesce({_bounded(rule, value)}, false)"
 
 

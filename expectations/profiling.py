@@ -345,23 +345,31 @@ def _labelled(con: duckdb.DuckDBPyConnection, fields: Sequence[Field]) -> list[F
     able = [
         column
         for column in fields
-        if not column.is_personal
-        and (column.kind == "text" or (column.kind == "number" and column.type in _WHOLE))
+        if not column.is_personal and (column.kind in ("text", "flag") or column.type in _WHOLE)
     ]
     if not able:
         return []
-    counts = ", ".join(f"approx_count_distinct({identifier(column.name)})" for column in able)
+    counts = ", ".join(
+        f"approx_count_distinct({identifier(column.name)}) <= least({FEW},"
+        f" greatest(2, count({identifier(column.name)}) / {_rows_a_label(column)}))"
+        for column in able
+    )
     row = con.execute(f"select {counts} from profiled").fetchone()
     assert row is not None
-    return [column for column, count in zip(able, row, strict=True) if count <= FEW]
+    return [column for column, is_label in zip(able, row, strict=True) if is_label]
+
+
+def _rows_a_label(column: Field) -> int:
+    """With fewer rows to each, values are no labels; numbers least of all."""
+    return 5 if column.kind == "number" else 2
 
 
 def _labels(con: duckdb.DuckDBPyConnection, column: str, label: str) -> dict[str, Labels]:
     """The most frequent labels of each slice, and under "" how many rows have others."""
     found = con.execute(
-        f"select _slice, ({label})::varchar as label, count(*) as n from profiled"
-        f" where {identifier(column)} is not null group by 1, 2"
-        f" qualify row_number() over (partition by _slice order by n desc, label) <= {MOST_LABELS}"
+        f"select _slice, ({label})::varchar as _label, count(*) as _rows from profiled"
+        f" where {identifier(column)} is not null group by 1, 2 qualify"
+        f" row_number() over (partition by _slice order by _rows desc, _label) <= {MOST_LABELS}"
     ).fetchall()
     totals = dict(
         con.execute(

@@ -210,6 +210,7 @@ def read_rules(folder: Path = FOLDER) -> tuple[list[Rule], list[ConfigurationErr
     """
     rules: list[Rule] = []
     errors: list[ConfigurationError] = []
+    errors += _never_read(folder)
     for path in sorted(folder.glob("*/*.yml")):
         for read in _read_file(path, folder):
             if isinstance(read, Rule):
@@ -217,6 +218,17 @@ def read_rules(folder: Path = FOLDER) -> tuple[list[Rule], list[ConfigurationErr
             else:
                 errors.append(read)
     return rules, [*errors, *_repeated_ids(rules)]
+
+
+def _never_read(folder: Path) -> Iterator[ConfigurationError]:
+    """Files that look like rules, and are not where rules are looked for."""
+    for path in sorted(p for ending in ("yml", "yaml") for p in folder.rglob(f"*.{ending}")):
+        if path.suffix != ".yml" or len(path.relative_to(folder).parts) != 2:
+            yield ConfigurationError(
+                "this file is not read",
+                where=path.relative_to(folder.parent).as_posix(),
+                next_step="call it <table>.yml, in raw, marts or features of the rules' folder",
+            )
 
 
 def _digest(parts: object) -> str:
@@ -333,6 +345,8 @@ def _parse(file: _File) -> _Entry:
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise file.error(line, f"not YAML: {error.problem}", "mend the syntax") from error
+    except ValueError as error:  # such as a 31st of a 12th month the other way round
+        raise file.error(1, f"a value cannot be read: {error}", "mend the date or number") from None
     if not isinstance(content, _Entry):
         raise file.error(1, "not a rule file", f"give it the keys: {', '.join(FILE_KEYS)}")
     return content

@@ -252,20 +252,25 @@ def check_rows(con: duckdb.DuckDBPyConnection, batch: Batch, rows_in: int) -> No
     limit = "the schema is frozen" if is_frozen else f"more than the tolerance of {tolerance:.0%}"
     raise BatchRefusedError(
         f"{failed} of {rows_in} rows cannot be loaded, {limit};"
-        f" the first is row {first[0]}: {first[1]}{_value(con, first[0])}",
+        f" the first is row {first[0]}: {first[1]}{_value(con, batch, first[0])}",
         where=batch.where,
         next_step="mend the file, or `columns:` or `tolerance:` in sources.yml, and run again",
     )
 
 
-def _value(con: duckdb.DuckDBPyConnection, row: int) -> str:
-    """The text of the values that failed in the row, in words."""
+def _value(con: duckdb.DuckDBPyConnection, batch: Batch, row: int) -> str:
+    """The text of the values that failed in the row, in words; not of personal columns."""
     found = con.execute(f"select _failed from incoming where _source_row = {row}").fetchone()
     if not found or not found[0]:
         return ""
     raw = con.execute(f"select raw from incoming_raw where _source_row = {row}").fetchone()
     values = json.loads(raw[0]) if raw else {}
-    told = [repr(values[name]) for name in found[0].split(", ") if name in values]
+    personal = {name.lower() for name in batch.source.personal}
+    told = [
+        repr(values[name])
+        for name in found[0].split(", ")
+        if name in values and name.lower() not in personal
+    ]
     return f" ({', '.join(told)})" if told else ""
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import json
 
 import duckdb
 
@@ -14,6 +15,7 @@ from warehouse.wording import counted
 
 RULE = "rule:"  # before the id of the rule that a row breaks
 SHOWN_CHARACTERS = 200
+MASK = "•••"
 RULE_FAULTS = (
     duckdb.BinderException,
     duckdb.CatalogException,
@@ -106,7 +108,23 @@ def check_tolerances(con: duckdb.DuckDBPyConnection, batch: Batch, rows_in: int)
         raise BatchRefusedError(
             f"{rows:,} of {counted(rows_in, 'row')} break the rule {rule.id} ({rule.reason}),"
             f" more than its tolerance of {tolerance:.0%};"
-            f" the first is row {first[0]}: {str(first[1])[:SHOWN_CHARACTERS]}",
+            f" the first is row {first[0]}: {_shown(batch, first[1])}",
             where=batch.where,
             next_step="mend the file, or the rule in expectations/rules/raw, and run again",
         )
+
+
+def _shown(batch: Batch, raw: str | None) -> str:
+    """The beginning of a row as it came, without the values of personal columns."""
+    personal = {name.lower() for name in batch.source.personal}
+    text = raw or ""
+    if personal:
+        try:
+            row = json.loads(text)
+        except ValueError:
+            return MASK
+        if not isinstance(row, dict):
+            return MASK
+        hidden = {name: MASK if name.lower() in personal else value for name, value in row.items()}
+        text = json.dumps(hidden, ensure_ascii=False, separators=(",", ":"))
+    return text[:SHOWN_CHARACTERS]

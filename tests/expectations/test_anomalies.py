@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 import numpy as np
 
-from expectations.anomalies import Anomaly, compare
+from expectations.anomalies import Anomaly, compare, of_the_hour
 from expectations.past import Labels, Numbers
 from expectations.profiling import QUANTILES, Profile, Scalar
 
@@ -74,6 +74,20 @@ def test_what_is_huge_need_only_be_likely() -> None:
     assert not any(anomaly.stops for anomaly in usual)
     (few,) = found(past, profile(DAYS, customers(DAYS), rows=30), "rows")
     assert few.stops
+
+
+def test_hours_are_compared_with_the_same_hour_of_enough_days() -> None:
+    def hourly(days: int) -> list[Profile]:
+        start = datetime(2026, 3, 2)  # noqa: DTZ001 (UTC)
+        return [Profile(start + timedelta(hours=hour), 10) for hour in range(24 * days)]
+
+    at = datetime(2026, 4, 1, 13, 30)  # noqa: DTZ001
+    assert of_the_hour(hourly(7), at) == []
+    near = of_the_hour(hourly(10), at)
+    assert {profile.at.hour for profile in near} == {13, 14}
+    assert len(near) == 20
+    daily = [Profile(profile.at, 10) for profile in hourly(10) if profile.at.hour == 3]
+    assert of_the_hour(daily, at) == daily
 
 
 def test_rows_that_come_again_are_not_too_many() -> None:

@@ -194,6 +194,32 @@ def test_a_distribution_beside_another_table(settings, build) -> None:
     assert "beside marts.kinds" in results["r"].detail
 
 
+@pytest.mark.parametrize("measure", ["psi", "ks", "js"])
+def test_columns_called_as_in_our_queries_and_flags_are_compared(
+    settings, build, measure: str
+) -> None:
+    columns = ("label", "n", "rows")
+    beside = rule("drift", columns=columns, reference_table="marts.other", measure=measure)
+    table = "create or replace table marts.{} as select i % 2 = {} as label, i % 3 as n, i as rows"
+    alike = [f"{table.format(name, 0)} from range(300) r(i)" for name in ("payments", "other")]
+    other = f"{table.format('other', 9)} from range(300) r(i)"
+    line = Line(settings, build, beside)
+    rules = [line.rule, replace(rule("row_count", minimum=1), id="k", table="marts.other")]
+    for statements, status in ((alike, "pass"), ([*alike, other], "fail")):
+        result = audit(settings, build(*statements), {}, rules)
+        found = next(found for found in result.results if found.rule_id == "r")
+        assert found.status == status, found.detail
+    assert "label" in found.detail
+
+
+def test_drift_of_what_has_no_values_fails(settings, build) -> None:
+    line = Line(settings, build, rule("drift", columns=("customer",), by="paid_at"))
+    line.run(payments(days=12))
+    found = line.run(payments(days=13, last=NO_CUSTOMER))
+    assert found.status == "fail"
+    assert "customer: no values whose spread could be compared" in found.detail
+
+
 def test_what_cannot_be_compared_is_an_error(settings, build) -> None:
     line = Line(settings, build, rule("volume", by="nowhere"))
     found = line.run(payments(days=3))

@@ -76,7 +76,8 @@ class Orders:
     def put(self, number: int, damage: Damage = lambda rows, _: rows, *, named: int = 0) -> Path:
         rows = damage(day_rows(number), random.Random(f"damage {number}"))
         day = FIRST + timedelta(days=number + named)
-        text = "\n".join(["id,at,shop,customer,amount", *(",".join(row) for row in rows), ""])
+        header = ",".join(["id", "at", "shop", "customer", "amount"][: len(rows[0])])
+        text = "\n".join([header, *(",".join(row) for row in rows), ""])
         file = self.folder / f"orders-{day}.csv"
         file.write_text(text)
         return file
@@ -184,6 +185,7 @@ FAULTS: dict[str, tuple[Damage, str]] = {
     "capitals": (lambda rows, _: [[*r[:2], r[2].upper(), *r[3:]] for r in rows], "shop"),
     "seven hours later": (later(hours=7), "at"),
     "a day later": (later(days=1), "at: days between it and the date in the file's name"),
+    "a column left out": (lambda rows, _: [row[:4] for row in rows], "amount: null in 100 %"),
     "one customer": (lambda rows, _: [[*r[:3], "7", r[4]] for r in rows], "customer"),
 }
 
@@ -200,6 +202,13 @@ def test_a_day_unlike_the_others_waits(orders: Orders, fault: str) -> None:
     assert "clearwater accept shop.orders" in summary.problems[0]
     assert (summary.counts.loaded, orders.rows()) == (0, before)
     assert len(orders.waiting()) == 1
+
+
+def test_another_kind_of_file_is_not_compared_with_these(orders: Orders) -> None:
+    file = orders.put(30, times(100))
+    file.rename(file.with_name("orders-north-2026-04-01.csv"))
+    summary = orders.run()
+    assert (summary.problems, summary.changes) == ((), ())
 
 
 def test_the_corrected_file_loads_and_nothing_waits_any_more(orders: Orders) -> None:

@@ -251,6 +251,12 @@ def test_freshness_is_of_the_newest_row(settings, build, age, status):
     assert (told[status] if age else "no row has a paid_at") in result.detail
 
 
+def test_a_row_of_the_future_proves_no_freshness(settings, build):
+    ahead = [f"now() at time zone 'UTC' {sign} interval 99 hours" for sign in "+-"]
+    rows = [f"({n}, 1, 'a', {moment}, today())" for n, moment in enumerate(ahead)]
+    assert only(audit(settings, build(table(*rows)), {}, [FRESH])).status == "fail"
+
+
 def test_order_of_columns_counts_when_told(settings, build):
     created = f"create or replace table {TABLE} as select 1 as m, 2 as n"
     result = only(audit(settings, build(created), {}, [ORDERED]))

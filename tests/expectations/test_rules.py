@@ -184,6 +184,15 @@ def test_a_hash_tells_what_decides_the_outcome(tmp_path):
         assert other.hash != rule.hash
 
 
+@pytest.mark.parametrize("name", ["marts/orders.yaml", "orders.yml", "raw/old/orders.yml"])
+def test_a_file_that_nobody_would_read_is_told(tmp_path, name):
+    file = tmp_path / "rules" / name
+    file.parent.mkdir(parents=True)
+    file.write_text("table: marts.orders")
+    with pytest.raises(ConfigurationError, match=f"rules/{name}: this file is not read"):
+        load_rules(tmp_path / "rules")
+
+
 def test_the_projects_own_rules_are_well_formed():
     rules = load_rules()
     assert {"raw", "marts", "features"} == {rule.boundary for rule in rules}

@@ -87,6 +87,15 @@ def test_more_than_the_tolerance_refuses_the_batch(shop: Shop) -> None:
     assert send(shop, "1,1,a,\n2,-1,a,\n3,2,a,\n4,4,a,\n5,5,a,\n", rules=rules).counts.loaded == 4
 
 
+def test_a_refusal_quotes_no_personal_value(shop: Shop) -> None:
+    rules = RULES.replace("min: 0,", "min: 0, tolerance: 0.2,")
+    rows = "1,-8675309,secret,\n2,-1,a,\n"
+    (problem,) = send(shop, rows, rules=rules, personal=["AMOUNT", "kind"]).problems
+    assert '"amount":"•••","kind":"•••"' in problem
+    assert "8675309" not in problem
+    assert "secret" not in problem
+
+
 def test_replay_after_the_rule_is_mended(shop: Shop) -> None:
     send(shop, "1,1,a,\n2,-1,a,\n3,3,x,\n")
     mended = RULES.replace("min: 0", "min: -1")
