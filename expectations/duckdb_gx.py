@@ -144,7 +144,7 @@ class RowsUnsatisfied(TableMetricProvider):
     ) -> tuple[sa.ColumnElement[int], dict[str, Any], dict[str, Any]]:
         condition = metric_value_kwargs["expression"]
         count: sa.ColumnElement[int] = sa.literal_column(
-            f"count(*) filter (where ({condition}) is not true)", sa.BigInteger
+            f"count_if(({condition}) is not true)", sa.BigInteger
         )
         return count, metric_domain_kwargs, {}
 
