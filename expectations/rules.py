@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 import yaml
 
 from warehouse.errors import ConfigurationError
+from warehouse.sources import known_type
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -384,7 +385,7 @@ def _read_rule(file: _File, entry: _Entry, table: str, boundary: Boundary, owner
         maximum_sql=_bound_sql(entry, "max", check),
         strict_min=_flag(file, entry, "strict_min"),
         strict_max=_flag(file, entry, "strict_max"),
-        values=tuple(_listed(file, entry, "values")) if check == "in_set" else (),
+        values=_values(file, entry) if check == "in_set" else (),
         expression=file.text(entry, "expression") if "expression" in CHECK_KEYS[check] else "",
         equals=file.text(entry, "equals") if check == "total" else "",
         equals_table=_other_table(file, entry, check),
@@ -464,6 +465,16 @@ def _listed(file: _File, entry: _Entry, key: str) -> list[Any]:
     return value
 
 
+def _values(file: _File, entry: _Entry) -> tuple[Value, ...]:
+    """The values of a set, of one kind: a bare `no` among texts is false to YAML."""
+    values = _listed(file, entry, "values")
+    flags = [value for value in values if isinstance(value, bool)]
+    if flags and len(flags) < len(values):
+        told = f"'values' has {str(flags[0]).lower()} among others"
+        raise file.error(entry.lines["values"], told, "put texts such as 'no' and 'on' into quotes")
+    return tuple(values)
+
+
 def _flag(file: _File, entry: _Entry, key: str) -> bool:
     value = entry.get(key, False)
     if not isinstance(value, bool):
@@ -502,7 +513,15 @@ def _column_types(file: _File, entry: _Entry) -> tuple[tuple[str, str], ...]:
     if not isinstance(types, _Entry) or not types:
         line = entry.lines.get("columns", entry.line)
         raise file.error(line, "'columns' is not a mapping", "write `columns: {name: type}`")
-    return tuple((str(name), str(kind).upper()) for name, kind in types.items())
+    return tuple((str(name), _known_type(file, types, name)) for name in types)
+
+
+def _known_type(file: _File, types: _Entry, name: str) -> str:
+    """DuckDB's own name of the type, which may be written as one of its other names."""
+    try:
+        return known_type(str(types[name]))
+    except ValueError as error:
+        raise file.error(types.lines[name], f"{name!r}: {error}", "mend the type") from None
 
 
 def _bound_sql(entry: _Entry, key: str, check: Check) -> str:
@@ -530,6 +549,11 @@ def _refuse_boundless(file: _File, entry: _Entry, rule: Rule) -> None:
     bounds = (rule.minimum, rule.maximum, rule.minimum_sql or None, rule.maximum_sql or None)
     if all(bound is None for bound in bounds):
         raise file.error(entry.line, f"{rule.id!r} has no bound", "give it `min`, `max` or both")
+    least, most = rule.minimum, rule.maximum
+    numbers = isinstance(least, int | float) and isinstance(most, int | float)
+    if numbers and cast("float", least) > cast("float", most):
+        told = f"'min' {least} is above 'max' {most}"
+        raise file.error(entry.lines["min"], told, "exchange them")
 
 
 def _repeated_ids(rules: Sequence[Rule]) -> Iterator[ConfigurationError]:

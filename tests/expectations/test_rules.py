@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from datetime import datetime
 from textwrap import dedent
@@ -182,6 +183,34 @@ def test_a_hash_tells_what_decides_the_outcome(tmp_path):
         replace(rule, mostly=0.9),
     ):
         assert other.hash != rule.hash
+
+
+@pytest.mark.parametrize(
+    ("check", "told"),
+    [
+        ("check: between\n    column: a\n    min: 3\n    max: 1", "'min' 3 is above 'max' 1"),
+        ("check: in_set\n    column: a\n    values: [DE, no]", "has false among others"),
+        ("check: columns\n    columns: {a: nothing}", "there is no type 'nothing'"),
+    ],
+)
+def test_values_that_can_never_hold_are_told(tmp_path, check, told):
+    file = tmp_path / "rules" / "marts" / "payments.yml"
+    file.parent.mkdir(parents=True)
+    rule = f"  - id: r\n    {check}\n    severity: info\n    reason: r\n"
+    file.write_text(f"table: marts.payments\nowner: me\nrules:\n{rule}")
+    with pytest.raises(ConfigurationError, match=re.escape(told)):
+        load_rules(tmp_path / "rules")
+
+
+def test_types_may_have_other_names(tmp_path):
+    file = tmp_path / "rules" / "marts" / "payments.yml"
+    file.parent.mkdir(parents=True)
+    types = "{a: text, b: int8, c: 'numeric(18, 2)', d: datetime}"
+    rule = f"  - {{id: r, check: columns, columns: {types}, severity: info, reason: r}}\n"
+    file.write_text(f"table: marts.payments\nowner: me\nrules:\n{rule}")
+    (found,) = load_rules(tmp_path / "rules")
+    names = [kind for _, kind in found.column_types]
+    assert names == ["VARCHAR", "BIGINT", "DECIMAL(18,2)", "TIMESTAMP"]
 
 
 @pytest.mark.parametrize("name", ["marts/orders.yaml", "orders.yml", "raw/old/orders.yml"])
