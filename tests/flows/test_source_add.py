@@ -188,7 +188,7 @@ def test_yes_writes_and_tells_machines_what(add: Call, project: Path, tmp_path: 
     assert (code, "declared already" in err) == (2, True)
 
 
-@pytest.mark.parametrize(("answer", "count"), [("y", 7), ("n", 0)])
+@pytest.mark.parametrize(("answer", "count"), [("y", 8), ("n", 0)])
 def test_a_person_is_asked(
     add: Call, project: Path, monkeypatch: pytest.MonkeyPatch, answer: str, count: int
 ) -> None:
@@ -196,7 +196,7 @@ def test_a_person_is_asked(
     monkeypatch.setattr(sys, "stdin", Terminal(f"{answer}\n"))
     code, out, _ = add()
     assert code == 0
-    assert "write these 7 files? [y/N]" in out
+    assert "write these 8 files? [y/N]" in out
     new = [file for file in files_of(project.parent) - before if "home" not in file.parts]
     assert len(new) == count
 
@@ -254,14 +254,14 @@ def test_a_folder_of_several_tables_is_added_in_one_go(
         "3 of 3: shop.visits: 120 rows in 2 files, csv; clinic/visits_*.csv",
         "+ my.yml: the entry shop.clinic_rooms and 2 more",
         "left out, for their suffix tells no table: README.md",
-        "write these 17 files? [y/N]",
+        "write these 20 files? [y/N]",
         "nothing was written",
     ):
         assert words in out
     assert files_of(project) == before
     code, out, _ = add("--yes", "--json", path=folder, name="shop")
     told = json.loads(out)
-    assert (code, told["written"], len(told["files"])) == (0, True, 17)
+    assert (code, told["written"], len(told["files"])) == (0, True, 20)
     assert all(Path(file).is_file() for file in told["files"])
     declared = yaml.safe_load((tmp_path / "my.yml").read_text())["sources"]
     assert declared == [table["entry"] for table in told["tables"]]

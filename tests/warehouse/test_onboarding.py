@@ -358,7 +358,10 @@ def test_data_without_event_time_become_a_dimension(tmp_path: Path) -> None:
     made.write()
     assert made.data.mart == "dim_geo_countries"
     rules = tmp_path / "expectations" / "rules" / "marts" / "dim_geo_countries.yml"
-    assert {rule.table for rule in load_rules(rules.parents[1])} == {"marts.dim_geo_countries"}
+    assert {rule.table for rule in load_rules(rules.parents[1])} == {
+        "marts.dim_geo_countries",
+        "raw_geo.countries",
+    }
 
 
 def test_second_dataset_joins_its_source(tmp_path: Path, settings: Settings) -> None:

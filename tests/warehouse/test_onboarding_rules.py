@@ -107,7 +107,11 @@ def test_rules_of_orders(tmp_path: Path) -> None:
         tmp_path,
     )
     made.write()
-    assert len(load_rules(tmp_path / "expectations" / "rules")) == len(found)
+    written = load_rules(tmp_path / "expectations" / "rules")
+    assert len([rule for rule in written if rule.boundary == "marts"]) == len(found)
+    (arriving,) = [rule for rule in written if rule.boundary == "raw"]
+    told = (arriving.table, arriving.check, arriving.severity)
+    assert told == ("raw_shop.orders", "anomaly", "warning")
 
 
 def test_few_rows_prove_nothing() -> None:

@@ -351,7 +351,7 @@ def test_drafts_are_written_together_or_not_at_all(tmp_path: Path, settings: Set
         name = f"shop.{found.dataset}"
         drafts.append(draft(name, found.found, inferred, sources, project, drafts))
     changes = together(drafts)
-    assert len({change.path for change in changes.changes}) == len(changes.changes) == 12
+    assert len({change.path for change in changes.changes}) == len(changes.changes) == 14
     changes.write()
     assert [s.name for s in load_sources(sources, settings)] == ["shop.items", "shop.orders"]
     of_dbt = project / "models" / "staging" / "shop" / "_shop__sources.yml"

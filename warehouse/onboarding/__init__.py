@@ -178,6 +178,8 @@ def draft(
             rules.rules_yaml,
         ),
     }
+    arriving = project / "expectations" / "rules" / "raw" / f"{data.source}.{data.name}.yml"
+    new[arriving] = ("a warning of files unlike those before", rules.raw_rules_yaml)
     for path in new:
         _check_free(path, project)
     return Draft(

@@ -38,6 +38,18 @@ def rules_yaml(data: Dataset) -> str:
     return f"{MODELINE}table: marts.{data.mart}\nowner: {data.source}\nrules:\n{rules}"
 
 
+def raw_rules_yaml(data: Dataset) -> str:
+    """The rule file of what arrives: each file beside the files before it."""
+    rule = {
+        "id": f"{data.source}_{data.name}_like_before",
+        "check": "anomaly",
+        "severity": "warning",
+        "reason": "a file unlike those before it may be cut, doubled or written wrongly",
+    }
+    table = f"raw_{data.source}.{data.name}"
+    return f"{MODELINE}table: {table}\nowner: {data.source}\nrules:\n{dumped([rule], 2)}"
+
+
 def rule_count(data: Dataset) -> int:
     """How many rules its file holds."""
     return sum(1 for _ in _rules(data))
