@@ -42,7 +42,7 @@ def _held(rule: Rule, waits: Waiting) -> int:
 
 def _result(rule: Rule, summary: SourceSummary, held: int) -> RuleResult:
     refusals = list(_refusals(rule, summary))
-    told = list(_warnings(rule, summary))
+    told = list(warnings_of(rule, summary))
     status: Status = "pass" if summary.counts.rows_in else "carried"
     if held or told:
         status = "warn"
@@ -72,7 +72,8 @@ def _refusals(rule: Rule, summary: SourceSummary) -> Iterator[str]:
             yield what.removeprefix(f"{summary.name}: ")
 
 
-def _warnings(rule: Rule, summary: SourceSummary) -> Iterator[str]:
+def warnings_of(rule: Rule, summary: SourceSummary) -> Iterator[str]:
+    """What the run told of files that are loaded though they, or rows of them, break the rule."""
     for file, text in summary.told:
         if text.startswith(f"{rule.id}: ") or f"the rule {rule.id}: " in text:
             yield f"{file}: {text.removeprefix(f'{rule.id}: ')}"

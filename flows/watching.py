@@ -123,7 +123,11 @@ def _due(log: IncidentLog, receivers: list[Receiver]) -> dict[Receiver, list[New
 def _observation(run: Run, stages: AbstractSet[str]) -> Observation:
     """What these stages of the run saw."""
     gate = _gate(run, stages)
-    failures = [*_refusals(run, stages), *_stage_failures(run, stages)]
+    failures = [
+        *_refusals(run, stages),
+        *_raw_warnings(run, stages),
+        *_stage_failures(run, stages),
+    ]
     if gate is not None:
         failures += _gate_failures(gate)
     return Observation(
@@ -155,6 +159,26 @@ def _refusals(run: Run, stages: AbstractSet[str]) -> Iterator[Failure]:
             detail = f"{first} (and {more:,} more)" if more else first
             symptom = Symptom(REFUSED_BATCH, tables[name], "raw", detail)
             yield Failure(symptom, Weight.CRITICAL, REFUSED)
+
+
+def _raw_warnings(run: Run, stages: AbstractSet[str]) -> Iterator[Failure]:
+    """A failure for each rule of the raw boundary that loaded files, or rows of them, break."""
+    told = {name: summary for name, summary in run.summaries.items() if summary.told}
+    if "load" not in stages or not told:
+        return
+    from expectations.rules import load_rules
+    from flows.raw_results import warnings_of
+
+    tables = {
+        f"{s.schema_name}.{s.table_name}": told[s.name] for s in run.sources if s.name in told
+    }
+    for rule in load_rules():
+        if rule.table in tables and rule.severity != "info":
+            detail = "; ".join(warnings_of(rule, tables[rule.table]))
+            if detail:
+                symptom = Symptom(rule.id, rule.table, "raw", detail)
+                columns = ", ".join(sorted(rule.columns))
+                yield Failure(symptom, Weight.WARNING, rule.check, columns, is_by_rows=True)
 
 
 def _stage_failures(run: Run, stages: AbstractSet[str]) -> Iterator[Failure]:
@@ -237,6 +261,11 @@ class _Checked:
         release_rules = run.release.rules if run.release else {}
         self._rules = run.rules or release_rules
         self._gate = gate
+        self._arrived = {
+            f"{source.schema_name}.{source.table_name}"
+            for source in run.sources
+            if source.name in run.summaries and run.summaries[source.name].batches
+        }
 
     def __call__(self, symptom: Symptom) -> bool:
         if symptom.boundary == "run":
@@ -245,6 +274,8 @@ class _Checked:
             return "build" in self._stages
         if symptom.rule_id == REFUSED_BATCH:
             return {"land", "load"} <= self._stages and symptom.table in self._tables
+        if symptom.boundary == "raw":  # of a new file it is known whether it is better
+            return "load" in self._stages and symptom.table in self._arrived
         # A rule that is no longer there is over, too; one that waits for its table is not.
         is_gone = symptom.rule_id not in self._rules
         return self._gate is not None and (symptom.rule_id in self._judged or is_gone)

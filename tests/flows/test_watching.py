@@ -10,6 +10,7 @@ from handmade import edit, payment
 from works import Works
 
 from expectations.incidents import Incident, incidents_for_report
+from expectations.rules import Rule
 from flows import alerts
 from flows.alerts import Message, Receiver
 from flows.pipeline import Run
@@ -85,6 +86,34 @@ def test_refused_file_is_an_incident_until_it_is_gone_and_a_partial_run_proves_n
     works.run("report")
     assert shown(works) == [opened]
     works.run("land", "load")
+    assert shown(works)[0].closed_at is not None
+
+
+def test_rows_loaded_in_breach_of_a_rule_are_an_incident_until_a_better_file_comes(
+    works: Works, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small = Rule(
+        id="small",
+        boundary="raw",
+        table="raw_payments.transactions",
+        check="between",
+        severity="warning",
+        owner="payments",
+        reason="nobody pays so much",
+        columns=("TX_AMOUNT",),
+        maximum=100,
+    )
+    monkeypatch.setattr("expectations.raw.load_rules", lambda: [small])
+    monkeypatch.setattr("expectations.rules.load_rules", lambda: [small])
+    works.put([payment(4, day=4, amount="500.00")], "payments4.csv")
+    assert works.run("land", "load").exit_code == 0
+    [opened] = shown(works)
+    assert (opened.root, opened.severity) == (small.table, "warning")
+    assert opened.symptoms[0].detail.startswith("payments4.csv: 1 row loaded in breach")
+    assert works.run("land", "load").exit_code == 0
+    assert shown(works)[0].closed_at is None  # nothing new came
+    works.put([payment(5, day=5, amount="5.00")], "payments5.csv")
+    assert works.run("land", "load").exit_code == 0
     assert shown(works)[0].closed_at is not None
 
 
