@@ -190,7 +190,12 @@ FAULTS: dict[str, tuple[Damage, str]] = {
 }
 
 
-@pytest.mark.parametrize("fault", FAULTS)
+QUICK = ("amounts in cents", "half of the rows", "a column left out", "a day later")
+
+
+@pytest.mark.parametrize(
+    "fault", [n if n in QUICK else pytest.param(n, marks=pytest.mark.slow) for n in FAULTS]
+)
 def test_a_day_unlike_the_others_waits(orders: Orders, fault: str) -> None:
     damage, named = FAULTS[fault]
     before = orders.rows()

@@ -96,6 +96,7 @@ def test_new_rows_make_a_release_on_the_last(works: Works) -> None:
     assert run.trace["build"].detail.endswith("6 in full")
 
 
+@pytest.mark.slow
 def test_full_refresh_makes_the_same_anew(works: Works) -> None:
     before = tables(works)
     run = works.run(full_refresh=True)
@@ -161,6 +162,7 @@ def test_failing_model_is_named_and_publishes_nothing(works: Works, project: Pat
     assert works.served() == before
 
 
+@pytest.mark.slow
 def test_changed_model_is_published_without_new_rows(works: Works, project: Path) -> None:
     edit(project, DAILY, "count(*) as transaction_count", "count(*) + 0 as transaction_count")
     before = works.served()
@@ -337,6 +339,7 @@ def test_events_are_json_lines_of_each_stage(
     assert len(stages) == 2 * len(STAGES)
 
 
+@pytest.mark.slow
 def test_moved_home_goes_on(works: Works) -> None:
     moved = works.settings.home.with_name("moved")
     works.settings.home.rename(moved)

@@ -107,12 +107,14 @@ def test_seed_is_read_and_not_published(works: Works, project: Path) -> None:
     assert works.ask("select * from duckdb_tables() where table_name = 'labels'") == []
 
 
+@pytest.mark.slow
 def test_changed_variable_builds_anew(works: Works, project: Path) -> None:
     file = project / "dbt_project.yml"
     file.write_text(file.read_text() + "\nvars: {anything: 1}\n")
     assert works.run().trace["build"].detail == "8 models, 8 in full"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("amount", ["nan", "1e300"])
 def test_amount_that_is_no_amount_blocks(works: Works, no_raw_rules: None, amount: str) -> None:
     before = works.served()

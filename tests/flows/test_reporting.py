@@ -76,6 +76,7 @@ def test_no_value_of_a_personal_column_leaves_the_warehouse(
     assert "•••" in str(run.failure)
 
 
+@pytest.mark.slow
 def test_a_blocked_run_shows_the_tables_that_were_judged(
     works: Works, known_customers: None
 ) -> None:

@@ -109,6 +109,7 @@ def test_nothing_mended_is_equal_and_changes_nothing_but_the_identity(shop: Shop
     assert (60, 1.0) in shop.orders()
 
 
+@pytest.mark.slow
 def test_dry_run_leaves_the_old_lake(shop: Shop) -> None:
     fill(shop)
     identity = lake_identity(shop.settings)
@@ -378,6 +379,7 @@ def test_encrypted_lake_keeps_no_plain_value_in_its_files(shop: Shop) -> None:
     assert (plain.is_equal, is_encrypted(shop.settings)) == (True, False)
 
 
+@pytest.mark.slow
 def test_redefined_lake_can_be_proved_and_made_again(shop: Shop) -> None:
     shop.send("id,amount\n1,1\n2,x\n3,y\n4,4\n")
     quarantine.drop(shop.settings, CHOSEN)
