@@ -387,6 +387,7 @@ def test_light_commands_import_nothing_heavy(
     assert set(json.loads(done.stderr.splitlines()[-1].replace("'", '"'))) <= allowed
 
 
+@pytest.mark.slow
 def test_run_writes_nothing_outside_its_home(tmp_path: Path) -> None:
     places = {name: tmp_path / name for name in ("HOME", "TMPDIR", "work")}
     for place in places.values():

@@ -125,6 +125,7 @@ def main_held(begun: TwoDomains, template: Path) -> Held:
     return _held(begun, template.parent / "main_held", is_main=True)
 
 
+@pytest.mark.slow
 def test_release_of_all_domains_tells_each(begun: TwoDomains) -> None:
     release = begun.release()
     assert list(release.lines) == ["main", "shop"]
@@ -207,6 +208,7 @@ def test_held_domain_is_published_when_it_passes(home: TwoDomains) -> None:
     assert home.stale() == []
 
 
+@pytest.mark.slow
 def test_bad_main_is_held_and_the_independent_one_is_published(main_held: Held) -> None:
     before, release = main_held.before, main_held.release
     assert (main_held.run.exit_code, main_held.run.status) == (3, "blocked")

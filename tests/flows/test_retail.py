@@ -160,6 +160,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Year:
     return Year(settings)
 
 
+@pytest.mark.slow
 @needs_package
 def test_every_row_is_loaded_or_counted(year: Year) -> None:
     counts = {name: summary.counts for name, summary in year.run.summaries.items()}
@@ -170,6 +171,7 @@ def test_every_row_is_loaded_or_counted(year: Year) -> None:
     assert sum(c.rows_in for c in counts.values()) == 22_627_890
 
 
+@pytest.mark.slow
 @needs_package
 def test_what_is_wrong_is_usual_and_counted_and_shown_and_published(year: Year) -> None:
     assert (year.run.exit_code, year.run.release and year.run.release.verdict) == (0, "pass")
@@ -182,6 +184,7 @@ def test_what_is_wrong_is_usual_and_counted_and_shown_and_published(year: Year) 
     assert shown == []
 
 
+@pytest.mark.slow
 @needs_package
 def test_greatest_quantity_is_shown(year: Year) -> None:
     assert year.run.gate is not None
@@ -189,6 +192,7 @@ def test_greatest_quantity_is_shown(year: Year) -> None:
     assert "quantity=89638" in detail
 
 
+@pytest.mark.slow
 @needs_package
 def test_money_is_the_files(year: Year) -> None:
     columns = {
@@ -209,6 +213,7 @@ def test_money_is_the_files(year: Year) -> None:
         assert list(year.ask(f"select {told} from {mart}")[0]) == pytest.approx(wanted, abs=1e-6)
 
 
+@pytest.mark.slow
 @needs_package
 def test_trading_days_are_the_stores_own(year: Year) -> None:
     """The retailer's weeks end with a day, and at Christmas the stores are closed."""
@@ -224,6 +229,7 @@ def test_trading_days_are_the_stores_own(year: Year) -> None:
     ) == [("2017-12-25",)]
 
 
+@pytest.mark.slow
 @needs_package
 def test_campaigns_are_what_the_files_say(year: Year) -> None:
     told = (
@@ -244,6 +250,7 @@ def test_campaigns_are_what_the_files_say(year: Year) -> None:
     assert year.ask("select sum(redemption_count) from fct_retail_campaigns") == [(2_102,)]
 
 
+@pytest.mark.slow
 @needs_package
 def test_promotions_are_what_the_file_says(year: Year) -> None:
     told = "sum(promotion_count), sum(display_count), sum(mailer_count)"
@@ -256,6 +263,7 @@ def test_promotions_are_what_the_file_says(year: Year) -> None:
     ) == year.ask(f"select week, {counted} from promotions group by 1 order by 1")
 
 
+@pytest.mark.slow
 @needs_package
 def test_same_year_again_changes_nothing(year: Year) -> None:
     again = year.again()

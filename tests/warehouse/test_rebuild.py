@@ -118,6 +118,7 @@ def test_dry_run_leaves_the_old_lake(shop: Shop) -> None:
     assert sorted(p.name for p in shop.settings.home.glob("*lake*")) == ["lake"]
 
 
+@pytest.mark.slow
 def test_every_batch_is_loaded_as_it_was_unless_redefined(shop: Shop) -> None:
     shop.send("id,amount\n1,x\n2,2\n")
     identity = lake_identity(shop.settings)
