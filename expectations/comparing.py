@@ -57,13 +57,13 @@ class Comparison:
         con: duckdb.DuckDBPyConnection,
         history: History,
         run_id: str,
-        personal: Mapping[str, Iterable[str]] | None = None,
+        personal: Mapping[str, Iterable[str]],
     ) -> None:
         """`personal` are by table the columns of which no label is kept."""
         self._con = con
         self._history = history
         self._run_id = run_id
-        self._personal = {table: frozenset(names) for table, names in (personal or {}).items()}
+        self._personal = {table: frozenset(names) for table, names in personal.items()}
         self._now = datetime.now(UTC).replace(tzinfo=None)
         self._tables: dict[tuple[str, str], _Table] = {}
         self._unlike: dict[str, Unlike] = {}
@@ -92,7 +92,8 @@ class Comparison:
                         table.stopped.setdefault(slice_, []).append(anomaly)
                 else:
                     told.append(where + anomaly.told)
-            past.append(new)
+            if slice_ not in table.stopped:  # from what was stopped nothing is learnt
+                past.append(new)
         return Unlike(tuple(stopping), tuple(told), _compared(rule, table))
 
     def finish(self, published: Collection[str]) -> None:

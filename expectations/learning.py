@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
 from expectations.anomalies import ALARM_RATE, Anomaly, share_in_words
-from expectations.past import Judgement
+from expectations.past import unjudged
 from expectations.rules import Rule
 
 if TYPE_CHECKING:
@@ -42,21 +43,11 @@ def bounded(rule: Rule, profile: Profile) -> list[Anomaly]:
         name = (column, "null_share")
         scalar = profile.scalars.get(name)
         if scalar is not None and scalar.value > most:
-            judged = Judgement(
-                enough=True,
-                value=scalar.value,
-                expected=None,
-                low=0.0,
-                high=most,
-                p=0.0,
-                effect=scalar.value - most,
-                uses_weekday=False,
-            )
             told = (
                 f"{column}: null in {share_in_words(scalar.value)},"
                 f" at most {share_in_words(most)} is allowed"
             )
-            found.append(Anomaly(name, judged, True, told))
+            found.append(_certain(name, scalar.value, told))
     return found
 
 
@@ -67,19 +58,14 @@ def lacking(rule: Rule, profile: Profile) -> list[Anomaly]:
     found = []
     for column in rule.columns:
         if not any((column, facet) in profile.shapes for facet in _DRIFTING):
-            judged = Judgement(
-                enough=True,
-                value=math.nan,
-                expected=None,
-                low=None,
-                high=None,
-                p=0.0,
-                effect=math.nan,
-                uses_weekday=False,
-            )
             told = f"{column}: no values whose spread could be compared"
-            found.append(Anomaly((column, "values"), judged, True, told))
+            found.append(_certain((column, "values"), math.nan, told))
     return found
+
+
+def _certain(name: Name, value: float, told: str) -> Anomaly:
+    """What needs no past to be wrong."""
+    return Anomaly(name, replace(unjudged(value), p=0.0), stops=True, told=told)
 
 
 def _of_volume(_: Rule) -> Callable[[Name], bool]:

@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterable
 from functools import cache, cached_property
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import yaml
 from pydantic import (
@@ -30,6 +30,9 @@ from pydantic import (
 
 from warehouse.errors import ConfigurationError
 from warehouse.settings import Settings
+
+if TYPE_CHECKING:
+    import duckdb
 
 LONGEST_NAME = 100
 CELLS = re.compile(r"([A-Z]{1,3})([1-9]\d*)?(?::([A-Z]{1,3})([1-9]\d*)?)?")
@@ -73,6 +76,14 @@ NOT_OF_LOADING = ("path", "optional", "personal")  # they decide nothing of how 
 
 
 @cache
+def _for_types() -> duckdb.DuckDBPyConnection:
+    """One empty DuckDB for all types: each takes longer to start than to answer."""
+    import duckdb
+
+    return duckdb.connect(config={"threads": 1})
+
+
+@cache
 def known_type(declared: str) -> str:
     """DuckDB's own name of a declared type."""
     import duckdb
@@ -81,7 +92,8 @@ def known_type(declared: str) -> str:
     try:
         if ";" in declared or "--" in declared or "/*" in declared:
             raise duckdb.ParserException("not a type")
-        row = duckdb.connect().execute(f"select typeof(cast(null as {declared}))").fetchone()
+        asked = _for_types().cursor()
+        row = asked.execute(f"select typeof(cast(null as {declared}))").fetchone()
     except duckdb.Error:
         pass
     if row is None:

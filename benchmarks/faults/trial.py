@@ -15,14 +15,14 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import duckdb
 import yaml
 
-from benchmarks.faults.frame import Frame, as_parquet, height
+from benchmarks.faults.frame import Frame, as_parquet
 from benchmarks.faults.kinds import Files
-from benchmarks.faults.worlds import CATALOGUE, FEEDS, HISTORY_DAYS, SALES, Feed, World
+from benchmarks.faults.worlds import FEEDS, HISTORY_DAYS, Feed, World
 from warehouse import releases
 from warehouse.duck import quoted
 from warehouse.settings import PROJECT, Settings, load_settings
@@ -265,15 +265,3 @@ def _count(con: duckdb.DuckDBPyConnection, query: str) -> int:
     row = con.execute(f"select count(*) from ({query})").fetchone()
     assert row is not None
     return int(row[0])
-
-
-def told_of(feed: Feed, files: Files) -> dict[str, Any]:
-    """How large the files are, for the record."""
-    sizes = {
-        name: len(content) if isinstance(content, bytes) else height(content)
-        for name, content in files.items()
-    }
-    return {"feed": feed.name, "files": sizes}
-
-
-OTHER_FEEDS = {SALES.name: CATALOGUE.name, CATALOGUE.name: SALES.name}
