@@ -39,13 +39,15 @@ class TableScope:
     """Which rows of a published table to audit.
 
     `changed` is the relation in the build that holds the changed keys in its column `key`; None
-    audits the whole table. Of the columns `personal` no value is told.
+    audits the whole table. Of the columns `personal` no value is told. `materialized` is dbt's word
+    for how the model is made, empty if unknown.
     """
 
     table: str
     changed: str | None = None
     key: str | None = None
     personal: frozenset[str] = frozenset()
+    materialized: str = ""
 
 
 @dataclass(frozen=True)
@@ -238,7 +240,7 @@ class _Planner:
             elif table in built:
                 yield self._plan(self._scopes.get(table, TableScope(table)), speaking)
             else:
-                detail = f"{table} is not in the build"
+                detail = _absent(self._scopes[table])
                 yield _Plan(tuple(_result(rule, "error", detail=detail) for rule in speaking))
 
     def _plan(self, scope: TableScope, rules: Sequence[Rule]) -> _Plan:
@@ -289,6 +291,17 @@ class _Planner:
     def _count(self, source: str) -> int:
         row = self._con.execute(f"select count(*) from {source}").fetchone()
         return int(row[0]) if row else 0
+
+
+def _absent(scope: TableScope) -> str:
+    """Why there is no such table."""
+    kind = {"view": "a view", "ephemeral": "ephemeral"}.get(scope.materialized)
+    if kind is None:
+        return f"{scope.table} is not in the build"
+    return (
+        f"{scope.table} is {kind}: published relations are tables; set materialized to table or"
+        " incremental"
+    )
 
 
 def _settled(*batches: _Batch, carried: tuple[RuleResult, ...] = ()) -> _Plan:
