@@ -41,7 +41,7 @@ Accepted = Mapping[Name, Sequence[datetime]]
 # From which effect on an alarm is worth a warning, and from which it stops a batch. A certain but
 # tiny shift is neither.
 _SHARE_FLOORS = (0.003, 0.03)
-_COUNT_FLOORS = (1.2, 1.5)
+_COUNT_FLOORS = (math.log(1.2), math.log(1.5))
 _SHAPE_FLOORS = {"ks": (0.05, 0.12), "js": (0.1, 0.2), "psi": (0.1, 0.25)}
 _VALUE_FLOORS = {  # in the measure's own unit; of amounts in natural logarithms
     "least": (0.7, 2.3),
@@ -54,6 +54,10 @@ _VALUE_FLOORS = {  # in the measure's own unit; of amounts in natural logarithms
     "days_off_name": (0.2, 0.4),
     "age": (0.5, 1.0),
     "step": (0.5, math.inf),
+    "clock": (0.5, 1.25),  # hours; where clocks are changed, it is by one
+    "rows_each": (0.15, 0.25),  # in natural logarithms
+    "sum_each": (0.15, 0.25),
+    "explained": (0.5, 0.8),  # parts of what is usual
     "pace": (2.0, 10.0),  # in usual steps: days that come late or not at all are no alarm
 }
 # What is this many times as large as what stops need not be certain, only likely.
@@ -63,7 +67,26 @@ _OF_THE_SPREAD = 0.05
 # What comes by hours is compared with other days' same hour, and not before there are so many.
 FEWEST_DAYS = 8
 # How the rate of false alarms is shared: the one number of rows would be drowned by all the others.
-_SHARES = {"volume": 0.4, "nulls": 0.15, "shapes": 0.25, "pairs": 0.05, "others": 0.15}
+_SHARES = {
+    "volume": 0.25,
+    "nulls": 0.1,
+    "shapes": 0.2,
+    "pairs": 0.05,
+    "clocks": 0.1,
+    "groups": 0.2,
+    "others": 0.1,
+}
+_FAMILIES = {
+    "null_share": "nulls",
+    "correlation": "pairs",
+    "below_share": "pairs",
+    "explained": "pairs",
+    "clock": "clocks",
+    "rows_each": "groups",
+    "sum_each": "groups",
+}
+# Codes that explain less of a number than this in any of ten cases do not explain it.
+_EXPLAINED = 0.05
 # Rows that the lake does not take show in these, and no reader will see them.
 _HARMLESS = ("known_share", "quarantined_share")
 # A column that moves on with every batch, such as a time or a running number, has no level.
@@ -138,11 +161,9 @@ def _alarms(judgements: Mapping[Name, Judgement], alarm_rate: float) -> set[Name
 def _family(name: Name) -> str:
     if name == ("", "rows"):
         return "volume"
-    if name[1] == "null_share":
-        return "nulls"
     if name[1] in _SHAPES_IN_WORDS:
         return "shapes"
-    return "pairs" if name[1] in ("correlation", "below_share") else "others"
+    return _FAMILIES.get(name[1], "others")
 
 
 def _related(profiles: Sequence[Profile]) -> list[Profile]:
@@ -156,6 +177,11 @@ def _related(profiles: Sequence[Profile]) -> list[Profile]:
             last = before.scalars.get((column, metric)) if before else None
             if metric == "middle" and last is not None:
                 scalars[column, "step"] = replace(scalar, value=scalar.value - last.value)
+            if metric == "clock" and done and (column, metric) in done[-1].scalars:
+                # Round the clock: half past eleven and half past twelve are an hour apart.
+                usual = done[-1].scalars[column, metric].value
+                apart = (scalar.value - usual + 12) % 24 - 12
+                scalars[column, metric] = replace(scalar, value=usual + apart)
         for name, shape in profile.shapes.items():
             if isinstance(shape, Numbers) and name[1] == "values" and before is not None:
                 last_shape = before.shapes.get(name)
@@ -197,6 +223,7 @@ class _Series:
             if metric == "null_share"
         ]
         self._unknown = {column for column, found in nulls if found and min(found) >= 1}
+        self._summed = {c.split(" and ")[0] for c, m in self._new.scalars if m == "sum_each"}
         self._running = {column for column, found in middles.items() if _runs(found)}
         self._moving = self._running | {c for c, found in middles.items() if _climbs(found)}
 
@@ -212,8 +239,16 @@ class _Series:
                 continue
             if name[1] == "pace" and (name[0], "step") in self._new.scalars:
                 continue  # a time, whose steps are days
+            if name[1] == "explained" and not self._is_explained(name):
+                continue
+            if name[1] == "rows_each" and name[0] in self._summed:
+                continue  # what is summed up tells the same, and more surely
             if not (moves and name[1] in _MOVING):
                 yield name
+
+    def _is_explained(self, name: Name) -> bool:
+        found = sorted(p.scalars[name].value for p in self._past if name in p.scalars)
+        return bool(found) and found[len(found) // 10] >= _EXPLAINED
 
     def judged(
         self,
@@ -273,8 +308,8 @@ class _Series:
             return judgement.value
         if name == ("", "rows"):
             small, large = sorted((max(judgement.value, 0.5), max(judgement.expected, 0.5)))
-            return large / small
-        if name[1] == "pace":
+            return math.log(large / small)
+        if name[1] in ("pace", "explained"):
             return abs(judgement.value / judgement.expected - 1) if judgement.expected else 0.0
         if name[1] in ("least", "greatest") and self._is_within_spread(name, judgement):
             return 0.0
@@ -332,6 +367,11 @@ _IN_WORDS = {
     "padded_share": "{column}: blanks at an end in",
     "foreign_share": "{column}: letters beyond ASCII in",
     "digits_share": "{column}: digits in",
+    "repeated_share": "rows like others in all but {column}:",
+    "rows_each": "{column}: rows of each, typically,",
+    "sum_each": "{column}: the second summed up by the first is, typically,",
+    "explained": "{column}: the first explains of the second",
+    "clock": "{column}: the mean hour of the day is",
     "midnight_share": "{column}: midnight sharp in",
     "below_share": "{column}: the first below the second in",
     "least": "{column}: the least is",
@@ -383,7 +423,17 @@ def share_in_words(value: float) -> str:
     return f"{percent:.{digits}f} %"
 
 
-_WRITTEN = {"least": _amount, "greatest": _amount, "mean": _amount}
+def _hour(value: float) -> str:
+    minutes = round(60 * value) % (24 * 60)
+    return f"{minutes // 60:02}:{minutes % 60:02}"
+
+
+_WRITTEN = {
+    **dict.fromkeys(("least", "greatest", "mean", "sum_each"), _amount),
+    "rows_each": lambda value: f"{math.exp(min(value, 700)):,.2f}",
+    "explained": share_in_words,
+    "clock": _hour,
+}
 
 
 def _span(judgement: Judgement, write: Callable[[float], str]) -> str:

@@ -11,6 +11,7 @@ from datetime import datetime
 from itertools import combinations
 from typing import TYPE_CHECKING, Any, Literal
 
+from expectations.grouping import codes_among, grouped, repeated
 from expectations.past import Labels, Numbers, Shape
 from warehouse.duck import identifier, quoted
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
     import duckdb
 
+    from expectations.grouping import Codes
     from expectations.past import Scale
 
 Kind = Literal["number", "time", "flag", "text", "other"]
@@ -32,7 +34,7 @@ SAMPLE_ROWS = 20_000
 FEWEST_BLOCKS = 20  # blocks with so many times the rows of a sample are spread over all of a table
 MOST_PAIRED = 6
 _INTEGERS = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "UTINYINT", "USMALLINT")
-_WHOLE = (*_INTEGERS, "UINTEGER", "UBIGINT", "UHUGEINT")
+WHOLE = (*_INTEGERS, "UINTEGER", "UBIGINT", "UHUGEINT")
 _TIMES = ("DATE", "TIMESTAMP", "TIMESTAMP_S", "TIMESTAMP_MS", "TIMESTAMP_NS")
 _ZONED = "TIMESTAMP WITH TIME ZONE"
 
@@ -51,7 +53,7 @@ class Field:
     @property
     def kind(self) -> Kind:
         """What can be measured of it."""
-        if self.type in _WHOLE or self.type in ("FLOAT", "DOUBLE"):
+        if self.type in WHOLE or self.type in ("FLOAT", "DOUBLE"):
             return "number"
         if self.type.startswith("DECIMAL"):
             return "number"
@@ -145,8 +147,11 @@ def profiles(
         f" from {relation}{sampled}"
     )
     try:
-        scalars, shapes = _measured(con, fields, in_short=in_short)
-        if not in_short:
+        codes = None if in_short else codes_among(con, "profiled", fields, few=FEW)
+        scalars, shapes = _measured(con, fields, codes)
+        if codes is not None:
+            for slice_, name, value, seen in grouped(con, "profiled", codes, is_whole=every == 1):
+                scalars[slice_][name] = Scalar(value, "value", seen)
             for column, facet, label in _facets(con, fields):
                 for slice_, labels in _labels(con, column, label).items():
                     shapes.setdefault(slice_, {})[column, facet] = labels
@@ -180,11 +185,14 @@ _Shapes = dict[str, dict[Name, Shape]]
 
 
 def _measured(
-    con: duckdb.DuckDBPyConnection, fields: Sequence[Field], *, in_short: bool
+    con: duckdb.DuckDBPyConnection, fields: Sequence[Field], codes: Codes | None
 ) -> tuple[_Scalars, _Shapes]:
-    """What is measured of each slice, in one pass."""
+    """What is measured of each slice, in one pass; without codes in short."""
     plan = [measure for column in fields for measure in _measures(column)]
-    plan += [] if in_short else _paired(fields)
+    if codes is not None:
+        plan += _paired(fields)
+        names = [column.name for column in fields]
+        plan += [_Measure(*name, sql, "share") for name, sql in repeated(names, codes.keys)]
     parts = "".join(f", {measure.sql}" for measure in plan)
     scalars: _Scalars = {}
     shapes: _Shapes = {}
@@ -281,7 +289,7 @@ def _of_numbers(column: Field, name: str, share: Any) -> list[_Measure]:
     if not column.is_personal:
         measures.append(_quantiles(column.name, "values", number))
         measures += [_Measure(column.name, m, sql, "value") for m, sql in spread.items()]
-    if column.type not in _WHOLE:
+    if column.type not in WHOLE:
         measures.append(share("whole_share", f"{number} = trunc({number})"))
         measures.append(share("nan_share", f"not {finite}"))
     return measures
@@ -316,7 +324,14 @@ def _of_times(column: Field, name: str, share: Any) -> list[_Measure]:
     ]
     if column.type != "DATE":
         measures.append(share("midnight_share", f"{name}::time = time '00:00:00'"))
+        measures.append(_Measure(column.name, "clock", _clock(moment), "value"))
     return measures
+
+
+def _clock(moment: str) -> str:
+    """SQL for the mean hour of the day, round the clock: from -12 to 12, midnight is 0."""
+    turn = f"if(isfinite({moment}), 2 * pi() * (epoch({moment}) % 86400) / 86400, null)"
+    return f"12 / pi() * atan2(avg(sin({turn})), avg(cos({turn})))"
 
 
 def _quantiles(column: str, metric: str, number: str) -> _Measure:
@@ -349,7 +364,7 @@ def _labelled(con: duckdb.DuckDBPyConnection, fields: Sequence[Field]) -> list[F
     able = [
         column
         for column in fields
-        if not column.is_personal and (column.kind in ("text", "flag") or column.type in _WHOLE)
+        if not column.is_personal and (column.kind in ("text", "flag") or column.type in WHOLE)
     ]
     if not able:
         return []
