@@ -9,17 +9,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from warehouse.duck import identifier
+from warehouse.duck import identifier, quoted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     import duckdb
 
     from expectations.profiling import Field, Name
 
 # By so many columns of codes rows are grouped, and so many numbers are measured by each.
-MOST_CODES = 4
+MOST_CODES = 3
 MOST_NUMBERS = 2
 ROWS_A_CODE = 1.25
 FEWEST_CODES = 5
@@ -39,42 +39,41 @@ class Codes:
     keys: Sequence[Field]
 
 
-def codes_among(
-    con: duckdb.DuckDBPyConnection, relation: str, fields: Sequence[Field], *, few: int
-) -> Codes:
-    """What of the columns of a relation is a code; of no more than `few` values it is a label."""
-    from expectations.profiling import WHOLE
+def codes_among(fields: Sequence[Field], different: Mapping[str, int], rows: int) -> Codes:
+    """What of the columns is a code; `different` says how many values each has in `rows` rows."""
+    from expectations.profiling import FEW, WHOLE
 
-    able = [c for c in fields if c.kind == "text" or c.type in WHOLE]
-    numbers = [c for c in fields if c.kind == "number" and c.type not in WHOLE]
-    if not able:
-        return Codes([], [], [])
-    counts = ", ".join(f"approx_count_distinct({identifier(c.name)})" for c in able)
-    row = con.execute(f"select count(*), {counts} from {relation}").fetchone()
-    assert row is not None
-    rows, *different = row
-    found = sorted(zip(different, able, strict=True), key=lambda pair: -pair[0])
-    codes = [c for n, c in found if FEWEST_CODES <= n <= rows / ROWS_A_CODE]
-    keys = [c for n, c in found if n > few]
-    plain = [c for c in numbers if not c.is_personal]
-    whole = [c for c in codes if c.type in WHOLE and c in keys and not c.is_personal]
-    return Codes(codes[:MOST_CODES], [*plain, *whole][:MOST_NUMBERS], keys[:MOST_CODES])
+    able = [column for column in fields if column.kind == "text" or column.type in WHOLE]
+    able = sorted(able, key=lambda column: -different[column.name])
+    codes = [c for c in able if FEWEST_CODES <= different[c.name] <= rows / ROWS_A_CODE]
+    keys = [c for c in able if different[c.name] > FEW]
+    plain = [c for c in fields if c.kind == "number" and c.type not in WHOLE]
+    whole = [c for c in codes if c.type in WHOLE and c in keys]
+    numbers = [c for c in (*plain, *whole) if not c.is_personal]
+    return Codes(codes[:MOST_CODES], numbers[:MOST_NUMBERS], keys[:MOST_CODES])
 
 
-def repeated(names: Sequence[str], keys: Sequence[Field]) -> Iterator[tuple[Name, str]]:
-    """SQL for the share of rows that others equal in all columns, or in all but one of `keys`."""
-    every = [f"hash({identifier(name)}, {at})" for at, name in enumerate(names)]
-    for key in keys:
-        if len(names) > 1:
-            but = [h for h, name in zip(every, names, strict=True) if name != key.name]
-            yield (key.name, "repeated_share"), _in_common(but)
-
-
-def _in_common(hashes: Sequence[str]) -> str:
-    row = hashes[0]
-    for one in hashes[1:]:
+def row_hash(fields: Sequence[Field]) -> str:
+    """SQL for a number that rows have in common if they are equal in all columns."""
+    hashes = [_hash(column.name) for column in fields]
+    row = "0::ubigint"
+    for one in hashes:
         row = f"xor({row}, {one})"
-    return f"1 - count(distinct {row}) / count(*)"
+    return row
+
+
+def repeated(keys: Sequence[Field], row: str) -> Iterator[tuple[Name, str]]:
+    """SQL for the share of rows that others equal in all columns but one of `keys`.
+
+    `row` is the column that has `row_hash`.
+    """
+    for key in keys:
+        but = f"xor({row}, {_hash(key.name)})"
+        yield (key.name, "repeated_share"), f"1 - count(distinct {but}) / count(*)"
+
+
+def _hash(name: str) -> str:
+    return f"hash({identifier(name)}, {quoted(name)})"
 
 
 def grouped(
@@ -89,37 +88,47 @@ def grouped(
       variance, adjusted for chance (epsilon squared; Kelley, PNAS 21, 1935), so that it is about 0
       where code and number have nothing to do with each other.
     """
-    for code in found.codes:
-        numbers = [number for number in found.numbers if number.name != code.name]
-        yield from _by_code(con, relation, code.name, [n.name for n in numbers], is_whole=is_whole)
+    names = [column.name for column in found.codes]
+    if not names:
+        return
+    numbers = [column.name for column in found.numbers]
+    for slice_, place, rows, each, total, *explained in con.execute(
+        _by_code(relation, names, numbers)
+    ).fetchall():
+        code = names[place]
+        pairs = [f"{code} and {number}" for number in numbers]
+        measured = [(pair, "explained", part) for pair, part in zip(pairs, explained, strict=True)]
+        if is_whole:
+            measured.append((code, "rows_each", each))
+            measured += [(pair, "sum_each", total) for pair in pairs[:1]]
+        for column, metric, value in measured:
+            if value is not None and column != f"{code} and {code}":
+                yield slice_, (column, metric), float(value), int(rows)
 
 
-def _by_code(
-    con: duckdb.DuckDBPyConnection, relation: str, code: str, numbers: list[str], *, is_whole: bool
-) -> Iterator[tuple[str, Name, float, int]]:
-    inner, outer = [], []
+def _by_code(relation: str, codes: Sequence[str], numbers: Sequence[str]) -> str:
+    """SQL for a row of measures of each slice and place in `codes`."""
+    columns = ", ".join(map(identifier, codes))
+    sets = ", ".join(f"(_slice, {identifier(code)})" for code in codes)
+    place = f"{len(codes) - 1} - log2({2 ** len(codes) - 1} - grouping({columns}))::integer"
+    inner = ["_slice", f"{place} as _place", "count(*) as _rows"]
+    outer = ["_slice", "_place", "sum(_rows)", "avg(ln(_rows))"]
     for at, number in enumerate(numbers):
         plain = f"{identifier(number)}::double"
         x = f"if(isfinite({plain}), {plain}, null)"
+        if at == 0:
+            inner += [f"sum({x}) as total", f"count_if({x} > 0) as above"]
+            outer.append("if(2 * sum(above) > sum(n0), avg(asinh(total)), null)")
         y = f"asinh({x})"
-        inner += [
-            f"count({x}) as n{at}, sum({x}) as t{at}, count_if({x} > 0) as p{at}",
-            f"sum({y}) as s{at}, sum({y} * {y}) as q{at}",
-        ]
+        inner += [f"count({x}) as n{at}", f"sum({y}) as s{at}", f"sum({y} * {y}) as q{at}"]
         outer.append(_explained(at))
-    names = [(code, "rows_each"), *((f"{code} and {number}", "explained") for number in numbers)]
-    if numbers:
-        outer.append("if(2 * sum(p0) > sum(n0), avg(asinh(t0)), null)")
-        names.append((f"{code} and {numbers[0]}", "sum_each"))
-    by = ", ".join([f"_slice, {identifier(code)} as _code, count(*) as _rows", *inner])
-    of = ", ".join(["_slice, sum(_rows), avg(ln(_rows))", *outer])
-    for slice_, rows, *values in con.execute(
-        f"select {of} from (select {by} from {relation}"
-        f" where {identifier(code)} is not null group by 1, 2) group by 1"
-    ).fetchall():
-        for name, value in zip(names, values, strict=True):
-            if value is not None and (is_whole or name[1] == "explained"):
-                yield slice_, name, float(value), int(rows)
+    if not numbers:
+        outer.append("null")
+    known = f"coalesce({', '.join(f'{identifier(code)}::varchar' for code in codes)}) is not null"
+    return (
+        f"select {', '.join(outer)} from (select {', '.join(inner)} from {relation}"
+        f" group by grouping sets ({sets}) having {known}) group by 1, 2"
+    )
 
 
 def _explained(at: int) -> str:
