@@ -29,7 +29,7 @@ FEWEST_BEYOND = 30
 
 @dataclass(frozen=True)
 class Codes:
-    """Columns of codes, and the numbers that these may explain.
+    """Columns of codes, and the numbers that these may explain: first those with decimals.
 
     `keys` are what may be new in a row that is booked again; those of the most values come first.
     """
@@ -37,6 +37,11 @@ class Codes:
     codes: Sequence[Field]
     numbers: Sequence[Field]
     keys: Sequence[Field]
+
+    @property
+    def is_of_amounts(self) -> bool:
+        """Whether sums of the first number mean something: it is no code itself."""
+        return bool(self.numbers) and self.numbers[0] not in self.codes
 
 
 def codes_among(fields: Sequence[Field], different: Mapping[str, int], rows: int) -> Codes:
@@ -82,8 +87,9 @@ def grouped(
     """What the rows of each slice of a relation are by code: slice, name, value, rows.
 
     - `rows_each`, the mean of the logarithm of the rows that a code has;
-    - `sum_each`, that of what the first number sums up to, if it mostly is above zero (the inverse
-      hyperbolic sine); neither of a sample (`is_whole` is False), in which codes are thinned;
+    - `sum_each`, that of what the first number sums up to (the inverse hyperbolic sine), if it has
+      decimals and mostly is above zero;
+      neither of a sample (`is_whole` is False), in which codes are thinned;
     - `explained`, which share of a number's variance its code explains: one-way analysis of
       variance, adjusted for chance (epsilon squared; Kelley, PNAS 21, 1935), so that it is about 0
       where code and number have nothing to do with each other.
@@ -92,6 +98,7 @@ def grouped(
     if not names:
         return
     numbers = [column.name for column in found.numbers]
+    is_summed = is_whole and found.is_of_amounts
     for slice_, place, rows, each, total, *explained in con.execute(
         _by_code(relation, names, numbers)
     ).fetchall():
@@ -100,7 +107,8 @@ def grouped(
         measured = [(pair, "explained", part) for pair, part in zip(pairs, explained, strict=True)]
         if is_whole:
             measured.append((code, "rows_each", each))
-            measured += [(pair, "sum_each", total) for pair in pairs[:1]]
+        if is_summed:
+            measured.append((pairs[0], "sum_each", total))
         for column, metric, value in measured:
             if value is not None and column != f"{code} and {code}":
                 yield slice_, (column, metric), float(value), int(rows)

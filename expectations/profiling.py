@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
     import duckdb
 
-    from expectations.grouping import Codes
     from expectations.past import Scale
 
 Kind = Literal["number", "time", "flag", "text", "other"]
@@ -147,12 +146,14 @@ def profiles(
         f" (select ({slices})::varchar as _slice{names} from {relation}{sampled})"
     )
     try:
+        plain = [measure for column in fields for measure in _measures(column)]
         if in_short:
-            scalars, shapes = _measured(con, fields, None)
+            scalars, shapes = _measured(con, plain)
         else:
             different, present = _different(con, fields)
             codes = codes_among(fields, different, max(present.values(), default=0))
-            scalars, shapes = _measured(con, fields, codes)
+            keys = codes.keys if every == 1 else ()  # repeats are rare in a sample
+            scalars, shapes = _measured(con, [*plain, *_paired(fields), *_repeated(keys)])
             for slice_, name, value, seen in grouped(con, "profiled", codes, is_whole=every == 1):
                 scalars[slice_][name] = Scalar(value, "value", seen)
             for column, facet, label in _facets(fields, different, present):
@@ -187,14 +188,8 @@ _Scalars = dict[str, dict[Name, Scalar]]
 _Shapes = dict[str, dict[Name, Shape]]
 
 
-def _measured(
-    con: duckdb.DuckDBPyConnection, fields: Sequence[Field], codes: Codes | None
-) -> tuple[_Scalars, _Shapes]:
-    """What is measured of each slice, in one pass; without codes in short."""
-    plan = [measure for column in fields for measure in _measures(column)]
-    if codes is not None:
-        plan += _paired(fields)
-        plan += [_Measure(*name, sql, "share") for name, sql in repeated(codes.keys, "_row_hash")]
+def _measured(con: duckdb.DuckDBPyConnection, plan: Sequence[_Measure]) -> tuple[_Scalars, _Shapes]:
+    """What is measured of each slice, in one pass."""
     parts = "".join(f", {measure.sql}" for measure in plan)
     scalars: _Scalars = {}
     shapes: _Shapes = {}
@@ -360,6 +355,10 @@ def _paired(fields: Sequence[Field]) -> list[_Measure]:
         pair = f"{one.name} and {other.name}"
         measures.append(_Measure(pair, "below_share", share, "share"))
     return measures
+
+
+def _repeated(keys: Sequence[Field]) -> list[_Measure]:
+    return [_Measure(*name, sql, "share") for name, sql in repeated(keys, "_row_hash")]
 
 
 def _different(
