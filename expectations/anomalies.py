@@ -55,6 +55,7 @@ _VALUE_FLOORS = {  # in the measure's own unit; of amounts in natural logarithms
     "age": (0.5, 1.0),
     "step": (0.5, math.inf),
     "clock": (0.5, 1.25),  # hours; where clocks are changed, it is by one
+    "hole": (0.4, 1.5),  # hours; of one alone trade may have rested
     "rows_each": (0.15, 0.25),  # in natural logarithms
     "sum_each": (0.15, 0.25),
     "explained": (0.5, 0.8),  # parts of what is usual
@@ -68,20 +69,23 @@ _OF_THE_SPREAD = 0.05
 FEWEST_DAYS = 8
 # How the rate of false alarms is shared: the one number of rows would be drowned by all the others.
 _SHARES = {
-    "volume": 0.25,
-    "nulls": 0.1,
-    "shapes": 0.2,
+    "volume": 0.22,
+    "nulls": 0.08,
+    "shapes": 0.17,
     "pairs": 0.05,
-    "clocks": 0.1,
-    "groups": 0.2,
-    "others": 0.1,
+    "clocks": 0.13,
+    "holes": 0.05,
+    "groups": 0.14,
+    "codes": 0.08,
+    "others": 0.08,
 }
 _FAMILIES = {
     "null_share": "nulls",
     "correlation": "pairs",
     "below_share": "pairs",
-    "explained": "pairs",
+    "explained": "codes",
     "clock": "clocks",
+    "hole": "holes",
     "rows_each": "groups",
     "sum_each": "groups",
 }
@@ -170,24 +174,12 @@ def _related(profiles: Sequence[Profile]) -> list[Profile]:
     """The profiles with what can be said of each only beside those before it."""
     done: list[Profile] = []
     known: dict[Name, set[str]] = {}
-    before: Profile | None = None
     for profile in profiles:
-        scalars = dict(profile.scalars)
-        for (column, metric), scalar in profile.scalars.items():
-            last = before.scalars.get((column, metric)) if before else None
-            if metric == "middle" and last is not None:
-                scalars[column, "step"] = replace(scalar, value=scalar.value - last.value)
-            if metric == "clock" and done and (column, metric) in done[-1].scalars:
-                # Round the clock: half past eleven and half past twelve are an hour apart.
-                usual = done[-1].scalars[column, metric].value
-                apart = (scalar.value - usual + 12) % 24 - 12
-                scalars[column, metric] = replace(scalar, value=usual + apart)
+        before = done[-1] if done else None
+        scalars = {**profile.scalars, **_moved(profile, before)}
         for name, shape in profile.shapes.items():
-            if isinstance(shape, Numbers) and name[1] == "values" and before is not None:
-                last_shape = before.shapes.get(name)
-                if isinstance(last_shape, Numbers):
-                    pace = _middle(shape) - _middle(last_shape)
-                    scalars[name[0], "pace"] = Scalar(pace, "value", shape.rows)
+            if isinstance(shape, Numbers) and (name[0], "middle") in scalars:
+                scalars[name[0], "hole"] = Scalar(_hole(shape), "value", shape.rows)
             if isinstance(shape, Labels) and name[1] == "labels":
                 seen = known.setdefault(name, set())
                 new = sum(n for label, n in shape.counts.items() if label and label not in seen)
@@ -196,8 +188,28 @@ def _related(profiles: Sequence[Profile]) -> list[Profile]:
                     scalars[name[0], "new_label_share"] = share
                 seen.update(shape.counts)
         done.append(replace(profile, scalars=scalars))
-        before = profile
     return done
+
+
+def _moved(profile: Profile, before: Profile | None) -> dict[Name, Scalar]:
+    """How far times and numbers went on since the profile before."""
+    found: dict[Name, Scalar] = {}
+    if before is None:
+        return found
+    for (column, metric), scalar in profile.scalars.items():
+        last = before.scalars.get((column, metric))
+        if metric == "middle" and last is not None:
+            found[column, "step"] = replace(scalar, value=scalar.value - last.value)
+        if metric == "clock" and last is not None:
+            # Round the clock: half past eleven and half past twelve are an hour apart.
+            apart = (scalar.value - last.value + 12) % 24 - 12
+            found[column, metric] = replace(scalar, value=last.value + apart)
+    for (column, facet), shape in profile.shapes.items():
+        last_shape = before.shapes.get((column, facet))
+        if facet == "values" and isinstance(shape, Numbers) and isinstance(last_shape, Numbers):
+            pace = _middle(shape) - _middle(last_shape)
+            found[column, "pace"] = Scalar(pace, "value", shape.rows)
+    return found
 
 
 class _Series:
@@ -372,6 +384,7 @@ _IN_WORDS = {
     "sum_each": "{column}: the second summed up by the first is, typically,",
     "explained": "{column}: the first explains of the second",
     "clock": "{column}: the mean hour of the day is",
+    "hole": "{column}: the most hours nearly without rows are",
     "midnight_share": "{column}: midnight sharp in",
     "below_share": "{column}: the first below the second in",
     "least": "{column}: the least is",
@@ -410,6 +423,12 @@ def _new_rows(profile: Profile) -> int:
     """How many rows were not known already."""
     known = profile.scalars.get(("", "known_share"))
     return round(profile.rows * (1 - known.value)) if known else profile.rows
+
+
+def _hole(shape: Numbers) -> float:
+    """The longest stretch, in hours, that has next to no rows, but for both ends: of days."""
+    inner = shape.quantiles[len(shape.quantiles) // 10 : -(len(shape.quantiles) // 10)]
+    return 24 * max(later - earlier for earlier, later in itertools.pairwise(inner))
 
 
 def _middle(shape: Numbers) -> float:

@@ -166,3 +166,12 @@ def test_hours_of_a_clock_that_was_unknown() -> None:
     (found,) = compare(before, of_hour(DAYS, -9.9))
     assert found.stops
     assert not math.isnan(found.judgement.p)
+
+
+def test_hours_without_rows(con: duckdb.DuckDBPyConnection) -> None:
+    before = past(con)
+    for hours, stops in ((1, False), (3, True)):
+        kept = f"from payments where abs(epoch(paid_at::time) / 3_600 - 12) > {hours / 2}"
+        (found,) = of(compare(before, profile(con, DAYS, kept)), "hole")
+        assert found.stops is stops
+        assert found.told.startswith("paid_at: the most hours nearly without rows are")
