@@ -13,6 +13,13 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
+from expectations.anomaly_words import (
+    SHAPES_IN_WORDS,
+    rows_in_words,
+    scalar_in_words,
+    shape_in_words,
+    unfolded,
+)
 from expectations.past import (
     Judgement,
     Labels,
@@ -26,7 +33,6 @@ from expectations.past import (
     relearn,
 )
 from expectations.profiling import Name, Profile, Scalar
-from warehouse.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -165,7 +171,7 @@ def _alarms(judgements: Mapping[Name, Judgement], alarm_rate: float) -> set[Name
 def _family(name: Name) -> str:
     if name == ("", "rows"):
         return "volume"
-    if name[1] in _SHAPES_IN_WORDS:
+    if name[1] in SHAPES_IN_WORDS:
         return "shapes"
     return _FAMILIES.get(name[1], "others")
 
@@ -332,87 +338,17 @@ class _Series:
         shape = self._new.shapes.get((name[0], "values"))
         if not isinstance(shape, Numbers) or judgement.expected is None:
             return False
-        moved = abs(_unfolded(judgement.value) - _unfolded(judgement.expected))
+        moved = abs(unfolded(judgement.value) - unfolded(judgement.expected))
         return moved < _OF_THE_SPREAD * (shape.quantiles[-2] - shape.quantiles[1])
 
     def told(self, name: Name, judgement: Judgement, measure: Measure | None) -> str:
         """The anomaly in words."""
-        column, metric = name
         if name == ("", "rows"):
-            usual = _span(judgement, lambda value: f"{round(value):,}")
-            return f"{counted(self._new.rows, 'row')}, usually {usual}"
+            return rows_in_words(self._new.rows, judgement)
         if name in self._new.shapes:
-            what = _SHAPES_IN_WORDS[metric].format(column=column)
             used = measure or default_measure(self._new.shapes[name])
-            return (
-                f"{what} ({_MEASURES[used]} {judgement.value:.2f},"
-                f" usually below {judgement.high or 0:.2f})"
-            )
-        write = (
-            share_in_words
-            if self._new.scalars[name].scale == "share"
-            else _WRITTEN.get(metric, _plain)
-        )
-        what = _IN_WORDS.get(metric, "{column}: {metric}").format(column=column, metric=metric)
-        return f"{what} {write(judgement.value)}, usually {_span(judgement, write)}"
-
-
-_MEASURES = {"ks": "KS", "js": "Jensen–Shannon", "psi": "PSI"}
-_SHAPES_IN_WORDS = {
-    "values": "{column}: its values are spread unlike before",
-    "labels": "{column}: its labels come in other shares than before",
-    "pattern": "{column}: its texts are of other forms than before",
-    "length": "{column}: its texts are of other lengths than before",
-    "hour": "{column}: its hours are unlike before",
-    "digits": "{column}: its numbers are of other lengths than before",
-}
-_IN_WORDS = {
-    "null_share": "{column}: null in",
-    "distinct_share": "{column}: different values for",
-    "new_label_share": "{column}: labels never seen before in",
-    "negative_share": "{column}: below zero in",
-    "zero_share": "{column}: zero in",
-    "whole_share": "{column}: whole numbers in",
-    "nan_share": "{column}: not a number in",
-    "true_share": "{column}: true in",
-    "empty_share": "{column}: empty in",
-    "padded_share": "{column}: blanks at an end in",
-    "foreign_share": "{column}: letters beyond ASCII in",
-    "digits_share": "{column}: digits in",
-    "repeated_share": "rows like others in all but {column}:",
-    "rows_each": "{column}: rows of each, typically,",
-    "sum_each": "{column}: the second summed up by the first is, typically,",
-    "explained": "{column}: the first explains of the second",
-    "clock": "{column}: the mean hour of the day is",
-    "hole": "{column}: the most hours nearly without rows are",
-    "midnight_share": "{column}: midnight sharp in",
-    "below_share": "{column}: the first below the second in",
-    "least": "{column}: the least is",
-    "greatest": "{column}: the greatest is",
-    "mean": "{column}: the mean is",
-    "correlation": "{column}: their correlation is",
-    "span": "{column}: its days are",
-    "before": "{column}: days from the earliest to the middle are",
-    "after": "{column}: days from the middle to the latest are",
-    "step": "{column}: days since the one before are",
-    "pace": "{column}: since the one before it went on by",
-    "days_off_name": "{column}: days between it and the date in the file's name are",
-    "known_share": "rows that were known already:",
-    "quarantined_share": "rows for the quarantine:",
-}
-
-
-def _plain(value: float) -> str:
-    return f"{value:,.2f}"
-
-
-def _amount(value: float) -> str:
-    return f"{_unfolded(value):,.4g}"
-
-
-def _unfolded(value: float) -> float:
-    """The amount whose inverse hyperbolic sine this is."""
-    return math.sinh(value) if abs(value) < 700 else value
+            return shape_in_words(name, judgement, used)
+        return scalar_in_words(name, judgement, self._new.scalars[name].scale)
 
 
 def _rows(profile: Profile) -> int:
@@ -433,34 +369,6 @@ def _hole(shape: Numbers) -> float:
 
 def _middle(shape: Numbers) -> float:
     return shape.quantiles[len(shape.quantiles) // 2]
-
-
-def share_in_words(value: float) -> str:
-    """A share as percent."""
-    percent = 100 * min(max(value, 0.0), 1.0)
-    digits = 0 if percent in (0, 100) else 1 if 1 <= percent <= 99 else 2
-    return f"{percent:.{digits}f} %"
-
-
-def _hour(value: float) -> str:
-    minutes = round(60 * value) % (24 * 60)
-    return f"{minutes // 60:02}:{minutes % 60:02}"
-
-
-_WRITTEN = {
-    **dict.fromkeys(("least", "greatest", "mean", "sum_each"), _amount),
-    "rows_each": lambda value: f"{math.exp(min(value, 700)):,.2f}",
-    "explained": share_in_words,
-    "clock": _hour,
-}
-
-
-def _span(judgement: Judgement, write: Callable[[float], str]) -> str:
-    low, high = judgement.low, judgement.high
-    if low is None or high is None:
-        return "unknown"
-    one, other = write(low), write(high)
-    return one if one == other else f"{one} to {other}"
 
 
 def default_measure(shape: Shape) -> Measure:
