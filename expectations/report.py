@@ -35,7 +35,7 @@ _CELL = 12  # what a cell costs beside its text
 _COUNTING = ("count", "null", "missing", "distinct", "drift")
 # Reasons of the quarantine whose detail names columns alone.
 _NAMING_COLUMNS = frozenset({"not_of_type", "key_missing", "key_conflict", "superseded"})
-_WORST_FIRST = ("error", "fail", "warn", "pass", "carried")
+_WORST_FIRST = ("error", "fail", "warn", "info", "pass", "carried")
 _SENTENCES = {
     "pass": "Every rule holds: release {release} is published.",
     "refused": "Release {release} is published, without the files that were refused.",

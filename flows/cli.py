@@ -510,8 +510,8 @@ def _print_run(run: Run) -> None:
         say(f"  clearwater quarantine show {name}")
     if run.gate is not None:
         for result in run.gate.results:
-            if result.status == "warn":
-                say(f"warning: {result.rule_id}: {result.detail.partition(', e.g.')[0]}")
+            if word := {"warn": "warning", "info": "info"}.get(result.status):
+                say(f"{word}: {result.rule_id}: {result.detail.partition(', e.g.')[0]}")
     if run.failure is not None:
         print(f"error: {run.failure}", file=sys.stderr)
     say(f"run {run.run_id}: {run.status}" + (f", release {run.release.id}" if run.release else ""))

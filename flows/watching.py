@@ -253,9 +253,7 @@ def _gate_failures(gate: GateResult) -> Iterator[Failure]:
 
 
 def _is_failure(result: RuleResult) -> bool:
-    return result.status in ("fail", "error") or (
-        result.status == "warn" and result.severity != "info"
-    )
+    return result.status in ("fail", "error", "warn")
 
 
 def _subject(rule: Rule | None, result: RuleResult) -> str:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 LAYERS = ("staging", "intermediate", "marts", "features")
 # How a table's worst rule is told of the table.
-_ORDER = ("error", "fail", "warn", "pass", "none", "lake")
+_ORDER = ("error", "fail", "warn", "info", "pass", "none", "lake")
 _RECENTLY = timedelta(days=7)
 
 
