@@ -95,8 +95,9 @@ class RunReport:
     `status` is the run's own (done, failed, blocked, …); `verdict` the gate's, empty when no
     gate was reached; `release` the one published by this run, else the one still served;
     `waiting` what is in quarantine or refused when the report is written, whenever it came;
-    `passed` the domains that passed where others were blocked; `lineage` the relations that each
-    relation is made from.
+    `passed` the domains that passed where others were blocked; `blocked` the rows of tables in the
+    build that was blocked, of which `tables` has what readers see; `lineage` the relations that
+    each relation is made from.
     """
 
     run_id: str
@@ -117,6 +118,7 @@ class RunReport:
     missing: tuple[TableMissing, ...] = ()
     trends: tuple[Trend, ...] = ()
     passed: tuple[str, ...] = ()
+    blocked: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def stale(self) -> dict[str, str]:

@@ -25,7 +25,7 @@ from flows.events import Events, Mode
 from flows.failures import machine_fault
 from flows.watching import send_alerts, watch
 from warehouse import releases
-from warehouse.build import Build, Failure, build, finish, newest_build
+from warehouse.build import Build, Failure, build, finish, newest_build, rows_of
 from warehouse.dbt_runner import contracts
 from warehouse.errors import (
     BuildError,
@@ -82,7 +82,8 @@ class Run:
 
     `declared` are all sources of the file, `sources` those that were asked for;
     `unbuilt` are the domains with models that failed; `passed` those that passed although others
-    are blocked, as `failure` tells then.
+    are blocked, as `failure` tells then; `blocked` the rows of the build's tables that must not be
+    published.
     """
 
     settings: Settings
@@ -102,6 +103,7 @@ class Run:
     rules: dict[str, str] = field(default_factory=dict)
     unbuilt: dict[str, Failure] = field(default_factory=dict)
     passed: tuple[str, ...] = ()
+    blocked: dict[str, int] = field(default_factory=dict)
     release: Release | None = None
     tables: dict[str, int] = field(default_factory=dict)
     report: Path | None = None
@@ -318,6 +320,8 @@ def _check_rules(built: Build, rules: list[Rule]) -> None:
 def _judge(run: Run, built: Build, gate: GateResult) -> None:
     """Raise the failure when no domain may be published; else keep it for the run's end."""
     if found := blocks(built, gate):
+        held = [m.relation for m in built.published if m.domain in found]
+        run.blocked = rows_of(run.settings, built, held)
         failure = blocked(built, found, run.release)
         run.passed = tuple(passed(built, found))
         if not run.passed:
