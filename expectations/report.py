@@ -38,6 +38,7 @@ _NAMING_COLUMNS = frozenset({"not_of_type", "key_missing", "key_conflict", "supe
 _WORST_FIRST = ("error", "fail", "warn", "info", "pass", "carried")
 _SENTENCES = {
     "pass": "Every rule holds: release {release} is published.",
+    "info": "Every rule that may block or warn holds: release {release} is published.",
     "refused": "Release {release} is published, without the files that were refused.",
     "warn": "Release {release} is published, with warnings to look at.",
     "block": "Blocked: a critical rule does not hold. Nothing was published.",
@@ -133,9 +134,11 @@ class RunReport:
         if self.message and self.verdict not in ("block", "error"):
             return self.message
         said = "refused" if self.status == "refused" and self.verdict == "pass" else self.verdict
+        if said == "pass" and self.gate and any(r.status == "info" for r in self.gate.results):
+            said = "info"
         sentence = _SENTENCES.get(said, "The run ended before its gate.")
         told = sentence.format(release=self.release or "(none)")
-        if self.stale and said in ("pass", "warn", "refused"):
+        if self.stale and said in ("pass", "info", "warn", "refused"):
             told += f" But nothing new comes from {_few(sorted(self.stale))}."
         return told
 

@@ -20,6 +20,7 @@ from warehouse.wording import counted
 
 # Of fewer files nothing is claimed, and only the newest of them count.
 FEWEST, NEWEST = 8, 60
+LOOKED_AT = 5000  # the newest deliveries: they say how often something comes
 # Where more of the earlier files brought nothing, one more is usual.
 MOST_WITHOUT_NEWS = 1 / 20
 
@@ -85,6 +86,8 @@ def repeat_of(
     They were if the file is written later than anything of the source came, `own` being all that
     landed; a file that was only renamed, and a folder that was copied, bring nothing twice.
     """
+    if source.is_glob and landed.original_name == place.name:
+        return None  # as nearly all that stand there
     same = [known for known in own if known.sha256 == landed.sha256]
     if source.is_glob and any(known.original_name == place.name for known in same):
         return None
@@ -105,9 +108,13 @@ def _ns(moment: str) -> int:
 
 
 def deliveries(own: Sequence[Landed], noted: Sequence[Repeat]) -> tuple[Delivery, ...]:
-    """All that came of a source, oldest first: what landed, and what only repeated it."""
-    landed = (_delivery(known.original_name, known.arrived_at, known.modified_ns) for known in own)
-    again = (_delivery(repeat.file, repeat.seen_at, repeat.modified_ns) for repeat in noted)
+    """The newest that came of a source, oldest first: what landed, and what only repeated it.
+
+    Both are given in the order in which they were seen.
+    """
+    newest, repeated = own[-LOOKED_AT:], noted[-LOOKED_AT:]
+    landed = (_delivery(file.original_name, file.arrived_at, file.modified_ns) for file in newest)
+    again = (_delivery(repeat.file, repeat.seen_at, repeat.modified_ns) for repeat in repeated)
     return tuple(sorted([*landed, *again], key=lambda delivery: (delivery.at, delivery.seen_at)))
 
 
