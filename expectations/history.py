@@ -30,6 +30,7 @@ from sqlalchemy import (
 from sqlalchemy.exc import DatabaseError
 
 from expectations.profiling import Name, Profile
+from warehouse.errors import without_values
 from warehouse.settings import Settings
 from warehouse.state import metadata, open_state
 
@@ -99,7 +100,7 @@ class History:
         except DatabaseError as error:
             self.lag = str(error.orig)
         except duckdb.Error as error:
-            self.lag = str(error).splitlines()[0]
+            self.lag = without_values(str(error)).partition("\n")[0]
 
     def _read(self, query: Select[Any]) -> list[RowMapping]:
         rows: list[RowMapping] = []

@@ -56,7 +56,7 @@ KEYS: dict[str, Schema] = {
     "severity": {
         "enum": list(SEVERITIES),
         "description": "critical: a break stops the release, or sends the arriving row to the"
-        " quarantine. warning, info: it is published or loaded, and shown.",
+        " quarantine. warning: it is published or loaded, and told; info: it is shown alone.",
     },
     "reason": _TEXT | {"description": "Why it must be so; people read it when the rule is broken."},
     "column": _TEXT | {"description": "The column that the rule speaks of."},

@@ -25,7 +25,7 @@ from flows.events import Events, Mode
 from flows.failures import machine_fault
 from flows.watching import send_alerts, watch
 from warehouse import releases
-from warehouse.build import Build, Failure, build, finish, newest_build
+from warehouse.build import Build, Failure, build, finish, newest_build, rows_of
 from warehouse.dbt_runner import contracts
 from warehouse.errors import (
     BuildError,
@@ -80,8 +80,10 @@ class StageTrace:
 class Run:
     """One run: what it was asked, and what each stage leaves for the next.
 
+    `declared` are all sources of the file, `sources` those that were asked for;
     `unbuilt` are the domains with models that failed; `passed` those that passed although others
-    are blocked, as `failure` tells then.
+    are blocked, as `failure` tells then; `blocked` the rows of the build's tables that must not be
+    published.
     """
 
     settings: Settings
@@ -90,6 +92,7 @@ class Run:
     events: Events
     started_at: datetime
     stages: tuple[str, ...] = ()
+    declared: list[Source] = field(default_factory=list)
     sources: list[Source] = field(default_factory=list)
     arrivals: Arrivals | None = None
     summaries: dict[str, SourceSummary] = field(default_factory=dict)
@@ -100,6 +103,7 @@ class Run:
     rules: dict[str, str] = field(default_factory=dict)
     unbuilt: dict[str, Failure] = field(default_factory=dict)
     passed: tuple[str, ...] = ()
+    blocked: dict[str, int] = field(default_factory=dict)
     release: Release | None = None
     tables: dict[str, int] = field(default_factory=dict)
     report: Path | None = None
@@ -159,6 +163,7 @@ class Run:
                     "batches": summary.batches,
                     "changes": list(summary.changes),
                     "problems": list(summary.problems),
+                    "warnings": list(summary.warnings),
                 }
                 for name, summary in self.summaries.items()
             },
@@ -180,12 +185,15 @@ def load(run: Run) -> None:
     """Load what landed and is not in the lake yet, a transaction a batch."""
     assert run.arrivals is not None
     from expectations.examining import examiner
+    from expectations.overdue import overdue
     from expectations.rules import load_rules
 
     with examiner(run.settings, run.sources, load_rules()) as examined:
         run.summaries, run.lake_snapshot = load_sources(
             run.settings, run.sources, run.arrivals, run.run_id, examined
         )
+    for name, told in overdue(run.arrivals.deliveries, run.started_at):
+        run.summaries[name] = replace(run.summaries[name], overdue=told)
     counts = [summary.counts for summary in run.summaries.values()]
     total = sum(counts[1:], start=counts[0])
     run.done(
@@ -312,6 +320,8 @@ def _check_rules(built: Build, rules: list[Rule]) -> None:
 def _judge(run: Run, built: Build, gate: GateResult) -> None:
     """Raise the failure when no domain may be published; else keep it for the run's end."""
     if found := blocks(built, gate):
+        held = [m.relation for m in built.published if m.domain in found]
+        run.blocked = rows_of(run.settings, built, held)
         failure = blocked(built, found, run.release)
         run.passed = tuple(passed(built, found))
         if not run.passed:
@@ -422,7 +432,8 @@ def execute(
     threshold()  # a wrong one is told before anything is done
     run = _new_run(settings, options, stages)
     if "land" in stages:
-        run.sources = chosen(declared_sources(options.sources, settings), list(options.only))
+        run.declared = declared_sources(options.sources, settings)
+        run.sources = chosen(run.declared, list(options.only))
     with ExitStack() as stack:
         stack.enter_context(writer_lock(settings, wait=options.wait))
         _recover(settings, keep_build="build" not in stages)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from warehouse.domains import MAIN, declared_domain, independent_domains
-from warehouse.errors import BuildError
+from warehouse.errors import BuildError, without_values
 from warehouse.imports import garbage_collection_paused
 from warehouse.settings import PROJECT, Settings
 
@@ -320,12 +320,13 @@ def _failed(outcome: Any) -> BuildError:
             where=_yaml_of(node),
             next_step="list its columns there, each with its data_type, as other models do",
         )
+    # The values that DuckDB quotes may be personal: who asks dbt itself sees them.
     # dbt begins with "Runtime Error in model <name> (<file>)", which is said here anyway.
-    text = " ".join(message.split()).partition(f"({node.original_file_path}) ")
+    text = " ".join(without_values(message).split()).partition(f"({node.original_file_path}) ")
     return BuildError(
         f"model {node.name} failed: {(text[2] or text[0]).removesuffix(' ^')}",
         where=node.original_file_path,
-        next_step=f"mend the model or its data; `dbt build --select {node.name}` shows the same",
+        next_step=f"mend the model or its data; `dbt build --select {node.name}` shows it in full",
     )
 
 

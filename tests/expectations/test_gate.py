@@ -398,7 +398,10 @@ def test_verdicts(settings, build):
     warning, info = replace(BETWEEN, severity="warning"), replace(BETWEEN, severity="info")
     assert audit(settings, path, {}, [BETWEEN]).verdict == "block"
     assert audit(settings, path, {}, [warning]).verdict == "warn"
-    assert audit(settings, path, {}, [info]).verdict == "pass"
+    told = audit(settings, path, {}, [info])
+    assert (told.verdict, only(told).status, only(told).unexpected_count) == ("pass", "info", 1)
+    as_before = told.to_json().replace('"status": "info"', '"status": "warn"')
+    assert GateResult.from_json(as_before) == told
     assert verdict([]) == "error"
 
 

@@ -186,6 +186,27 @@ def test_summary_and_report_tell_it(shop_held: Held) -> None:
     assert f"Blocked, but for main. Served: release {shop_held.release.id}." in page
 
 
+def test_report_has_the_figures_that_readers_see_and_the_blocked_ones_apart(
+    shop_held: Held, tmp_path: Path
+) -> None:
+    assert shop_held.home.ask(ORDERS) == [(1, 5), (2, 7)]
+    rows = shop_held.run.blocked
+    assert set(rows) == {FACT}
+    assert rows[FACT] > 2
+    shutil.copytree(shop_held.home.folder, tmp_path / "works", symlinks=True)
+    again = TwoDomains(tmp_path / "works")
+    assert again.run().trace["publish"].status == "skipped"  # the blocked build is all there is
+    for home in (shop_held.home, again):
+        latest = home.settings.reports / "latest"
+        told = json.loads((latest / "index.json").read_text())
+        assert {t["name"]: t["rows"] for t in told["tables"]}[FACT] == 2
+        assert told["blocked"] == rows
+        assert not [change for change in told["changes"] if FACT in change["text"]
+                    and "rows" in change["text"]]  # fmt: skip
+        assert f"blocked: {rows[FACT]}" in (latest / "index.html").read_text()
+        assert "In the blocked build" in (latest / "tables" / f"{FACT}.html").read_text()
+
+
 def test_status_and_releases_tell_it(shop_held: Held) -> None:
     home = ["--home", str(shop_held.home.settings.home)]
     status = CliRunner().invoke(app, ["status", *home]).output

@@ -77,12 +77,13 @@ def test_no_value_of_a_personal_column_leaves_the_warehouse(
 
 
 @pytest.mark.slow
-def test_a_blocked_run_shows_the_tables_that_were_judged(
+def test_a_blocked_run_shows_what_readers_see_and_what_was_judged_apart(
     works: Works, known_customers: None
 ) -> None:
     works.put([payment(4, day=4, customer=CUSTOMER)], "payments4.csv")
-    rows = {table["name"]: table["rows"] for table in told(works.run())["tables"]}
-    assert rows[FACTS] == 4
+    content = told(works.run())
+    rows = {table["name"]: table["rows"] for table in content["tables"]}
+    assert (rows[FACTS], content["blocked"][FACTS]) == (3, 4)
     assert works.ask(f"select count(*) from {FACTS}") == [(3,)]
 
 
