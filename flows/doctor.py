@@ -161,7 +161,7 @@ def _extensions(look: Look) -> _Found:
 
 
 def _rules(look: Look) -> _Found:
-    from expectations.rules import read_rules
+    from expectations.rule_files import read_rules
 
     look.rules, wrong = read_rules()
     return counted(len(look.rules), "rule"), list(wrong)

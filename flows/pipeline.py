@@ -180,7 +180,7 @@ def load(run: Run) -> None:
     """Load what landed and is not in the lake yet, a transaction a batch."""
     assert run.arrivals is not None
     from expectations.examining import examiner
-    from expectations.rules import load_rules
+    from expectations.rule_files import load_rules
 
     with examiner(run.settings, run.sources, load_rules()) as examined:
         run.summaries, run.lake_snapshot = load_sources(
@@ -232,14 +232,14 @@ def build_warehouse(run: Run) -> None:
 def _check_columns(project: Project) -> None:
     """Refuse a rule for what no model makes, before anything is built."""
     from expectations.known_columns import mistakes
-    from expectations.rules import load_rules
+    from expectations.rule_files import load_rules
 
     for mistake in mistakes(_audited(load_rules()), contracts(project)):
         raise mistake
 
 
 def _up_to_date(run: Run, base: Release) -> bool:
-    from expectations.rules import load_rules
+    from expectations.rule_files import load_rules
     from warehouse.dbt_runner import project_hash
 
     return (
@@ -264,7 +264,7 @@ def audit(run: Run) -> None:
         run.done("no build", status="skipped")
         return
     from expectations.gate import audit as judge_here
-    from expectations.rules import load_rules
+    from expectations.rule_files import load_rules
 
     rules = _audited(load_rules())
     _check_rules(run.build, rules)

@@ -166,7 +166,7 @@ def _raw_warnings(run: Run, stages: AbstractSet[str]) -> Iterator[Failure]:
     told = {name: summary for name, summary in run.summaries.items() if summary.told}
     if "load" not in stages or not told:
         return
-    from expectations.rules import load_rules
+    from expectations.rule_files import load_rules
     from flows.raw_results import warnings_of
 
     tables = {
@@ -209,7 +209,8 @@ def _gate_failures(gate: GateResult) -> Iterator[Failure]:
     failed = [result for result in gate.results if _is_failure(result)]
     if not failed:
         return
-    from expectations.rules import ROW_LEVEL, load_rules
+    from expectations.rule_files import load_rules
+    from expectations.rules import ROW_LEVEL
 
     rules = {rule.id: rule for rule in load_rules()}
     for result in failed:

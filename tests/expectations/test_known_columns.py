@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from expectations.known_columns import mistakes
-from expectations.rules import load_rules
+from expectations.rule_files import load_rules
 
 TABLES = {
     "marts.payments": {

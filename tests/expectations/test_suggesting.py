@@ -15,7 +15,8 @@ import yaml
 
 from expectations import rule_schema
 from expectations.offenders import offends
-from expectations.rules import Rule, load_rules
+from expectations.rule_files import load_rules
+from expectations.rules import Rule
 from expectations.suggesting import propose, writing
 from expectations.suggesting.formats import shape
 from expectations.suggesting.profile import Profile, read

@@ -13,7 +13,7 @@ import pytest
 from handmade import sources_file
 from works import Works
 
-from expectations import rules
+from expectations import rule_files
 from flows import cli, doctor
 from flows.doctor import Finding, examine, exit_code
 from warehouse import duck
@@ -38,8 +38,8 @@ def examined(works: Works, monkeypatch: pytest.MonkeyPatch) -> Examine:
 def own_rules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A copy of the rules, to spoil."""
     folder = tmp_path / "rules"
-    shutil.copytree(rules.FOLDER, folder)
-    monkeypatch.setattr(rules.read_rules, "__defaults__", (folder,))
+    shutil.copytree(rule_files.FOLDER, folder)
+    monkeypatch.setattr(rule_files.read_rules, "__defaults__", (folder,))
     return folder
 
 

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from two_domains import FACT, TwoDomains, declare, write_project
 from typer.testing import CliRunner
 
-from expectations import rules
+from expectations import rule_files
 from expectations.history import open_history
 from expectations.incidents import Tracked
 from flows.cli import app
@@ -56,7 +56,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 def use(project: Path, patch: pytest.MonkeyPatch) -> None:
     patch.setattr(dbt_runner, "PROJECT", project)
-    patch.setattr(rules.load_rules, "__defaults__", (project / "rules",))
+    patch.setattr(rule_files.load_rules, "__defaults__", (project / "rules",))
 
 
 @pytest.fixture(scope="module")
@@ -474,11 +474,11 @@ def test_rule_that_looks_into_another_line_is_refused(
 ) -> None:
     models = parse(begun.settings).models.values()
     domains = {model.relation: model.domain for model in models}
-    check_rule_reads(domains, rules.load_rules())
+    check_rule_reads(domains, rule_files.load_rules())
     with (own_project / "rules" / "marts" / "fct_orders.yml").open("a") as handle:
         handle.write(f"  - id: across\n    {check}\n    severity: warning\n    reason: none\n")
     with pytest.raises(ConfigurationError, match=r"rule across on marts\.fct_orders of"):
-        check_rule_reads(domains, rules.load_rules())
+        check_rule_reads(domains, rule_files.load_rules())
 
 
 @pytest.mark.slow

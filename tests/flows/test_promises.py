@@ -9,7 +9,7 @@ import pytest
 from handmade import payment
 from works import MERGE, Works
 
-from expectations import rules
+from expectations import rule_files
 from warehouse import releases
 from warehouse.errors import BuildError, ConfigurationError
 from warehouse.rebuild import rebuild
@@ -30,8 +30,8 @@ rules:
 def own_rules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A copy of the rules, to add to."""
     folder = tmp_path / "rules"
-    shutil.copytree(rules.FOLDER, folder)
-    monkeypatch.setattr(rules.load_rules, "__defaults__", (folder,))
+    shutil.copytree(rule_files.FOLDER, folder)
+    monkeypatch.setattr(rule_files.load_rules, "__defaults__", (folder,))
     return folder
 
 

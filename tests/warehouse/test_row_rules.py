@@ -12,7 +12,8 @@ from handmade import sources_file
 from shop import ORDERS, Connection, Shop
 
 from expectations.raw import with_rules
-from expectations.rules import Rule, load_rules
+from expectations.rule_files import load_rules
+from expectations.rules import Rule
 from warehouse import lake, quarantine, replaying
 from warehouse.errors import ConfigurationError
 from warehouse.ingest import land_sources, load_sources
