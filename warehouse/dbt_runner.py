@@ -369,12 +369,12 @@ def without_sources(models: Mapping[str, Model], tables: set[tuple[str, str]]) -
 def contracts(project: Project) -> dict[str, dict[str, str]]:
     """The columns that each model promises, with their DuckDB types, by its relation.
 
-    There are none for a model without a contract, nor a type where its YAML gives none.
+    There are none for a seed or a model without a contract, nor a type where its YAML gives none.
     """
     return {
         f"{node.schema}.{node.name}": {c.name: c.data_type or "" for c in node.columns.values()}
         if node.config.contract.enforced
         else {}
         for node in project.manifest.nodes.values()
-        if node.resource_type == "model"
+        if node.resource_type in ("model", "seed")
     }
