@@ -205,7 +205,7 @@ def _check_of_lake(rule: Rule, name: str, there: Collection[str]) -> None:
 
 def _no_table(rule: Rule, name: str, known: Known) -> ConfigurationError:
     published = sorted(t for t in known.tables if t.partition(".")[0] in PUBLISHED)
-    near = nearest(name, known.tables) or _of_same_name(name, published)
+    near = nearest(name, set(known.tables) - set(known.views)) or _of_same_name(name, published)
     step = f"did you mean {near!r}?" if near else f"tables: {known_names(published)}"
     return _error(rule, f"no model makes the table {name!r}", step)
 
@@ -316,9 +316,11 @@ def _raise_told(rule: Rule, table: str, complaint: str, tables: Mapping[str, Col
             f"it has no one value for the table: {column[1]!r} has one for each row",
             f"write an aggregate such as `max({column[1]})`, or take the check `expression`",
         ) from None
-    told = complaint.split("\n\nLINE")[0].strip()
+    told = " ".join(complaint.split("\n\nLINE")[0].split())
+    written = (rule.expression, rule.equals, rule.minimum_sql, rule.maximum_sql)
+    sql = " and ".join(f"`{part}`" for part in written if part)
     raise _error(
         rule,
-        " ".join(told.split()),
+        f"{told}, in {sql}" if sql else told,
         f"mend its SQL; {table} has: {known_names(tables[table])}",
     ) from None

@@ -291,8 +291,7 @@ def _columns(file: RuleFile, entry: Entry, check: Check) -> tuple[str, ...]:
     if "columns" in entry:
         return file.names(entry, "columns")
     if "column" not in entry and "columns" in CHECK_KEYS[check]:
-        step = "add `column: …`, or `columns: [a, b]`"
-        raise file.error(entry.line, "'column' is missing", step)
+        raise file.missing(entry, "column", "add `column: …`, or `columns: [a, b]`")
     return (file.text(entry, "column"),)
 
 
@@ -362,8 +361,11 @@ def _bound(file: RuleFile, entry: Entry, key: str, check: Check) -> Bound | None
         return None
     if check == "null_share":
         return file.share(entry, key)
-    kinds: tuple[type, ...] = (int,) if check in WHOLE_BOUNDS else (int, float, date)
-    return cast("Bound | None", _in_utc(file.number(entry, key, kinds)))
+    if check in WHOLE_BOUNDS:
+        return cast("Bound | None", file.number(entry, key, (int,), is_from_0=True))
+    if check == "drift":
+        return cast("Bound | None", file.number(entry, key, (int, float), is_from_0=True))
+    return cast("Bound | None", _in_utc(file.number(entry, key, (int, float, date))))
 
 
 def _refuse_bad_bounds(file: RuleFile, entry: Entry, rule: Rule) -> None:

@@ -42,7 +42,8 @@ _NUMBER_OR_TIME: Schema = {
     "anyOf": [{"type": "number"}, {"type": "string", "pattern": MOMENT}, {"type": "null"}]
 }
 _SQL_TOO: Schema = {"type": ["number", "string", "null"]}
-_WHOLE: Schema = {"type": ["integer", "null"]}
+_FROM_0: Schema = {"type": ["number", "null"], "minimum": 0}
+_WHOLE: Schema = {"type": ["integer", "null"], "minimum": 0}
 
 # What each key may hold, and what an editor says of it. `min` and `max` depend on the check.
 KEYS: dict[str, Schema] = {
@@ -214,8 +215,7 @@ def _value(check: str, key: str) -> Schema:
         return TYPES
     if key in BOUNDS:
         kinds = _WHOLE if check in WHOLE_BOUNDS else _NUMBER_OR_TIME
-        if check == "null_share":
-            kinds = _SHARE_OR_NONE
+        kinds = {"null_share": _SHARE_OR_NONE, "drift": _FROM_0}.get(check, kinds)
         return (_SQL_TOO if check == "between" else kinds) | {"description": BOUNDS[key]}
     return KEYS[key]
 

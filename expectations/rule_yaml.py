@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass
 from datetime import date
 from typing import TYPE_CHECKING, Any, cast
@@ -15,6 +16,7 @@ from warehouse.wording import known_names, nearest
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+_SIMPLE = re.compile(r"[\w .-]+(, *[\w .-]+)*")
 _TABBED = "cannot start any token"
 
 
@@ -121,10 +123,17 @@ class RuleFile:
             f"use one of: {known_names(known, near)}",
         )
 
+    def missing(self, entry: Entry, key: str, next_step: str) -> ConfigurationError:
+        """The error for a key that is not there, or is there misspelt."""
+        if near := nearest(key, entry):
+            told = f"unknown key {near!r}; the nearest is {key!r}"
+            return self.error(entry.lines[near], told, f"write `{key}: …`")
+        return self.error(entry.line, f"{key!r} is missing", next_step)
+
     def text(self, entry: Entry, key: str) -> str:
         """A text that is not blank, on one line."""
         if key not in entry:
-            raise self.error(entry.line, f"{key!r} is missing", f"add `{key}: …`")
+            raise self.missing(entry, key, f"add `{key}: …`")
         value, line = entry[key], entry.lines[key]
         if isinstance(value, bool | int | float | date):
             written = entry.written[key]
@@ -146,7 +155,7 @@ class RuleFile:
         """One of the known names."""
         if key not in entry:
             step = f"add `{key}: …` with one of: {known_names(known)}"
-            raise self.error(entry.line, f"{key!r} is missing", step)
+            raise self.missing(entry, key, step)
         value = self.text(entry, key)
         if value not in known:
             raise self.unknown(entry.lines[key], key, value, known)
@@ -169,7 +178,7 @@ class RuleFile:
         )
         if not is_share or (is_above_0 and value == 0):
             from_0 = "above 0" if is_above_0 else "from 0"
-            step = f"write a share {from_0} to 1, such as 0.95"
+            step = f"write a share {from_0} to 1, such as {0.95 if is_above_0 else 0.05}"
             raise self.error(entry.lines[key], f"{key!r} is {plain(value)}", step)
         return cast("float", value)
 
@@ -182,7 +191,7 @@ class RuleFile:
         if key not in entry:
             raise self.error(line, f"{key!r} is missing", f"write `{key}: [a, b]`")
         told = "an empty list" if value == [] else f"{plain(value)}, not a list"
-        example = value if isinstance(value, str) else "a, b"
+        example = value if isinstance(value, str) and _SIMPLE.fullmatch(value) else "a, b"
         raise self.error(line, f"{key!r} is {told}", f"write `{key}: [{example}]`")
 
     def names(self, entry: Entry, key: str) -> tuple[str, ...]:
@@ -195,14 +204,17 @@ class RuleFile:
                 raise self.error(entry.lines[key], told, step)
         return tuple(str(name) for name in found)
 
-    def number(self, entry: Entry, key: str, kinds: tuple[type, ...]) -> Any:
+    def number(
+        self, entry: Entry, key: str, kinds: tuple[type, ...], *, is_from_0: bool = False
+    ) -> Any:
         """A finite value of one of the kinds: numbers, dates, times; None if it is not there."""
-        value = entry.get(key)
+        value: Any = entry.get(key)
         is_one = isinstance(value, kinds) and not isinstance(value, bool)
-        if value is None or (is_one and not _is_endless(value)):
+        if value is None or (is_one and not _is_endless(value) and not (is_from_0 and value < 0)):
             return value
         is_whole = float not in kinds
-        step = "write a whole number" if is_whole else "write a number, date or time"
+        step = "write a whole number" if is_whole else "write a number"
+        step += ", date or time" * (date in kinds) + " from 0 on" * is_from_0
         if isinstance(value, str):
             step += _as_number(value, is_whole=is_whole)
         raise self.error(entry.lines[key], f"{key!r} is {plain(value)}", step)

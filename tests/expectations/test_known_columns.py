@@ -224,6 +224,7 @@ def test_right_rules_are_passed(tmp_path: Path, check: str) -> None:
         ("check: expression; expression: lenght(status) > 1", "lenght does not exist"),
         ("check: expression; expression: status in (select s from nowhere)", "nowhere"),
         ("check: expression; expression: amount_cents >", "Parser Error"),
+        ("check: between; column: price; min: 0x", 'syntax error at or near "x", in `0x`'),
         ("check: anomaly; columns: [prize]", "the nearest is 'price'"),
         ("check: volume; by: payed_at", "the nearest is 'paid_at'"),
         ("check: drift; column: price; reference_table: marts.dais", "did you mean 'marts.days'?"),
