@@ -190,7 +190,11 @@ def composed(
         "rules": {name: rule for name, rule in rules.items() if name not in held_ids},
         "features": {m.name: m.feature_set for m in models if m.feature_set},
         "lineage": {model.relation: sorted(model.parents) for model in models},
-        "personal": {m.relation: sorted(m.personal) for m in models if m.personal},
+        "personal": {
+            m.relation: sorted(m.personal)
+            for m in built.published
+            if m.domain in free and m.personal
+        },
     }
     for line in made.values():
         if serving is not None and line.held:
