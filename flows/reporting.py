@@ -166,7 +166,7 @@ def _fresh_columns() -> list[tuple[str, str]]:
 
 
 def _rules() -> list[Rule]:
-    from expectations.rules import load_rules
+    from expectations.rule_files import load_rules
 
     rules: list[Rule] = []
     with suppress(ClearwaterError):  # rules that cannot be read have failed the run already

@@ -198,7 +198,7 @@ def _raw_warnings(run: Run, stages: AbstractSet[str]) -> Iterator[Failure]:
     told = {name: summary for name, summary in run.summaries.items() if summary.told}
     if "load" not in stages or not told:
         return
-    from expectations.rules import load_rules
+    from expectations.rule_files import load_rules
     from flows.raw_results import warnings_of
 
     tables = {
@@ -241,7 +241,8 @@ def _gate_failures(gate: GateResult) -> Iterator[Failure]:
     failed = [result for result in gate.results if _is_failure(result)]
     if not failed:
         return
-    from expectations.rules import ROW_LEVEL, load_rules
+    from expectations.rule_files import load_rules
+    from expectations.rules import ROW_LEVEL
 
     rules = {rule.id: rule for rule in load_rules()}
     for result in failed:
@@ -279,7 +280,7 @@ def _lineage(run: Run, failures: list[Failure]) -> Lineage:
 
 def _raw_checks() -> set[str]:
     """What may be wrong with the files of a source: the rules of the raw boundary, and our own."""
-    from expectations.rules import load_rules
+    from expectations.rule_files import load_rules
 
     rules = {rule.id for rule in load_rules() if rule.boundary == "raw"}
     return {REFUSED_BATCH, NOTHING_NEW, OVERDUE, *rules}

@@ -12,7 +12,8 @@ import duckdb
 import pytest
 
 from expectations.gate import GateResult, RuleResult, TableScope, audit, verdict
-from expectations.rules import Rule, load_rules
+from expectations.rule_files import load_rules
+from expectations.rules import Rule
 from warehouse.errors import BuildError
 
 TABLE = "marts.payments"

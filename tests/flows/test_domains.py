@@ -17,11 +17,11 @@ from hypothesis import strategies as st
 from two_domains import FACT, TwoDomains, declare, write_project
 from typer.testing import CliRunner
 
-from expectations import rules
+from expectations import rule_files
 from expectations.history import open_history
 from expectations.incidents import Tracked
+from expectations.known_columns import mistakes, of_project
 from flows.cli import app
-from flows.domains import check_rule_reads
 from flows.pipeline import STAGES, Run
 from warehouse import dbt_runner, releases
 from warehouse.dbt_runner import parse
@@ -56,7 +56,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 def use(project: Path, patch: pytest.MonkeyPatch) -> None:
     patch.setattr(dbt_runner, "PROJECT", project)
-    patch.setattr(rules.load_rules, "__defaults__", (project / "rules",))
+    patch.setattr(rule_files.load_rules, "__defaults__", (project / "rules",))
 
 
 @pytest.fixture(scope="module")
@@ -493,13 +493,14 @@ def test_model_that_reads_another_line_is_refused(
 def test_rule_that_looks_into_another_line_is_refused(
     begun: TwoDomains, own_project: Path, check: str
 ) -> None:
-    models = parse(begun.settings).models.values()
-    domains = {model.relation: model.domain for model in models}
-    check_rule_reads(domains, rules.load_rules())
+    known = of_project(parse(begun.settings))
+    published = [rule for rule in rule_files.load_rules() if rule.boundary != "raw"]
+    assert list(mistakes(published, known)) == []
     with (own_project / "rules" / "marts" / "fct_orders.yml").open("a") as handle:
         handle.write(f"  - id: across\n    {check}\n    severity: warning\n    reason: none\n")
-    with pytest.raises(ConfigurationError, match=r"rule across on marts\.fct_orders of"):
-        check_rule_reads(domains, rules.load_rules())
+    published = [rule for rule in rule_files.load_rules() if rule.boundary != "raw"]
+    (mistake,) = mistakes(published, known)
+    assert "rule across: it is on marts.fct_orders of the domain 'shop'" in mistake.what
 
 
 @pytest.mark.slow

@@ -12,7 +12,8 @@ import pytest
 from handmade import PAYMENTS, payment
 from works import MERGE, Works
 
-from expectations.rules import Rule, load_rules
+from expectations.rule_files import load_rules
+from expectations.rules import Rule
 from flows.pipeline import Run
 from warehouse import releases
 from warehouse.wording import counted
@@ -53,7 +54,7 @@ def known_customers(monkeypatch: pytest.MonkeyPatch) -> None:
         reason="somebody paid",
         expression="CUSTOMER_ID < 1000 and amount_cents > 0",
     )
-    monkeypatch.setattr("expectations.rules.load_rules", lambda: [*load_rules(), rule])
+    monkeypatch.setattr("expectations.rule_files.load_rules", lambda: [*load_rules(), rule])
 
 
 def test_no_value_of_a_personal_column_leaves_the_warehouse(

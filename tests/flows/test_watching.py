@@ -109,7 +109,7 @@ def test_rows_loaded_in_breach_of_a_rule_are_an_incident_until_a_better_file_com
         maximum=100,
     )
     monkeypatch.setattr("expectations.raw.load_rules", lambda: [small])
-    monkeypatch.setattr("expectations.rules.load_rules", lambda: [small])
+    monkeypatch.setattr("expectations.rule_files.load_rules", lambda: [small])
     works.put([payment(4, day=4, amount="500.00")], "payments4.csv")
     assert works.run("land", "load").exit_code == 0
     [opened] = shown(works)
@@ -153,7 +153,7 @@ def test_incident_of_a_rule_that_was_removed_is_over(
     )
     rules = [small]
     monkeypatch.setattr("expectations.raw.load_rules", lambda: rules)
-    monkeypatch.setattr("expectations.rules.load_rules", lambda: rules)
+    monkeypatch.setattr("expectations.rule_files.load_rules", lambda: rules)
     works.put([payment(4, day=4, amount="500.00")], "payments4.csv")
     works.run("land", "load")
     assert shown(works)[0].closed_at is None
@@ -251,7 +251,7 @@ def test_stage_that_ends_with_an_error_is_an_incident(
         raise ConfigurationError("rules are wrong", where="rules.yml")
 
     with monkeypatch.context() as patch:
-        patch.setattr("expectations.rules.load_rules", fail)
+        patch.setattr("expectations.rule_files.load_rules", fail)
         works.run("build")
         [opened] = shown(works)
         assert (opened.title, opened.root) == ("the build stage failed", "build")
