@@ -194,7 +194,7 @@ def _stage_figures(runs: dict[str, list[Audited]]) -> list[Figure]:
 def by_gate(database: Path, settings: Settings) -> Judged:
     """What the gate finds in this process; -1 for a check that could not run."""
     from expectations import gate
-    from expectations.rules import load_rules
+    from expectations.rule_files import load_rules
 
     rules = load_rules(RULES)
     gate.load()

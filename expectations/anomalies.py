@@ -13,6 +13,13 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
+from expectations.anomaly_words import (
+    SHAPES_IN_WORDS,
+    rows_in_words,
+    scalar_in_words,
+    shape_in_words,
+    unfolded,
+)
 from expectations.past import (
     Judgement,
     Labels,
@@ -26,7 +33,6 @@ from expectations.past import (
     relearn,
 )
 from expectations.profiling import Name, Profile, Scalar
-from warehouse.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -41,7 +47,7 @@ Accepted = Mapping[Name, Sequence[datetime]]
 # From which effect on an alarm is worth a warning, and from which it stops a batch. A certain but
 # tiny shift is neither.
 _SHARE_FLOORS = (0.003, 0.03)
-_COUNT_FLOORS = (1.2, 1.5)
+_COUNT_FLOORS = (math.log(1.2), math.log(1.5))
 _SHAPE_FLOORS = {"ks": (0.05, 0.12), "js": (0.1, 0.2), "psi": (0.1, 0.25)}
 _VALUE_FLOORS = {  # in the measure's own unit; of amounts in natural logarithms
     "least": (0.7, 2.3),
@@ -54,6 +60,11 @@ _VALUE_FLOORS = {  # in the measure's own unit; of amounts in natural logarithms
     "days_off_name": (0.2, 0.4),
     "age": (0.5, 1.0),
     "step": (0.5, math.inf),
+    "clock": (0.5, 1.25),  # hours; where clocks are changed, it is by one
+    "hole": (0.4, 1.5),  # hours; of one alone trade may have rested
+    "rows_each": (0.15, 0.25),  # in natural logarithms
+    "sum_each": (0.15, 0.25),
+    "explained": (0.5, 0.8),  # parts of what is usual
     "pace": (2.0, 10.0),  # in usual steps: days that come late or not at all are no alarm
 }
 # What is this many times as large as what stops need not be certain, only likely.
@@ -63,7 +74,29 @@ _OF_THE_SPREAD = 0.05
 # What comes by hours is compared with other days' same hour, and not before there are so many.
 FEWEST_DAYS = 8
 # How the rate of false alarms is shared: the one number of rows would be drowned by all the others.
-_SHARES = {"volume": 0.4, "nulls": 0.15, "shapes": 0.25, "pairs": 0.05, "others": 0.15}
+_SHARES = {
+    "volume": 0.22,
+    "nulls": 0.08,
+    "shapes": 0.17,
+    "pairs": 0.05,
+    "clocks": 0.13,
+    "holes": 0.05,
+    "groups": 0.14,
+    "codes": 0.08,
+    "others": 0.08,
+}
+_FAMILIES = {
+    "null_share": "nulls",
+    "correlation": "pairs",
+    "below_share": "pairs",
+    "explained": "codes",
+    "clock": "clocks",
+    "hole": "holes",
+    "rows_each": "groups",
+    "sum_each": "groups",
+}
+# Codes that explain less of a number than this in any of ten cases do not explain it.
+_EXPLAINED = 0.05
 # Rows that the lake does not take show in these, and no reader will see them.
 _HARMLESS = ("known_share", "quarantined_share")
 # A column that moves on with every batch, such as a time or a running number, has no level.
@@ -138,30 +171,21 @@ def _alarms(judgements: Mapping[Name, Judgement], alarm_rate: float) -> set[Name
 def _family(name: Name) -> str:
     if name == ("", "rows"):
         return "volume"
-    if name[1] == "null_share":
-        return "nulls"
-    if name[1] in _SHAPES_IN_WORDS:
+    if name[1] in SHAPES_IN_WORDS:
         return "shapes"
-    return "pairs" if name[1] in ("correlation", "below_share") else "others"
+    return _FAMILIES.get(name[1], "others")
 
 
 def _related(profiles: Sequence[Profile]) -> list[Profile]:
     """The profiles with what can be said of each only beside those before it."""
     done: list[Profile] = []
     known: dict[Name, set[str]] = {}
-    before: Profile | None = None
     for profile in profiles:
-        scalars = dict(profile.scalars)
-        for (column, metric), scalar in profile.scalars.items():
-            last = before.scalars.get((column, metric)) if before else None
-            if metric == "middle" and last is not None:
-                scalars[column, "step"] = replace(scalar, value=scalar.value - last.value)
+        before = done[-1] if done else None
+        scalars = {**profile.scalars, **_moved(profile, before)}
         for name, shape in profile.shapes.items():
-            if isinstance(shape, Numbers) and name[1] == "values" and before is not None:
-                last_shape = before.shapes.get(name)
-                if isinstance(last_shape, Numbers):
-                    pace = _middle(shape) - _middle(last_shape)
-                    scalars[name[0], "pace"] = Scalar(pace, "value", shape.rows)
+            if isinstance(shape, Numbers) and (name[0], "middle") in scalars:
+                scalars[name[0], "hole"] = Scalar(_hole(shape), "value", shape.rows)
             if isinstance(shape, Labels) and name[1] == "labels":
                 seen = known.setdefault(name, set())
                 new = sum(n for label, n in shape.counts.items() if label and label not in seen)
@@ -170,8 +194,28 @@ def _related(profiles: Sequence[Profile]) -> list[Profile]:
                     scalars[name[0], "new_label_share"] = share
                 seen.update(shape.counts)
         done.append(replace(profile, scalars=scalars))
-        before = profile
     return done
+
+
+def _moved(profile: Profile, before: Profile | None) -> dict[Name, Scalar]:
+    """How far times and numbers went on since the profile before."""
+    found: dict[Name, Scalar] = {}
+    if before is None:
+        return found
+    for (column, metric), scalar in profile.scalars.items():
+        last = before.scalars.get((column, metric))
+        if metric == "middle" and last is not None:
+            found[column, "step"] = replace(scalar, value=scalar.value - last.value)
+        if metric == "clock" and last is not None:
+            # Round the clock: half past eleven and half past twelve are an hour apart.
+            apart = (scalar.value - last.value + 12) % 24 - 12
+            found[column, metric] = replace(scalar, value=last.value + apart)
+    for (column, facet), shape in profile.shapes.items():
+        last_shape = before.shapes.get((column, facet))
+        if facet == "values" and isinstance(shape, Numbers) and isinstance(last_shape, Numbers):
+            pace = _middle(shape) - _middle(last_shape)
+            found[column, "pace"] = Scalar(pace, "value", shape.rows)
+    return found
 
 
 class _Series:
@@ -197,6 +241,7 @@ class _Series:
             if metric == "null_share"
         ]
         self._unknown = {column for column, found in nulls if found and min(found) >= 1}
+        self._summed = {c.split(" and ")[0] for c, m in self._new.scalars if m == "sum_each"}
         self._running = {column for column, found in middles.items() if _runs(found)}
         self._moving = self._running | {c for c, found in middles.items() if _climbs(found)}
 
@@ -212,8 +257,16 @@ class _Series:
                 continue
             if name[1] == "pace" and (name[0], "step") in self._new.scalars:
                 continue  # a time, whose steps are days
+            if name[1] == "explained" and not self._is_explained(name):
+                continue
+            if name[1] == "rows_each" and name[0] in self._summed:
+                continue  # what is summed up tells the same, and more surely
             if not (moves and name[1] in _MOVING):
                 yield name
+
+    def _is_explained(self, name: Name) -> bool:
+        found = sorted(p.scalars[name].value for p in self._past if name in p.scalars)
+        return bool(found) and found[len(found) // 10] >= _EXPLAINED
 
     def judged(
         self,
@@ -273,8 +326,8 @@ class _Series:
             return judgement.value
         if name == ("", "rows"):
             small, large = sorted((max(judgement.value, 0.5), max(judgement.expected, 0.5)))
-            return large / small
-        if name[1] == "pace":
+            return math.log(large / small)
+        if name[1] in ("pace", "explained"):
             return abs(judgement.value / judgement.expected - 1) if judgement.expected else 0.0
         if name[1] in ("least", "greatest") and self._is_within_spread(name, judgement):
             return 0.0
@@ -285,81 +338,17 @@ class _Series:
         shape = self._new.shapes.get((name[0], "values"))
         if not isinstance(shape, Numbers) or judgement.expected is None:
             return False
-        moved = abs(_unfolded(judgement.value) - _unfolded(judgement.expected))
+        moved = abs(unfolded(judgement.value) - unfolded(judgement.expected))
         return moved < _OF_THE_SPREAD * (shape.quantiles[-2] - shape.quantiles[1])
 
     def told(self, name: Name, judgement: Judgement, measure: Measure | None) -> str:
         """The anomaly in words."""
-        column, metric = name
         if name == ("", "rows"):
-            usual = _span(judgement, lambda value: f"{round(value):,}")
-            return f"{counted(self._new.rows, 'row')}, usually {usual}"
+            return rows_in_words(self._new.rows, judgement)
         if name in self._new.shapes:
-            what = _SHAPES_IN_WORDS[metric].format(column=column)
             used = measure or default_measure(self._new.shapes[name])
-            return (
-                f"{what} ({_MEASURES[used]} {judgement.value:.2f},"
-                f" usually below {judgement.high or 0:.2f})"
-            )
-        write = (
-            share_in_words
-            if self._new.scalars[name].scale == "share"
-            else _WRITTEN.get(metric, _plain)
-        )
-        what = _IN_WORDS.get(metric, "{column}: {metric}").format(column=column, metric=metric)
-        return f"{what} {write(judgement.value)}, usually {_span(judgement, write)}"
-
-
-_MEASURES = {"ks": "KS", "js": "Jensen–Shannon", "psi": "PSI"}
-_SHAPES_IN_WORDS = {
-    "values": "{column}: its values are spread unlike before",
-    "labels": "{column}: its labels come in other shares than before",
-    "pattern": "{column}: its texts are of other forms than before",
-    "length": "{column}: its texts are of other lengths than before",
-    "hour": "{column}: its hours are unlike before",
-    "digits": "{column}: its numbers are of other lengths than before",
-}
-_IN_WORDS = {
-    "null_share": "{column}: null in",
-    "distinct_share": "{column}: different values for",
-    "new_label_share": "{column}: labels never seen before in",
-    "negative_share": "{column}: below zero in",
-    "zero_share": "{column}: zero in",
-    "whole_share": "{column}: whole numbers in",
-    "nan_share": "{column}: not a number in",
-    "true_share": "{column}: true in",
-    "empty_share": "{column}: empty in",
-    "padded_share": "{column}: blanks at an end in",
-    "foreign_share": "{column}: letters beyond ASCII in",
-    "digits_share": "{column}: digits in",
-    "midnight_share": "{column}: midnight sharp in",
-    "below_share": "{column}: the first below the second in",
-    "least": "{column}: the least is",
-    "greatest": "{column}: the greatest is",
-    "mean": "{column}: the mean is",
-    "correlation": "{column}: their correlation is",
-    "span": "{column}: its days are",
-    "before": "{column}: days from the earliest to the middle are",
-    "after": "{column}: days from the middle to the latest are",
-    "step": "{column}: days since the one before are",
-    "pace": "{column}: since the one before it went on by",
-    "days_off_name": "{column}: days between it and the date in the file's name are",
-    "known_share": "rows that were known already:",
-    "quarantined_share": "rows for the quarantine:",
-}
-
-
-def _plain(value: float) -> str:
-    return f"{value:,.2f}"
-
-
-def _amount(value: float) -> str:
-    return f"{_unfolded(value):,.4g}"
-
-
-def _unfolded(value: float) -> float:
-    """The amount whose inverse hyperbolic sine this is."""
-    return math.sinh(value) if abs(value) < 700 else value
+            return shape_in_words(name, judgement, used)
+        return scalar_in_words(name, judgement, self._new.scalars[name].scale)
 
 
 def _rows(profile: Profile) -> int:
@@ -372,26 +361,14 @@ def _new_rows(profile: Profile) -> int:
     return round(profile.rows * (1 - known.value)) if known else profile.rows
 
 
+def _hole(shape: Numbers) -> float:
+    """The longest stretch, in hours, that has next to no rows, but for both ends: of days."""
+    inner = shape.quantiles[len(shape.quantiles) // 10 : -(len(shape.quantiles) // 10)]
+    return 24 * max(later - earlier for earlier, later in itertools.pairwise(inner))
+
+
 def _middle(shape: Numbers) -> float:
     return shape.quantiles[len(shape.quantiles) // 2]
-
-
-def share_in_words(value: float) -> str:
-    """A share as percent."""
-    percent = 100 * min(max(value, 0.0), 1.0)
-    digits = 0 if percent in (0, 100) else 1 if 1 <= percent <= 99 else 2
-    return f"{percent:.{digits}f} %"
-
-
-_WRITTEN = {"least": _amount, "greatest": _amount, "mean": _amount}
-
-
-def _span(judgement: Judgement, write: Callable[[float], str]) -> str:
-    low, high = judgement.low, judgement.high
-    if low is None or high is None:
-        return "unknown"
-    one, other = write(low), write(high)
-    return one if one == other else f"{one} to {other}"
 
 
 def default_measure(shape: Shape) -> Measure:

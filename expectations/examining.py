@@ -19,7 +19,7 @@ from expectations.profiling import Field, Name, Profile, Scalar, profiles
 from expectations.rules import LEARNED, Rule
 from warehouse.batch import Batch, Counts
 from warehouse.duck import identifier, quoted
-from warehouse.errors import BatchRefusedError
+from warehouse.errors import BatchRefusedError, without_values
 from warehouse.lake import table_columns, table_name
 from warehouse.loads import UNLIKE
 from warehouse.settings import Settings
@@ -69,7 +69,7 @@ class Examiner:
             new = _with_counts(self._profile(con, batch, counts), batch, batch.file, counts)
         except COMPARING_FAULTS as error:
             raise BatchRefusedError(
-                f"it cannot be compared with the files before it: {str(error).splitlines()[0]}",
+                f"it cannot be compared with the files before it: {_told(error)}",
                 where=batch.where,
                 next_step="mend the file, or its rules in expectations/rules/raw",
             ) from None
@@ -215,6 +215,10 @@ class Examiner:
             order="_source_row",
         )
         return made.get(batch.id) or Profile(when, 0)
+
+
+def _told(error: duckdb.Error) -> str:
+    return without_values(str(error)).partition("\n")[0]
 
 
 def _subject(batch: Batch) -> str:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from expectations.compilation import Outcome
     from warehouse.settings import Settings
 
-Status = Literal["pass", "warn", "fail", "error", "carried"]
+Status = Literal["pass", "info", "warn", "fail", "error", "carried"]
 Verdict = Literal["pass", "warn", "block", "error"]
 
 _NONE: Mapping[str, Any] = MappingProxyType({})
@@ -54,7 +54,8 @@ class TableScope:
 class RuleResult:
     """What became of one rule.
 
-    `carried` means: nothing it reads has changed since the base release, where it held. `sample`
+    `carried` means: nothing it reads has changed since the base release, where it held; `info` that
+    a rule of that severity does not hold, which is shown and is no warning. `sample`
     has up to 20 of the rows that break it, as texts, with the values of `columns`.
     """
 
@@ -76,7 +77,8 @@ class RuleResult:
         """The result whose `asdict` went through JSON, by this or an earlier version."""
         columns, sample = content.get("columns", ()), content.get("sample", ())
         lists = {"columns": tuple(columns), "sample": tuple(tuple(row) for row in sample)}
-        return cls(**content | lists)
+        is_info = (content["status"], content["severity"]) == ("warn", "info")
+        return cls(**content | lists | ({"status": "info"} if is_info else {}))
 
 
 @dataclass(frozen=True)
@@ -186,13 +188,12 @@ def unchecked(rules: Sequence[Rule], why: str) -> GateResult:
 
 def verdict(results: Iterable[RuleResult]) -> Verdict:
     """The worst that the results call for; a gate that checked nothing is an error."""
-    found = {(result.status, result.severity) for result in results}
-    statuses = {status for status, _ in found}
-    if not found or "error" in statuses:
+    statuses = {result.status for result in results}
+    if not statuses or "error" in statuses:
         return "error"
     if "fail" in statuses:
         return "block"
-    return "warn" if found & {("warn", "warning"), ("warn", "critical")} else "pass"
+    return "warn" if "warn" in statuses else "pass"
 
 
 def _passed(results: Sequence[RuleResult], domains: Mapping[str, str]) -> list[str]:
@@ -376,7 +377,7 @@ def _compared(comparison: Comparison, rule: Rule, outcome: Outcome, batch: _Batc
         stopped = _result(rule, _failed(rule), batch.rows, detail="; ".join(unlike.stopping))
         return replace(stopped, unexpected_count=len(unlike.stopping))
     if unlike.told:
-        warned = _result(rule, "warn", batch.rows, detail="; ".join(unlike.told))
+        warned = _result(rule, told_as(rule.severity), batch.rows, detail="; ".join(unlike.told))
         return replace(warned, unexpected_count=len(unlike.told))
     return _result(rule, "pass", batch.rows, detail=unlike.compared)
 
@@ -396,7 +397,13 @@ def _reads_rows(rule: Rule) -> bool:
 
 
 def _failed(rule: Rule) -> Status:
-    return "fail" if rule.severity == "critical" else "warn"
+    """What a rule that does not hold is told as."""
+    return "fail" if rule.severity == "critical" else told_as(rule.severity)
+
+
+def told_as(severity: Severity) -> Status:
+    """What a breach that stops nothing is told as."""
+    return "info" if severity == "info" else "warn"
 
 
 def _result(rule: Rule, status: Status, rows: int = 0, detail: str = "") -> RuleResult:

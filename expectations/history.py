@@ -18,6 +18,7 @@ from sqlalchemy import (
     Boolean,
     Column,
     DateTime,
+    Engine,
     RowMapping,
     Select,
     String,
@@ -30,6 +31,7 @@ from sqlalchemy import (
 from sqlalchemy.exc import DatabaseError
 
 from expectations.profiling import Name, Profile
+from warehouse.errors import without_values
 from warehouse.settings import Settings
 from warehouse.state import metadata, open_state
 
@@ -74,22 +76,17 @@ class Shift:
 
 
 class History:
-    """The profiles and shifts of one CLEARWATER_HOME.
+    """The profiles and shifts of one CLEARWATER_HOME; see `open_history`.
 
     A subject is a table, of the lake (`raw_shop.orders`) or published. `lag` says why something
     could not be read or written: that fails no run.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, engine: Engine) -> None:
         self.lag: str | None = None
-        settings.home.mkdir(parents=True, exist_ok=True)
-        self._engine = open_state(settings)
+        self._engine = engine
         with self.told():
-            metadata.create_all(self._engine, tables=[_profiles, _shifts])
-
-    def close(self) -> None:
-        """Let go of the database file."""
-        self._engine.dispose()
+            metadata.create_all(engine, tables=[_profiles, _shifts])
 
     @contextmanager
     def told(self) -> Iterator[None]:
@@ -99,7 +96,7 @@ class History:
         except DatabaseError as error:
             self.lag = str(error.orig)
         except duckdb.Error as error:
-            self.lag = str(error).splitlines()[0]
+            self.lag = without_values(str(error)).partition("\n")[0]
 
     def _read(self, query: Select[Any]) -> list[RowMapping]:
         rows: list[RowMapping] = []
@@ -215,8 +212,5 @@ def _shift(row: RowMapping) -> Shift:
 @contextmanager
 def open_history(settings: Settings) -> Iterator[History]:
     """The history, closed after the block."""
-    history = History(settings)
-    try:
-        yield history
-    finally:
-        history.close()
+    with open_state(settings) as engine:
+        yield History(engine)

@@ -12,7 +12,17 @@ from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
-from expectations.root_causes import Cause, Failure, Key, Lineage, Weight, causes, title
+from expectations.root_causes import (
+    NOTHING_NEW,
+    OVERDUE,
+    Cause,
+    Failure,
+    Key,
+    Lineage,
+    Weight,
+    causes,
+    title,
+)
 
 if TYPE_CHECKING:
     from warehouse.settings import Settings
@@ -21,19 +31,23 @@ ID_CHARACTERS = 6
 # An incident that comes back within this time is the old one: it flaps.
 FLAPPING = timedelta(hours=24)
 REPORTED = timedelta(days=7)
+# Said of an incident that is closed because what failed is no longer there.
+REMOVED = "removed since"
 
 
 @dataclass(frozen=True)
 class Symptom:
     """One thing that fails: a rule of a table, a source's files, a model, a stage of the run.
 
-    `boundary` is raw, marts or features, or `build` and `run` for the last two.
+    `boundary` is raw, marts or features, or `build` and `run` for the last two. `declared_in` is
+    the sources file that names the source.
     """
 
     rule_id: str
     table: str
     boundary: str
     detail: str
+    declared_in: str = ""
 
     @property
     def key(self) -> Key:
@@ -116,12 +130,16 @@ def _never(_symptom: Symptom) -> bool:
 
 @dataclass(frozen=True)
 class Observation:
-    """What a run saw: what failed, and by `checked` what it would have seen failing."""
+    """What a run saw: what failed, and by `checked` what it would have seen failing.
+
+    By `removed`, what cannot fail any more: its source, rule or model is gone.
+    """
 
     at: datetime
     failures: tuple[Failure, ...] = ()
     lineage: Lineage = field(default_factory=dict)
     checked: Callable[[Symptom], bool] = _never
+    removed: Callable[[Symptom], bool] = _never
 
 
 def follow(known: Sequence[Tracked], seen: Observation) -> list[Tracked]:
@@ -220,14 +238,17 @@ def _taken_on(tracked: Tracked, parts: Sequence[Cause], seen: Observation) -> Tr
     unknown = tuple(
         symptom
         for symptom in tracked.incident.symptoms
-        if symptom.key not in failing and not seen.checked(symptom)
+        if symptom.key not in failing and not (seen.removed(symptom) or seen.checked(symptom))
     )
     if failures:
         return _seen_again(tracked, parts, failures, unknown, seen)
     if unknown:
         return replace(tracked, incident=replace(tracked.incident, symptoms=unknown))
     # The symptoms stay: they tell what it was, and by them it is known again.
-    return replace(tracked, incident=replace(tracked.incident, closed_at=seen.at))
+    closed = replace(tracked.incident, closed_at=seen.at)
+    if all(map(seen.removed, closed.symptoms)):
+        closed = replace(closed, title=f"{closed.title} ({REMOVED})")
+    return replace(tracked, incident=closed)
 
 
 def _reopened(
@@ -289,6 +310,17 @@ def incidents_for_report(
     except StateError:
         return ()
     return in_order(Tracked.from_row(row).incident for row in rows)
+
+
+def stale_sources(incidents: Iterable[Incident]) -> dict[str, str]:
+    """What open incidents tell of sources from which nothing new comes, by the source's name."""
+    return {
+        symptom.table.removeprefix("raw_"): symptom.detail
+        for incident in incidents
+        if incident.closed_at is None
+        for symptom in incident.symptoms
+        if symptom.boundary == "raw" and symptom.rule_id in (NOTHING_NEW, OVERDUE)
+    }
 
 
 def in_order(incidents: Iterable[Incident]) -> tuple[Incident, ...]:

@@ -7,7 +7,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
-from expectations.anomalies import ALARM_RATE, Anomaly, share_in_words
+from expectations.anomalies import ALARM_RATE, Anomaly
+from expectations.anomaly_words import share_in_words
 from expectations.past import unjudged
 from expectations.rules import Rule
 

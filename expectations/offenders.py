@@ -78,10 +78,11 @@ def aggregate(rule: Rule) -> str:
 
 
 def within(rule: Rule, value: str) -> str:
-    """SQL that the value, which is SQL too, is within the rule's bounds; null is not."""
+    """SQL that the value, which is SQL too, is within the rule's bounds; null and NaN are not."""
     if rule.check == "freshness":
         return f"coalesce({value} >= {NOW} - interval {quoted(rule.max_age)}, false)"
-    return f"coalesce({_bounded(rule, value)}, false)"
+    is_number = f" and ({value})::varchar <> 'nan'" if rule.check == "aggregate" else ""
+    return f"coalesce({_bounded(rule, value)}{is_number}, false)"
 
 
 def find(
@@ -213,7 +214,31 @@ def _find_aggregate(
         told = f"the newest {rule.columns[0]} is {value}, older than {rule.max_age}"
         return Finding(1, told if value is not None else f"no row has a {rule.columns[0]}")
     what = rule.expression or f"different {', '.join(rule.columns)}"
-    return Finding(1, f"{_number(value)} {what}, expected {' and '.join(_bounds(rule))}")
+    wanted = " and ".join(_bounds(rule))
+    if _is_no_value(value):
+        return Finding(1, f"{_valueless(con, value, what, source)}; expected {wanted}")
+    return Finding(1, f"{_number(value)} {what}, expected {wanted}")
+
+
+def _is_no_value(value: object) -> bool:
+    """Whether an aggregate gave nothing that can be compared: null, or not a number."""
+    return value is None or value != value  # NaN alone is not itself
+
+
+def _plainly(value: object) -> str:
+    if value is None:
+        return "no value, for want of rows that have one"
+    return "no number (NaN)" if _is_no_value(value) else str(value)
+
+
+def _valueless(con: duckdb.DuckDBPyConnection, value: object, what: str, source: str) -> str:
+    """In words, why there is nothing to compare."""
+    if value is not None:
+        return f"{what} is not a number (NaN): some row has NaN, or 0 was divided by 0"
+    rows = int(_value(con, f"select count(*) from {source}"))
+    if not rows:
+        return f"there is no value of {what}: the table has no rows"
+    return f"there is no value of {what}: none of {counted(rows, 'row')} has what it is made from"
 
 
 def _shows_a_value(rule: Rule, personal: frozenset[str]) -> bool:
@@ -254,7 +279,7 @@ def _find_totals(
     told = (
         (MASK, f"another in {rule.equals_table}")
         if is_hidden
-        else (str(found), f"{equals} in {rule.equals_table}")
+        else (_plainly(found), f"{_plainly(equals)} in {rule.equals_table}")
     )
     return Finding(1, f"{what}: {told[0]}, but {told[1]}")
 

@@ -11,6 +11,7 @@ from datetime import datetime
 from itertools import combinations
 from typing import TYPE_CHECKING, Any, Literal
 
+from expectations.grouping import codes_among, grouped, repeated, row_hash
 from expectations.past import Labels, Numbers, Shape
 from warehouse.duck import identifier, quoted
 
@@ -32,7 +33,7 @@ SAMPLE_ROWS = 20_000
 FEWEST_BLOCKS = 20  # blocks with so many times the rows of a sample are spread over all of a table
 MOST_PAIRED = 6
 _INTEGERS = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "UTINYINT", "USMALLINT")
-_WHOLE = (*_INTEGERS, "UINTEGER", "UBIGINT", "UHUGEINT")
+WHOLE = (*_INTEGERS, "UINTEGER", "UBIGINT", "UHUGEINT")
 _TIMES = ("DATE", "TIMESTAMP", "TIMESTAMP_S", "TIMESTAMP_MS", "TIMESTAMP_NS")
 _ZONED = "TIMESTAMP WITH TIME ZONE"
 
@@ -51,7 +52,7 @@ class Field:
     @property
     def kind(self) -> Kind:
         """What can be measured of it."""
-        if self.type in _WHOLE or self.type in ("FLOAT", "DOUBLE"):
+        if self.type in WHOLE or self.type in ("FLOAT", "DOUBLE"):
             return "number"
         if self.type.startswith("DECIMAL"):
             return "number"
@@ -141,13 +142,21 @@ def profiles(
         sampled = f"{blocks} where hash(rowid) % {FEWEST_BLOCKS} = 0"
     names = "".join(f", {_compared(column)}" for column in fields)
     con.execute(
-        f"create or replace temp table profiled as select ({slices})::varchar as _slice{names}"
-        f" from {relation}{sampled}"
+        f"create or replace temp table profiled as select *, {row_hash(fields)} as _row_hash from"
+        f" (select ({slices})::varchar as _slice{names} from {relation}{sampled})"
     )
     try:
-        scalars, shapes = _measured(con, fields, in_short=in_short)
-        if not in_short:
-            for column, facet, label in _facets(con, fields):
+        plain = [measure for column in fields for measure in _measures(column)]
+        if in_short:
+            scalars, shapes = _measured(con, plain)
+        else:
+            different, present = _different(con, fields)
+            codes = codes_among(fields, different, max(present.values(), default=0))
+            keys = codes.keys if every == 1 else ()  # repeats are rare in a sample
+            scalars, shapes = _measured(con, [*plain, *_paired(fields), *_repeated(keys)])
+            for slice_, name, value, seen in grouped(con, "profiled", codes, is_whole=every == 1):
+                scalars[slice_][name] = Scalar(value, "value", seen)
+            for column, facet, label in _facets(fields, different, present):
                 for slice_, labels in _labels(con, column, label).items():
                     shapes.setdefault(slice_, {})[column, facet] = labels
     finally:
@@ -179,12 +188,8 @@ _Scalars = dict[str, dict[Name, Scalar]]
 _Shapes = dict[str, dict[Name, Shape]]
 
 
-def _measured(
-    con: duckdb.DuckDBPyConnection, fields: Sequence[Field], *, in_short: bool
-) -> tuple[_Scalars, _Shapes]:
+def _measured(con: duckdb.DuckDBPyConnection, plan: Sequence[_Measure]) -> tuple[_Scalars, _Shapes]:
     """What is measured of each slice, in one pass."""
-    plan = [measure for column in fields for measure in _measures(column)]
-    plan += [] if in_short else _paired(fields)
     parts = "".join(f", {measure.sql}" for measure in plan)
     scalars: _Scalars = {}
     shapes: _Shapes = {}
@@ -198,11 +203,12 @@ def _measured(
 
 
 def _facets(
-    con: duckdb.DuckDBPyConnection, fields: Sequence[Field]
+    fields: Sequence[Field], different: Mapping[str, int], present: Mapping[str, int]
 ) -> Iterator[tuple[str, str, str]]:
     """What is counted by label: column, facet, and SQL for the label."""
-    for column in _labelled(con, fields):
-        yield column.name, "labels", identifier(column.name)
+    for column in fields:
+        if _is_labelled(column, different, present):
+            yield column.name, "labels", identifier(column.name)
     for column in fields:
         if column.kind == "text":
             yield column.name, "pattern", _pattern(column.name)
@@ -281,7 +287,7 @@ def _of_numbers(column: Field, name: str, share: Any) -> list[_Measure]:
     if not column.is_personal:
         measures.append(_quantiles(column.name, "values", number))
         measures += [_Measure(column.name, m, sql, "value") for m, sql in spread.items()]
-    if column.type not in _WHOLE:
+    if column.type not in WHOLE:
         measures.append(share("whole_share", f"{number} = trunc({number})"))
         measures.append(share("nan_share", f"not {finite}"))
     return measures
@@ -316,7 +322,14 @@ def _of_times(column: Field, name: str, share: Any) -> list[_Measure]:
     ]
     if column.type != "DATE":
         measures.append(share("midnight_share", f"{name}::time = time '00:00:00'"))
+        measures.append(_Measure(column.name, "clock", _clock(moment), "value"))
     return measures
+
+
+def _clock(moment: str) -> str:
+    """SQL for the mean hour of the day, round the clock: from -12 to 12, midnight is 0."""
+    turn = f"if(isfinite({moment}), 2 * pi() * (epoch({moment}) % 86400) / 86400, null)"
+    return f"12 / pi() * atan2(avg(sin({turn})), avg(cos({turn})))"
 
 
 def _quantiles(column: str, metric: str, number: str) -> _Measure:
@@ -344,23 +357,33 @@ def _paired(fields: Sequence[Field]) -> list[_Measure]:
     return measures
 
 
-def _labelled(con: duckdb.DuckDBPyConnection, fields: Sequence[Field]) -> list[Field]:
-    """The columns whose values are labels: few, and not those of people."""
-    able = [
-        column
-        for column in fields
-        if not column.is_personal and (column.kind in ("text", "flag") or column.type in _WHOLE)
-    ]
+def _repeated(keys: Sequence[Field]) -> list[_Measure]:
+    return [_Measure(*name, sql, "share") for name, sql in repeated(keys, "_row_hash")]
+
+
+def _different(
+    con: duckdb.DuckDBPyConnection, fields: Sequence[Field]
+) -> tuple[dict[str, int], dict[str, int]]:
+    """About how many values the columns have that may be codes or labels, and in how many rows."""
+    able = [c for c in fields if c.kind in ("text", "flag") or c.type in WHOLE]
     if not able:
-        return []
-    counts = ", ".join(
-        f"approx_count_distinct({identifier(column.name)}) <= least({FEW},"
-        f" greatest(2, count({identifier(column.name)}) / {_rows_a_label(column)}))"
-        for column in able
-    )
+        return {}, {}
+    names = [identifier(column.name) for column in able]
+    counts = ", ".join(f"approx_count_distinct({name}), count({name})" for name in names)
     row = con.execute(f"select {counts} from profiled").fetchone()
     assert row is not None
-    return [column for column, is_label in zip(able, row, strict=True) if is_label]
+    return (
+        {column.name: count for column, count in zip(able, row[::2], strict=True)},
+        {column.name: count for column, count in zip(able, row[1::2], strict=True)},
+    )
+
+
+def _is_labelled(column: Field, different: Mapping[str, int], present: Mapping[str, int]) -> bool:
+    """Whether the values are labels: few, and not those of people."""
+    if column.is_personal or column.name not in different:
+        return False
+    most = max(2, present[column.name] / _rows_a_label(column))
+    return different[column.name] <= min(FEW, most)
 
 
 def _rows_a_label(column: Field) -> int:
@@ -371,18 +394,16 @@ def _rows_a_label(column: Field) -> int:
 def _labels(con: duckdb.DuckDBPyConnection, column: str, label: str) -> dict[str, Labels]:
     """The most frequent labels of each slice, and under "" how many rows have others."""
     found = con.execute(
-        f"select _slice, ({label})::varchar as _label, count(*) as _rows from profiled"
+        f"select _slice, ({label})::varchar as _label, count(*) as _rows,"
+        f" sum(count(*)) over (partition by _slice)::bigint from profiled"
         f" where {identifier(column)} is not null group by 1, 2 qualify"
         f" row_number() over (partition by _slice order by _rows desc, _label) <= {MOST_LABELS}"
     ).fetchall()
-    totals = dict(
-        con.execute(
-            f"select _slice, count({identifier(column)}) from profiled group by 1"
-        ).fetchall()
-    )
     counts: dict[str, dict[str, int]] = {}
-    for slice_, label_, count in found:
+    totals: dict[str, int] = {}
+    for slice_, label_, count, total in found:
         counts.setdefault(slice_, {})[label_] = count
+        totals[slice_] = total
     for slice_, labels in counts.items():
         others = totals[slice_] - sum(labels.values())
         if others:

@@ -11,7 +11,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from expectations.offenders import offends
-from expectations.rules import LEARNED, Rule, load_rules
+from expectations.rule_files import load_rules
+from expectations.rules import LEARNED, Rule
 from warehouse.errors import ConfigurationError
 from warehouse.settings import Settings
 from warehouse.sources import RowRule, Source, load_sources

@@ -6,6 +6,7 @@ import json
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from expectations.incidents import stale_sources
 from expectations.offenders import EXAMPLES
 from expectations.reporting.changes import BROKEN, Change, changes, earlier
 from expectations.reporting.words import without_rows
@@ -28,14 +29,16 @@ if TYPE_CHECKING:
 # All samples of a report together, so that a run in which everything breaks still makes a page.
 SAMPLE_CHARACTERS = 120_000
 LONGEST_DETAIL = 300
+SHOWN_NAMES = 3
 _CELL = 12  # what a cell costs beside its text
 # Metrics of a column that are no value of it.
 _COUNTING = ("count", "null", "missing", "distinct", "drift")
 # Reasons of the quarantine whose detail names columns alone.
 _NAMING_COLUMNS = frozenset({"not_of_type", "key_missing", "key_conflict", "superseded"})
-_WORST_FIRST = ("error", "fail", "warn", "pass", "carried")
+_WORST_FIRST = ("error", "fail", "warn", "info", "pass", "carried")
 _SENTENCES = {
     "pass": "Every rule holds: release {release} is published.",
+    "info": "Every rule that may block or warn holds: release {release} is published.",
     "refused": "Release {release} is published, without the files that were refused.",
     "warn": "Release {release} is published, with warnings to look at.",
     "block": "Blocked: a critical rule does not hold. Nothing was published.",
@@ -93,8 +96,9 @@ class RunReport:
     `status` is the run's own (done, failed, blocked, …); `verdict` the gate's, empty when no
     gate was reached; `release` the one published by this run, else the one still served;
     `waiting` what is in quarantine or refused when the report is written, whenever it came;
-    `passed` the domains that passed where others were blocked; `lineage` the relations that each
-    relation is made from.
+    `passed` the domains that passed where others were blocked; `blocked` the rows of tables in the
+    build that was blocked, of which `tables` has what readers see; `lineage` the relations that
+    each relation is made from.
     """
 
     run_id: str
@@ -115,17 +119,35 @@ class RunReport:
     missing: tuple[TableMissing, ...] = ()
     trends: tuple[Trend, ...] = ()
     passed: tuple[str, ...] = ()
+    blocked: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def stale(self) -> dict[str, str]:
+        """The sources from which nothing new comes, with what is known of each."""
+        return stale_sources(self.incidents)
 
     @property
     def sentence(self) -> str:
-        """The outcome, in one sentence."""
+        """The outcome, in a sentence or two."""
         if self.passed:
             return f"Blocked, but for {' and '.join(self.passed)}. Served: release {self.release}."
         if self.message and self.verdict not in ("block", "error"):
             return self.message
         said = "refused" if self.status == "refused" and self.verdict == "pass" else self.verdict
+        if said == "pass" and self.gate and any(r.status == "info" for r in self.gate.results):
+            said = "info"
         sentence = _SENTENCES.get(said, "The run ended before its gate.")
-        return sentence.format(release=self.release or "(none)")
+        told = sentence.format(release=self.release or "(none)")
+        if self.stale and said in ("pass", "info", "warn", "refused"):
+            told += f" But nothing new comes from {_few(sorted(self.stale))}."
+        return told
+
+
+def _few(names: list[str]) -> str:
+    """The names, the first three where there are more."""
+    if len(names) > SHOWN_NAMES:
+        return f"{', '.join(names[:SHOWN_NAMES])} and {len(names) - SHOWN_NAMES} more"
+    return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
 
 
 @dataclass(frozen=True)
@@ -257,6 +279,7 @@ def _as_json(run: RunReport, changed: Iterable[Change]) -> str:
     ]
     told["changes"] = [{"tone": change.tone, "text": change.text} for change in changed]
     told["sentence"] = run.sentence
+    told["stale"] = run.stale
     return json.dumps(told, default=str, separators=(",", ":")) + "\n"
 
 

@@ -15,8 +15,13 @@ if TYPE_CHECKING:
 
 Lineage = Mapping[str, Iterable[str]]
 Key = tuple[str, str]
-# The checks that no rule does: files that did not load, a model that does not build, a stage.
-REFUSED, BUILD, STAGE = "refused", "build", "stage"
+# The checks that no rule does: files that did not load, a source from which nothing new comes, a
+# model that does not build, a stage.
+REFUSED, STALE, BUILD, STAGE = "refused", "stale", "build", "stage"
+# In which ways a source is stale: what came brought nothing, or none came.
+NOTHING_NEW, OVERDUE = "nothing_new", "overdue"
+# What is merely missing explains no row that is there.
+_MISSING = (REFUSED, STALE)
 
 
 class Weight(IntEnum):
@@ -32,8 +37,8 @@ class Failure:
     """One thing that failed in a run: a rule, a source's files, a model or a stage.
 
     `check` is the kind of check, `subject` the columns or the SQL that it is on, empty for a table
-    as a whole. `is_by_rows` if rows that are there break it: a file that was refused, and so is
-    merely missing, explains none of these.
+    as a whole. `is_by_rows` if rows that are there break it: a file that was refused or did not
+    come, and so is merely missing, explains none of these.
     """
 
     symptom: Symptom
@@ -120,7 +125,7 @@ def _root(failure: Failure, failing: Mapping[str, list[Failure]], above: _Ancest
 
 
 def _explains(upstream: Failure, failure: Failure) -> bool:
-    return upstream.check != REFUSED or not failure.is_by_rows
+    return upstream.check not in _MISSING or not failure.is_by_rows
 
 
 def _with_siblings_joined(
@@ -182,6 +187,8 @@ def _told(root: str, own: list[Failure]) -> str:
         return f"{root} does not build"
     if REFUSED in checks:
         return f"{root}: files are refused"
+    if checks == {STALE}:
+        return f"{root}: nothing new comes"
     if len(own) == 1:
         return f"{root}: {own[0].symptom.rule_id} fails"
     return f"{root}: {counted(len(own), 'rule')} fail"

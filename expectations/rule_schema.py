@@ -9,20 +9,20 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from expectations.rule_files import FOLDER
 from expectations.rules import (
-    CHECK_KEYS,
     CHECKS,
     COMMON_KEYS,
     FILE_KEYS,
-    FOLDER,
     LEARNED,
     MAX_AGE,
     MEASURES,
     PUBLISHED,
-    PUBLISHED_KEYS,
     RAW_CHECKS,
     SEVERITIES,
     WHOLE_BOUNDS,
+    Check,
+    keys_of,
 )
 
 FILE = FOLDER / "schema.json"
@@ -34,14 +34,16 @@ TABLE = rf"^(({'|'.join(PUBLISHED)})|raw_[^.]*)\.[^.]*$"
 MOMENT = r"^\d{4}-\d{1,2}-\d{1,2}([Tt ].*)?$"
 
 _TEXT: Schema = {"type": "string", "pattern": r"\S"}
-_NAME: Schema = {"type": ["string", "number", "boolean"]}
+_NAME: Schema = {"type": ["string", "number"]}
 _NAMES: Schema = {"type": "array", "items": _NAME, "minItems": 1}
 _SHARE: Schema = {"type": "number", "maximum": 1}
+_SHARE_OR_NONE: Schema = {"anyOf": [_SHARE | {"minimum": 0}, {"type": "null"}]}
 _NUMBER_OR_TIME: Schema = {
     "anyOf": [{"type": "number"}, {"type": "string", "pattern": MOMENT}, {"type": "null"}]
 }
 _SQL_TOO: Schema = {"type": ["number", "string", "null"]}
-_WHOLE: Schema = {"type": ["integer", "null"]}
+_FROM_0: Schema = {"type": ["number", "null"], "minimum": 0}
+_WHOLE: Schema = {"type": ["integer", "null"], "minimum": 0}
 
 # What each key may hold, and what an editor says of it. `min` and `max` depend on the check.
 KEYS: dict[str, Schema] = {
@@ -56,13 +58,14 @@ KEYS: dict[str, Schema] = {
     "severity": {
         "enum": list(SEVERITIES),
         "description": "critical: a break stops the release, or sends the arriving row to the"
-        " quarantine. warning, info: it is published or loaded, and shown.",
+        " quarantine. warning: it is published or loaded, and told; info: it is shown alone.",
     },
     "reason": _TEXT | {"description": "Why it must be so; people read it when the rule is broken."},
     "column": _TEXT | {"description": "The column that the rule speaks of."},
     "columns": _NAMES | {"description": "The columns that the rule speaks of, together."},
     "values": {
         "type": "array",
+        "items": {"type": ["string", "number", "boolean"]},
         "minItems": 1,
         "description": "All values that the column may have. A null keeps the rule.",
     },
@@ -78,7 +81,7 @@ KEYS: dict[str, Schema] = {
         "exclusiveMinimum": 0,
         "description": "The least share of rows that must keep the rule; 1 when left out.",
     },
-    "tolerance": {"anyOf": [_SHARE | {"minimum": 0}, {"type": "null"}]}
+    "tolerance": _SHARE_OR_NONE
     | {
         "description": "The share of a file's rows that may break the rule; when more do, the"
         " whole file is refused. The source's tolerance when left out.",
@@ -107,7 +110,7 @@ KEYS: dict[str, Schema] = {
     },
     "reference_table": _TEXT
     | {"description": "A published table to compare with, instead of the past."},
-    "false_alarm_rate": {"anyOf": [_SHARE | {"minimum": 0}, {"type": "null"}]}
+    "false_alarm_rate": _SHARE_OR_NONE
     | {"description": "How often what is as it should be may be called unlike before."},
     "ordered": {"type": "boolean", "description": "Whether the columns' order counts too."},
 }
@@ -169,7 +172,7 @@ def text() -> str:
     return json.dumps(schema(), indent=1, ensure_ascii=False) + "\n"
 
 
-def _rules(boundary: str, checks: tuple[str, ...]) -> Schema:
+def _rules(boundary: str, checks: tuple[Check, ...]) -> Schema:
     """A list of rules, each after the schema of its check."""
     chosen = [
         {
@@ -190,11 +193,10 @@ def _rules(boundary: str, checks: tuple[str, ...]) -> Schema:
     }
 
 
-def _rule(check: str, *, is_raw: bool) -> Schema:
+def _rule(check: Check, *, is_raw: bool) -> Schema:
     """A rule of this check: its own keys and those of every rule."""
-    keys = [key for key in CHECK_KEYS[check] if not (is_raw and key in PUBLISHED_KEYS)]
-    is_of_rows = is_raw and check not in LEARNED
-    own = {key: _value(check, key) for key in [*keys, *["tolerance"] * is_of_rows]}
+    keys = keys_of(check, is_raw=is_raw)
+    own = {key: _value(check, key) for key in keys}
     common = {key: KEYS[key] for key in COMMON_KEYS} | {"check": {"const": check}}
     described: Schema = {
         "type": "object",
@@ -213,6 +215,7 @@ def _value(check: str, key: str) -> Schema:
         return TYPES
     if key in BOUNDS:
         kinds = _WHOLE if check in WHOLE_BOUNDS else _NUMBER_OR_TIME
+        kinds = {"null_share": _SHARE_OR_NONE, "drift": _FROM_0}.get(check, kinds)
         return (_SQL_TOO if check == "between" else kinds) | {"description": BOUNDS[key]}
     return KEYS[key]
 

@@ -284,7 +284,7 @@ def status(home: Home = None, as_json: Json = False) -> None:
 
     settings = load_settings(home)
     serving, held, server = current(settings), held_at(settings), running(settings)
-    waits = waiting(settings)
+    waits, stale = waiting(settings), incidents.stale_told(settings)
     runs = []
     if settings.state_db.exists():
         with open_ledger(settings) as ledger:
@@ -297,6 +297,7 @@ def status(home: Home = None, as_json: Json = False) -> None:
         "held": held,
         "server": server.url if server else None,
         "waiting": _waiting_as_json(waits),
+        "stale": stale,
         "incidents": incidents.open_counts(settings),
         "runs": [{k: v for k, v in run.items() if k != "summary"} for run in runs],
     }
@@ -311,6 +312,8 @@ def status(home: Home = None, as_json: Json = False) -> None:
         say(f"held      at {held} after a rollback; `clearwater resume` goes on")
     say(f"server    {server.url}" if server else "server    not running; `clearwater up` starts it")
     _print_waiting(waits, home)
+    for name, text in stale.items():
+        say(f"stale     {name}: {text} (seen by the last run)")
     if told := incidents.open_told(settings, home):
         say(f"incidents {told}")
     if runs:
@@ -498,6 +501,8 @@ def _print_run(run: Run) -> None:
     for name, summary in run.summaries.items():
         for change in summary.changes:
             say(f"changed: {name}: {change}")
+        for warning in summary.warnings:
+            say(f"warning: {name}: {warning}")
     held = {name: s.counts.quarantined for name, s in run.summaries.items() if s.counts.quarantined}
     for name, count in held.items():
         are, they = ("is", "it") if count == 1 else ("are", "they")
@@ -506,8 +511,8 @@ def _print_run(run: Run) -> None:
         say(f"  clearwater quarantine show {name}")
     if run.gate is not None:
         for result in run.gate.results:
-            if result.status == "warn":
-                say(f"warning: {result.rule_id}: {result.detail.partition(', e.g.')[0]}")
+            if word := {"warn": "warning", "info": "info"}.get(result.status):
+                say(f"{word}: {result.rule_id}: {result.detail.partition(', e.g.')[0]}")
     if run.failure is not None:
         print(f"error: {run.failure}", file=sys.stderr)
     say(f"run {run.run_id}: {run.status}" + (f", release {run.release.id}" if run.release else ""))

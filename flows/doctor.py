@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from expectations.rules import Rule
     from warehouse.dbt_runner import Project
+    from warehouse.sources import Source
 
 # What has to be of the very version that the others were made for.
 ENGINES = ("duckdb", "dbt-core", "dbt-duckdb", "great-expectations", "prefect", "sqlalchemy")
@@ -42,6 +43,7 @@ class Look:
     home: Path | None
     settings: Settings | None = None
     rules: list[Rule] = field(default_factory=list)
+    declared: list[Source] = field(default_factory=list)
     project: Project | None = None
 
 
@@ -161,7 +163,7 @@ def _extensions(look: Look) -> _Found:
 
 
 def _rules(look: Look) -> _Found:
-    from expectations.rules import read_rules
+    from expectations.rule_files import read_rules
 
     look.rules, wrong = read_rules()
     return counted(len(look.rules), "rule"), list(wrong)
@@ -172,9 +174,9 @@ def _sources(look: Look) -> _Found:
     from warehouse.sources import load_sources
 
     assert look.settings is not None
-    declared = load_sources(look.sources, look.settings)
-    with_rules(declared, look.rules)
-    return f"{counted(len(declared), 'source')} in {look.sources}", []
+    look.declared = load_sources(look.sources, look.settings)
+    with_rules(look.declared, look.rules)
+    return f"{counted(len(look.declared), 'source')} in {look.sources}", []
 
 
 def _dbt(look: Look) -> _Found:
@@ -186,38 +188,16 @@ def _dbt(look: Look) -> _Found:
 
 
 def _columns(look: Look) -> _Found:
-    from expectations.known_columns import mistakes
-    from warehouse.dbt_runner import contracts
+    from expectations.known_columns import mistakes, of_lake, of_project
 
     assert look.settings is not None
+    raw = [rule for rule in look.rules if rule.boundary == "raw"]
+    wrong: list[ClearwaterError] = list(mistakes(raw, of_lake(look.settings, look.declared)))
     if look.project is None:
-        return "", []
-    tables = contracts(look.project) | _lake_columns(look.settings)
-    wrong: list[ClearwaterError] = list(mistakes(look.rules, tables))
+        return "", wrong
+    published = (rule for rule in look.rules if rule.boundary != "raw")
+    wrong += mistakes(published, of_project(look.project))
     return "tables, columns and types of the rules are there", wrong
-
-
-def _lake_columns(settings: Settings) -> dict[str, dict[str, str]]:
-    """The columns of the lake's raw tables; none where there is no lake, or none that opens."""
-    import duckdb
-
-    from warehouse.query import open_lake
-
-    if not settings.lake_catalog.exists():
-        return {}
-    found: dict[str, dict[str, str]] = {}
-    try:
-        with open_lake(settings) as con:
-            rows = con.execute(
-                "select schema_name || '.' || table_name, column_name, data_type"
-                " from duckdb_columns() where database_name = 'lake'"
-                " and starts_with(schema_name, 'raw_') order by column_index"
-            ).fetchall()
-    except (ClearwaterError, duckdb.Error):  # the check of the lake tells why
-        return {}
-    for table, column, kind in rows:
-        found.setdefault(table, {})[column] = kind
-    return found
 
 
 def _lake(look: Look) -> _Found:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -10,13 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from expectations.gate import GateResult, RuleResult, verdict
 from warehouse.domains import MAIN, Line, held_line, tables_now, worst
-from warehouse.errors import ConfigurationError, GateBlockedError
+from warehouse.errors import GateBlockedError
 from warehouse.features import PASSED
 from warehouse.lake import changed_tables, lake_identity
 from warehouse.releases import Release
 
 if TYPE_CHECKING:
-    from expectations.rules import Rule
     from warehouse.build import Build
     from warehouse.settings import Settings
 
@@ -192,7 +190,11 @@ def composed(
         "rules": {name: rule for name, rule in rules.items() if name not in held_ids},
         "features": {m.name: m.feature_set for m in models if m.feature_set},
         "lineage": {model.relation: sorted(model.parents) for model in models},
-        "personal": {m.relation: sorted(m.personal) for m in models if m.personal},
+        "personal": {
+            m.relation: sorted(m.personal)
+            for m in built.published
+            if m.domain in free and m.personal
+        },
     }
     for line in made.values():
         if serving is not None and line.held:
@@ -235,29 +237,3 @@ def _above(lineage: Mapping[str, Sequence[str]], tables: Sequence[str]) -> set[s
 
 def _add(to: dict[str, Any], given: Mapping[str, Any], names: set[str]) -> None:
     to |= {name: value for name, value in given.items() if name in names}
-
-
-def check_rule_reads(domains: Mapping[str, str], rules: Sequence[Rule]) -> None:
-    """Refuse a rule that looks into a table of another line, which may be of another time.
-
-    `domains` are those of the published tables. Raises ConfigurationError.
-    """
-    for rule in rules:
-        own = domains.get(rule.table, MAIN)
-        for table, domain in domains.items():
-            if domain != own and _reads(rule, table):
-                raise ConfigurationError(
-                    f"rule {rule.id} on {rule.table} of the domain {own!r} looks into {table} of"
-                    f" {domain!r}, which is published apart from it",
-                    where=f"expectations/rules/{rule.boundary}",
-                    next_step="check it where both are of one domain, or shorten"
-                    " `independent_domains` in dbt_project.yml",
-                )
-
-
-def _reads(rule: Rule, table: str) -> bool:
-    if table in (rule.references_table, rule.equals_table, rule.reference_table):
-        return True
-    sql = f"{rule.expression} {rule.equals} {rule.minimum_sql} {rule.maximum_sql}"
-    name = table.partition(".")[2]
-    return "select" in sql.lower() and bool(re.search(rf"\b{re.escape(name)}\b", sql))

@@ -6,11 +6,10 @@ leave the same trace in the run ledger.
 
 from __future__ import annotations
 
-import difflib
 import json
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
@@ -20,17 +19,15 @@ from typing import TYPE_CHECKING, Any
 from expectations.auditor import Auditor, start_auditor
 from expectations.gate import GateResult, TableScope
 from expectations.raw import declared_sources
-from flows.domains import blocked, blocks, check_rule_reads, composed, is_news, passed
+from flows.domains import blocked, blocks, composed, is_news, passed
 from flows.events import Events, Mode
 from flows.failures import machine_fault
 from flows.watching import send_alerts, watch
 from warehouse import releases
-from warehouse.build import Build, Failure, build, finish, newest_build
-from warehouse.dbt_runner import contracts
+from warehouse.build import Build, Failure, build, finish, newest_build, rows_of
 from warehouse.errors import (
     BuildError,
     ClearwaterError,
-    ConfigurationError,
     GateBlockedError,
     ReportError,
 )
@@ -80,8 +77,10 @@ class StageTrace:
 class Run:
     """One run: what it was asked, and what each stage leaves for the next.
 
+    `declared` are all sources of the file, `sources` those that were asked for;
     `unbuilt` are the domains with models that failed; `passed` those that passed although others
-    are blocked, as `failure` tells then.
+    are blocked, as `failure` tells then; `blocked` the rows of the build's tables that must not be
+    published.
     """
 
     settings: Settings
@@ -90,6 +89,7 @@ class Run:
     events: Events
     started_at: datetime
     stages: tuple[str, ...] = ()
+    declared: list[Source] = field(default_factory=list)
     sources: list[Source] = field(default_factory=list)
     arrivals: Arrivals | None = None
     summaries: dict[str, SourceSummary] = field(default_factory=dict)
@@ -100,6 +100,7 @@ class Run:
     rules: dict[str, str] = field(default_factory=dict)
     unbuilt: dict[str, Failure] = field(default_factory=dict)
     passed: tuple[str, ...] = ()
+    blocked: dict[str, int] = field(default_factory=dict)
     release: Release | None = None
     tables: dict[str, int] = field(default_factory=dict)
     report: Path | None = None
@@ -159,6 +160,7 @@ class Run:
                     "batches": summary.batches,
                     "changes": list(summary.changes),
                     "problems": list(summary.problems),
+                    "warnings": list(summary.warnings),
                 }
                 for name, summary in self.summaries.items()
             },
@@ -180,12 +182,15 @@ def load(run: Run) -> None:
     """Load what landed and is not in the lake yet, a transaction a batch."""
     assert run.arrivals is not None
     from expectations.examining import examiner
-    from expectations.rules import load_rules
+    from expectations.overdue import overdue
+    from expectations.rule_files import load_rules
 
     with examiner(run.settings, run.sources, load_rules()) as examined:
         run.summaries, run.lake_snapshot = load_sources(
             run.settings, run.sources, run.arrivals, run.run_id, examined
         )
+    for name, told in overdue(run.arrivals.deliveries, run.started_at):
+        run.summaries[name] = replace(run.summaries[name], overdue=told)
     counts = [summary.counts for summary in run.summaries.values()]
     total = sum(counts[1:], start=counts[0])
     run.done(
@@ -231,15 +236,25 @@ def build_warehouse(run: Run) -> None:
 
 def _check_columns(project: Project) -> None:
     """Refuse a rule for what no model makes, before anything is built."""
-    from expectations.known_columns import mistakes
-    from expectations.rules import load_rules
+    from expectations.known_columns import mistakes, of_project
+    from expectations.rule_files import load_rules
 
-    for mistake in mistakes(_audited(load_rules()), contracts(project)):
+    for mistake in mistakes(_audited(load_rules()), of_project(project)):
         raise mistake
 
 
+def _check_raw_rules(settings: Settings, sources: Sequence[Source]) -> None:
+    """Refuse a raw rule that no file can be judged by, before anything is landed."""
+    from expectations.known_columns import mistakes, of_lake
+    from expectations.rule_files import load_rules
+
+    if rules := [rule for rule in load_rules() if rule.boundary == "raw"]:
+        for mistake in mistakes(rules, of_lake(settings, sources, may_grow=True)):
+            raise mistake
+
+
 def _up_to_date(run: Run, base: Release) -> bool:
-    from expectations.rules import load_rules
+    from expectations.rule_files import load_rules
     from warehouse.dbt_runner import project_hash
 
     return (
@@ -264,10 +279,12 @@ def audit(run: Run) -> None:
         run.done("no build", status="skipped")
         return
     from expectations.gate import audit as judge_here
-    from expectations.rules import load_rules
+    from expectations.known_columns import mistakes, of_build
+    from expectations.rule_files import load_rules
 
     rules = _audited(load_rules())
-    _check_rules(run.build, rules)
+    for mistake in mistakes(rules, of_build(run.build)):  # they may have changed since
+        raise mistake
     run.lineage = run.build.lineage
     built, base = run.build, run.build.base
     judged = [model for model in built.published if model.domain not in built.failed]
@@ -295,23 +312,11 @@ def audit(run: Run) -> None:
     run.done(f"verdict {run.gate.verdict}{free}: {counted(checked, 'rule')} checked {of_all}")
 
 
-def _check_rules(built: Build, rules: list[Rule]) -> None:
-    """Refuse a rule for a table that no model makes, or that looks into another domain's."""
-    known = {model.relation for model in built.published} | set(built.left_out)
-    for rule in rules:
-        if rule.table not in known:
-            near = difflib.get_close_matches(rule.table, known, n=1)
-            raise ConfigurationError(
-                f"rule {rule.id}: no model makes the table {rule.table!r}",
-                where=rule.where,
-                next_step=f"did you mean {near[0]!r}?" if near else f"tables: {', '.join(known)}",
-            )
-    check_rule_reads(built.domains, rules)
-
-
 def _judge(run: Run, built: Build, gate: GateResult) -> None:
     """Raise the failure when no domain may be published; else keep it for the run's end."""
     if found := blocks(built, gate):
+        held = [m.relation for m in built.published if m.domain in found]
+        run.blocked = rows_of(run.settings, built, held)
         failure = blocked(built, found, run.release)
         run.passed = tuple(passed(built, found))
         if not run.passed:
@@ -422,7 +427,9 @@ def execute(
     threshold()  # a wrong one is told before anything is done
     run = _new_run(settings, options, stages)
     if "land" in stages:
-        run.sources = chosen(declared_sources(options.sources, settings), list(options.only))
+        run.declared = declared_sources(options.sources, settings)
+        _check_raw_rules(settings, run.declared)
+        run.sources = chosen(run.declared, list(options.only))
     with ExitStack() as stack:
         stack.enter_context(writer_lock(settings, wait=options.wait))
         _recover(settings, keep_build="build" not in stages)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from expectations.gate import RuleResult, Status
+from expectations.gate import RuleResult, Status, told_as
 from warehouse.row_rules import RULE
 from warehouse.wording import counted
 
@@ -21,7 +21,8 @@ _ROW_QUOTED = "; the first is row"
 def raw_results(run: Run, rules: Sequence[Rule], waits: Waiting) -> tuple[RuleResult, ...]:
     """A result for each rule of the run's sources.
 
-    It fails where a file is refused for it, and warns where rows break it or wait in quarantine.
+    It fails where a file is refused for it, and warns where rows break it or wait in quarantine;
+    one of severity `info` only tells.
     """
     summaries = {
         f"{source.schema_name}.{source.table_name}": run.summaries[source.name]
@@ -45,7 +46,7 @@ def _result(rule: Rule, summary: SourceSummary, held: int) -> RuleResult:
     told = list(warnings_of(rule, summary))
     status: Status = "pass" if summary.counts.rows_in else "carried"
     if held or told:
-        status = "warn"
+        status = told_as(rule.severity)
     if refusals:
         status = "fail"
     waiting = [f"{counted(held, 'row')} in quarantine"] if held else []

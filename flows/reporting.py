@@ -66,6 +66,7 @@ def _told(run: Run) -> RunReport:
         trends=_trends(run),
         missing=_missing(run),
         passed=run.passed,
+        blocked=run.blocked,
     )
 
 
@@ -119,21 +120,31 @@ def _lineage(run: Run) -> Mapping[str, list[str]]:
 def _tables(run: Run) -> tuple[TableReport, ...]:
     """The tables that the gate judged, in the build or, once it is published, in the release.
 
-    Of a release that cannot be opened its own word is told.
+    Those that are blocked are told as they are in the release that readers see.
     """
-    known: tuple[TableReport, ...] = ()
+    if run.build is None or run.gate is None:
+        return _served(run)
+    features = {m.relation: m.feature_set for m in run.build.published if m.feature_set}
+    built: tuple[TableReport, ...] = ()
     with suppress(duckdb.Error, ClearwaterError):
-        if run.build is not None and run.gate is not None:
-            features = {m.relation: m.feature_set for m in run.build.published if m.feature_set}
-            place, personal = run.build.folder, run.build.personal
-        elif run.release is not None:
-            known = tuple(TableReport(name, rows) for name, rows in run.release.tables.items())
-            features = {f"features.{name}": told for name, told in run.release.features.items()}
-            place, personal = folder(run.settings, run.release.id), run.release.personal
-        else:
-            return ()
-        return table_sizes(run.settings, run.settings.database(place), _times(features), personal)
-    return known
+        database = run.settings.database(run.build.folder)
+        built = table_sizes(run.settings, database, _times(features), run.build.personal)
+    if not run.blocked:
+        return built
+    served = (table for table in _served(run) if table.name in run.blocked)
+    passed = (table for table in built if table.name not in run.blocked)
+    return tuple(sorted([*served, *passed], key=lambda table: table.name))
+
+
+def _served(run: Run) -> tuple[TableReport, ...]:
+    """The tables of the release served; of one that cannot be opened its own word is told."""
+    if run.release is None:
+        return ()
+    features = {f"features.{name}": told for name, told in run.release.features.items()}
+    with suppress(duckdb.Error, ClearwaterError):
+        database = run.settings.database(folder(run.settings, run.release.id))
+        return table_sizes(run.settings, database, _times(features), run.release.personal)
+    return tuple(TableReport(name, rows) for name, rows in run.release.tables.items())
 
 
 def _times(feature_sets: Mapping[str, Mapping[str, Any]]) -> dict[str, set[str]]:
@@ -155,7 +166,7 @@ def _fresh_columns() -> list[tuple[str, str]]:
 
 
 def _rules() -> list[Rule]:
-    from expectations.rules import load_rules
+    from expectations.rule_files import load_rules
 
     rules: list[Rule] = []
     with suppress(ClearwaterError):  # rules that cannot be read have failed the run already

@@ -5,11 +5,22 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from expectations.gate import GateResult, RuleResult
 from expectations.incidents import FLAPPING, Observation, Symptom, Tracked, follow
-from expectations.root_causes import BUILD, REFUSED, STAGE, Failure, Lineage, Weight
+from expectations.root_causes import (
+    BUILD,
+    NOTHING_NEW,
+    OVERDUE,
+    REFUSED,
+    STAGE,
+    STALE,
+    Failure,
+    Lineage,
+    Weight,
+)
 from warehouse.errors import BuildError, ClearwaterError, GateBlockedError
 from warehouse.wording import counted
 
@@ -125,16 +136,19 @@ def _observation(run: Run, stages: AbstractSet[str]) -> Observation:
     gate = _gate(run, stages)
     failures = [
         *_refusals(run, stages),
+        *_stale(run, stages),
         *_raw_warnings(run, stages),
         *_stage_failures(run, stages),
     ]
     if gate is not None:
         failures += _gate_failures(gate)
+    checked = _Checked(run, stages, gate)
     return Observation(
         at=datetime.now(UTC),
         failures=tuple(failures),
         lineage=_lineage(run, failures),
-        checked=_Checked(run, stages, gate),
+        checked=checked,
+        removed=checked.is_removed,
     )
 
 
@@ -157,8 +171,26 @@ def _refusals(run: Run, stages: AbstractSet[str]) -> Iterator[Failure]:
             first = summary.problems[0].partition("\n")[0]
             more = len(summary.problems) - 1
             detail = f"{first} (and {more:,} more)" if more else first
-            symptom = Symptom(REFUSED_BATCH, tables[name], "raw", detail)
+            symptom = Symptom(REFUSED_BATCH, tables[name], "raw", detail, _declared_in(run))
             yield Failure(symptom, Weight.CRITICAL, REFUSED)
+
+
+def _stale(run: Run, stages: AbstractSet[str]) -> Iterator[Failure]:
+    """A failure for each way in which a source is stale."""
+    if "load" not in stages:
+        return
+    for source in run.sources:
+        summary = run.summaries.get(source.name)
+        told = {NOTHING_NEW: summary.nothing_new, OVERDUE: summary.overdue} if summary else {}
+        for rule_id, detail in told.items():
+            if detail:
+                table = f"{source.schema_name}.{source.table_name}"
+                symptom = Symptom(rule_id, table, "raw", detail, _declared_in(run))
+                yield Failure(symptom, Weight.WARNING, STALE)
+
+
+def _declared_in(run: Run) -> str:
+    return str(run.options.sources.resolve())
 
 
 def _raw_warnings(run: Run, stages: AbstractSet[str]) -> Iterator[Failure]:
@@ -166,7 +198,7 @@ def _raw_warnings(run: Run, stages: AbstractSet[str]) -> Iterator[Failure]:
     told = {name: summary for name, summary in run.summaries.items() if summary.told}
     if "load" not in stages or not told:
         return
-    from expectations.rules import load_rules
+    from expectations.rule_files import load_rules
     from flows.raw_results import warnings_of
 
     tables = {
@@ -176,7 +208,7 @@ def _raw_warnings(run: Run, stages: AbstractSet[str]) -> Iterator[Failure]:
         if rule.table in tables and rule.severity != "info":
             detail = "; ".join(warnings_of(rule, tables[rule.table]))
             if detail:
-                symptom = Symptom(rule.id, rule.table, "raw", detail)
+                symptom = Symptom(rule.id, rule.table, "raw", detail, _declared_in(run))
                 columns = ", ".join(sorted(rule.columns))
                 yield Failure(symptom, Weight.WARNING, rule.check, columns, is_by_rows=True)
 
@@ -209,7 +241,8 @@ def _gate_failures(gate: GateResult) -> Iterator[Failure]:
     failed = [result for result in gate.results if _is_failure(result)]
     if not failed:
         return
-    from expectations.rules import ROW_LEVEL, load_rules
+    from expectations.rule_files import load_rules
+    from expectations.rules import ROW_LEVEL
 
     rules = {rule.id: rule for rule in load_rules()}
     for result in failed:
@@ -221,9 +254,7 @@ def _gate_failures(gate: GateResult) -> Iterator[Failure]:
 
 
 def _is_failure(result: RuleResult) -> bool:
-    return result.status in ("fail", "error") or (
-        result.status == "warn" and result.severity != "info"
-    )
+    return result.status in ("fail", "error", "warn")
 
 
 def _subject(rule: Rule | None, result: RuleResult) -> str:
@@ -247,6 +278,14 @@ def _lineage(run: Run, failures: list[Failure]) -> Lineage:
     return {model.relation: sorted(model.parents) for model in models}
 
 
+def _raw_checks() -> set[str]:
+    """What may be wrong with the files of a source: the rules of the raw boundary, and our own."""
+    from expectations.rule_files import load_rules
+
+    rules = {rule.id for rule in load_rules() if rule.boundary == "raw"}
+    return {REFUSED_BATCH, NOTHING_NEW, OVERDUE, *rules}
+
+
 class _Checked:
     """Whether the stages would have seen a symptom failing: then it is over if they did not."""
 
@@ -261,6 +300,13 @@ class _Checked:
         release_rules = run.release.rules if run.release else {}
         self._rules = run.rules or release_rules
         self._gate = gate
+        self._declared_in = _declared_in(run)
+        self._declared = {f"{source.schema_name}.{source.table_name}" for source in run.declared}
+        self._looked_at = {
+            f"{source.schema_name}.{source.table_name}"
+            for source in run.sources
+            if run.arrivals is not None and source.name in run.arrivals.deliveries
+        }
         self._arrived = {
             f"{source.schema_name}.{source.table_name}"
             for source in run.sources
@@ -274,8 +320,27 @@ class _Checked:
             return "build" in self._stages
         if symptom.rule_id == REFUSED_BATCH:
             return {"land", "load"} <= self._stages and symptom.table in self._tables
+        if symptom.rule_id == OVERDUE:
+            return "load" in self._stages and symptom.table in self._looked_at
         if symptom.boundary == "raw":  # of a new file it is known whether it is better
             return "load" in self._stages and symptom.table in self._arrived
-        # A rule that is no longer there is over, too; one that waits for its table is not.
-        is_gone = symptom.rule_id not in self._rules
-        return self._gate is not None and (symptom.rule_id in self._judged or is_gone)
+        return self._gate is not None and symptom.rule_id in self._judged
+
+    def is_removed(self, symptom: Symptom) -> bool:
+        """Whether the symptom's source, model or rule is no longer there."""
+        if symptom.boundary == "raw":
+            return "load" in self._stages and (
+                self._is_undeclared(symptom) or symptom.rule_id not in _raw_checks()
+            )
+        # A rule that waits for its table is still there.
+        is_of_the_gate = symptom.boundary not in ("build", "run")
+        return is_of_the_gate and self._gate is not None and symptom.rule_id not in self._rules
+
+    def _is_undeclared(self, symptom: Symptom) -> bool:
+        """Whether the file that named the symptom's source does so no more.
+
+        Another file's sources are not this run's to judge, unless that file is gone.
+        """
+        file = symptom.declared_in
+        is_another = file not in ("", self._declared_in) and Path(file).exists()
+        return not is_another and symptom.table not in self._declared

@@ -13,7 +13,7 @@ import yaml
 from handmade import write_csv
 from works import MERGE, Works
 
-from expectations import rules
+from expectations import rule_files
 from flows.pipeline import Run
 from warehouse import dbt_runner, releases
 from warehouse.build import build, finish
@@ -82,7 +82,7 @@ def write_project(folder: Path, *, independent: Sequence[str] = ("shop",)) -> No
             shutil.copy(PROJECT / name, folder / name)
     for layer in ("staging", "marts"):
         shutil.rmtree(folder / "models" / layer / "retail")
-    shutil.copytree(rules.FOLDER, folder / "rules")
+    shutil.copytree(rule_files.FOLDER, folder / "rules")
     for file in (folder / "rules" / "marts").glob("*_retail_*.yml"):
         file.unlink()
     declare(folder, *independent)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -242,6 +242,17 @@ def _start_from(settings: Settings, base: Release, database: Path, kept: set[str
         con.execute(
             "delete from meta.watermarks where not list_contains(?, relation)", [sorted(kept)]
         )
+
+
+def rows_of(settings: Settings, built: Build, tables: Iterable[str]) -> dict[str, int]:
+    """The rows of those of the tables, each `schema.name`, that are in the build's file."""
+    with closing(connect(settings, settings.database(built.folder), read_only=True)) as con:
+        there = {f"{schema}.{name}" for _, schema, name in _relations(con)}
+        return {
+            table: _count(con.execute(f"select count(*) from {_named(table)}").fetchone())
+            for table in tables
+            if table in there
+        }
 
 
 def finish(

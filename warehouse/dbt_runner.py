@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from warehouse.domains import MAIN, declared_domain, independent_domains
-from warehouse.errors import BuildError
+from warehouse.errors import BuildError, without_values
 from warehouse.imports import garbage_collection_paused
 from warehouse.settings import PROJECT, Settings
 
@@ -55,8 +55,8 @@ class Model:
     """A dbt model. `code` hashes its SQL, contract, macros and all that is upstream of it.
 
     `domain` is the line that it is published on. `parents` are the relations that it reads itself,
-    those of the lake included; `personal` its columns whose values speak of a person (`config:
-    meta: personal: true`).
+    those of the lake included; `personal` its columns whose values speak of a person: marked
+    (`config: meta: personal: true`), or called like such a column of what it reads.
     """
 
     name: str
@@ -170,6 +170,7 @@ def parse(settings: Settings) -> Project:
 def _models(manifest: Any) -> dict[str, Model]:
     codes: dict[str, str] = {}
     reads: dict[str, frozenset[tuple[str, str]]] = {}
+    marks: dict[str, frozenset[str]] = {}
     models = {}
     nodes = [node for node in manifest.nodes.values() if node.resource_type == "model"]
     domains = {n.name: declared_domain(n.original_file_path, n.config.meta) for n in nodes}
@@ -188,7 +189,7 @@ def _models(manifest: Any) -> dict[str, Model]:
             changed_rows=ChangedRows(**changed) if changed else None,
             feature_set=node.config.meta.get("feature_set"),
             parents=frozenset(_relation(manifest, above) for above in _above(node)),
-            personal=frozenset(c.name for c in node.columns.values() if _is_personal(c)),
+            personal=_personal(manifest, node.unique_id, marks),
         )
     return models
 
@@ -202,13 +203,37 @@ def _relation(manifest: Any, unique_id: str) -> str:
     return f"{node.schema}.{node.name}"
 
 
-def _is_personal(column: Any) -> bool:
+def _personal(manifest: Any, unique_id: str, known: dict[str, frozenset[str]]) -> frozenset[str]:
+    """The node's columns whose values speak of a person.
+
+    They are those that are marked, and those called like one of what it reads, but for a mark
+    `personal: false`. A node without a contract may have columns that its YAML does not name.
+    """
+    if unique_id not in known:
+        is_source = unique_id in manifest.sources
+        node = manifest.sources[unique_id] if is_source else manifest.nodes[unique_id]
+        above = () if is_source else _above(node)
+        inherited = {n.lower() for parent in above for n in _personal(manifest, parent, known)}
+        marks = {column.name: _mark(column) for column in node.columns.values()}
+        own = {
+            name
+            for name, mark in marks.items()
+            if mark or (mark is None and name.lower() in inherited)
+        }
+        if not is_source and not node.config.contract.enforced:
+            own |= inherited - {name.lower() for name in marks}
+        known[unique_id] = frozenset(own)
+    return known[unique_id]
+
+
+def _mark(column: Any) -> bool | None:
     """Whether the column is marked, under `config: meta:` or, as dbt had it, `meta:` alone.
 
-    Anything but false counts: to mask too much harms nobody.
+    None if nothing is said. Anything but false counts: to mask too much harms nobody.
     """
-    marks = (column.meta.get("personal"), column.config.meta.get("personal"))
-    return any(mark not in (None, False) for mark in marks)
+    said = (column.meta.get("personal"), column.config.meta.get("personal"))
+    marks = [mark is not False for mark in said if mark is not None]
+    return any(marks) if marks else None
 
 
 def _sources(
@@ -320,12 +345,13 @@ def _failed(outcome: Any) -> BuildError:
             where=_yaml_of(node),
             next_step="list its columns there, each with its data_type, as other models do",
         )
+    # The values that DuckDB quotes may be personal: who asks dbt itself sees them.
     # dbt begins with "Runtime Error in model <name> (<file>)", which is said here anyway.
-    text = " ".join(message.split()).partition(f"({node.original_file_path}) ")
+    text = " ".join(without_values(message).split()).partition(f"({node.original_file_path}) ")
     return BuildError(
         f"model {node.name} failed: {(text[2] or text[0]).removesuffix(' ^')}",
         where=node.original_file_path,
-        next_step=f"mend the model or its data; `dbt build --select {node.name}` shows the same",
+        next_step=f"mend the model or its data; `dbt build --select {node.name}` shows it in full",
     )
 
 
@@ -369,12 +395,12 @@ def without_sources(models: Mapping[str, Model], tables: set[tuple[str, str]]) -
 def contracts(project: Project) -> dict[str, dict[str, str]]:
     """The columns that each model promises, with their DuckDB types, by its relation.
 
-    There are none for a model without a contract, nor a type where its YAML gives none.
+    There are none for a seed or a model without a contract, nor a type where its YAML gives none.
     """
     return {
         f"{node.schema}.{node.name}": {c.name: c.data_type or "" for c in node.columns.values()}
         if node.config.contract.enforced
         else {}
         for node in project.manifest.nodes.values()
-        if node.resource_type == "model"
+        if node.resource_type in ("model", "seed")
     }

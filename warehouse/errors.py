@@ -2,6 +2,14 @@
 
 from __future__ import annotations
 
+import re
+
+# DuckDB's messages that quote values of the data, where they stand in them, and the code they show.
+_VALUED = re.compile(r"(Conversion|Constraint|Invalid Input|Mismatch Type|Out of Range) Error: ")
+_QUOTED = re.compile(r"(?<!\w)(['\"]).*\1(?!\w)", re.DOTALL)
+_UNQUOTED = re.compile(r"(?<=value )-?\d\S*|(?<=\()-?[\d.]+ \S -?[\d.]+(?=\))")
+_CODE = re.compile(r"\s*\n\s*LINE \d+: ")
+
 
 class ClearwaterError(Exception):
     """What went wrong, where, and the next step; ends the process with `exit_code`."""
@@ -77,3 +85,23 @@ class WriterBusyError(ClearwaterError):
     """Another writer holds the lock of this CLEARWATER_HOME."""
 
     exit_code = 4
+
+
+def without_values(message: str) -> str:
+    """DuckDB's message without the values that it quotes: they may speak of a person.
+
+    What it shows of the statement stays.
+    """
+    found = _VALUED.search(message)
+    if found is None:
+        return message
+    told = message[found.end() :]
+    code = [match.start() for match in _CODE.finditer(told)]
+    end = code[-1] if code else len(told)
+    masked = _QUOTED.sub(_masked, told[:end]).partition("\n")[0]
+    return message[: found.end()] + _UNQUOTED.sub("…", masked) + told[end:]
+
+
+def _masked(quote: re.Match[str]) -> str:
+    """What goes on over several lines may hold the value again, so that nothing follows it."""
+    return "…\n" if "\n" in quote[0] else "…"

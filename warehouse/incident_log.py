@@ -26,9 +26,8 @@ from sqlalchemy import (
 )
 from sqlalchemy.exc import DatabaseError
 
-from warehouse.errors import StateError
 from warehouse.settings import Settings
-from warehouse.state import metadata, open_state
+from warehouse.state import metadata, open_state, unusable
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -155,16 +154,8 @@ class IncidentLog:
 @contextmanager
 def open_incident_log(settings: Settings) -> Iterator[IncidentLog]:
     """The incident log, closed after the block. Raises StateError when it cannot be used."""
-    settings.home.mkdir(parents=True, exist_ok=True)
-    engine = open_state(settings)
-    try:
-        yield IncidentLog(engine)
-    except DatabaseError as error:
-        raise StateError(
-            f"the incidents cannot be read or noted: {error.orig}",
-            where=str(settings.state_db),
-            next_step="free some space, or move the file away: a new one is made, and no data"
-            " depends on it",
-        ) from None
-    finally:
-        engine.dispose()
+    with open_state(settings) as engine:
+        try:
+            yield IncidentLog(engine)
+        except DatabaseError as error:
+            raise unusable(settings, "the incidents cannot be read or noted", error) from None

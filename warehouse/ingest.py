@@ -8,12 +8,21 @@ from pathlib import Path
 
 from warehouse.batch import Batch, Counts, Examiner, Loaded, batch_id
 from warehouse.containers import parts
+from warehouse.deliveries import (
+    Delivery,
+    Repeat,
+    deliveries,
+    note_repeats,
+    nothing_new,
+    repeat_of,
+    repeats,
+)
 from warehouse.errors import BatchRefusedError
 from warehouse.lake import is_encrypted, latest_snapshot, writing
 from warehouse.landing import Landed, arrivals, land, note_standing, seen_places
 from warehouse.loading import load_batch, load_times
 from warehouse.loads import Load, LoadLog, definition, keep_definition, note_encrypted
-from warehouse.places import standing
+from warehouse.places import Place, standing
 from warehouse.settings import Settings
 from warehouse.sources import Source
 
@@ -22,7 +31,8 @@ from warehouse.sources import Source
 class SourceSummary:
     """What one run did with one source; `problems` and `changes` are messages for a person.
 
-    `told` are the latter by file, as they came.
+    `told` are the latter by file, as they came. `nothing_new` tells that files came and brought
+    nothing, `overdue` that none came: both are empty where that is usual.
     """
 
     name: str
@@ -30,6 +40,13 @@ class SourceSummary:
     batches: int = 0
     problems: tuple[str, ...] = ()
     told: tuple[tuple[str, str], ...] = ()
+    nothing_new: str = ""
+    overdue: str = ""
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """In which ways the source is stale."""
+        return tuple(filter(None, (self.nothing_new, self.overdue)))
 
     @property
     def changes(self) -> tuple[str, ...]:
@@ -58,11 +75,17 @@ class SourceSummary:
 
 @dataclass(frozen=True)
 class Arrivals:
-    """What stood at the sources: landed files in order, and what could not be landed."""
+    """What stood at the sources: landed files in order, and what could not be landed.
+
+    `repeats` are the files that came in this run with known bytes, `deliveries` all that ever came,
+    oldest first, of the sources that could be looked at.
+    """
 
     batch_ids: frozenset[str]
     new_files: int
     summaries: dict[str, SourceSummary]
+    repeats: dict[str, tuple[Repeat, ...]] = field(default_factory=dict)
+    deliveries: dict[str, tuple[Delivery, ...]] = field(default_factory=dict)
 
 
 def land_sources(settings: Settings, sources: list[Source]) -> Arrivals:
@@ -71,6 +94,8 @@ def land_sources(settings: Settings, sources: list[Source]) -> Arrivals:
     summaries = {source.name: SourceSummary(source.name) for source in sources}
     seen: set[str] = set()
     found: dict[str, list[str]] = {}
+    again: dict[str, tuple[Repeat, ...]] = {}
+    came: dict[str, tuple[Delivery, ...]] = {}
     new_files = 0
     for source in sources:
         own = [landed for landed in before if landed.source == source.name]
@@ -90,6 +115,8 @@ def land_sources(settings: Settings, sources: list[Source]) -> Arrivals:
         seen_before = seen_places(settings, source)
         found[source.name] = []
         standing_now = frozenset(place.path for place in places)
+        known: list[tuple[Place, Landed]] = []
+        landed_before = len(own)
         for place in places:
             try:
                 landed, is_new = land(settings, source, place, own, seen_before, standing_now)
@@ -105,8 +132,24 @@ def land_sources(settings: Settings, sources: list[Source]) -> Arrivals:
             new_files += is_new
             if is_new:
                 own.append(landed)
+            else:
+                known.append((place, landed))
+        if len(own) == landed_before:
+            again[source.name] = _repeats(settings, source, known, own)
+        came[source.name] = deliveries(own, repeats(settings, source.name))
     note_standing(settings, found)
-    return Arrivals(frozenset(seen), new_files, summaries)
+    return Arrivals(frozenset(seen), new_files, summaries, again, came)
+
+
+def _repeats(
+    settings: Settings, source: Source, known: list[tuple[Place, Landed]], own: list[Landed]
+) -> tuple[Repeat, ...]:
+    """The files of known bytes that were delivered anew, noted as that."""
+    found = [repeat_of(settings, source, place, landed, own) for place, landed in known]
+    again = tuple(repeat for repeat in found if repeat is not None)
+    if again:
+        note_repeats(settings, source.name, again)
+    return again
 
 
 def load_sources(
@@ -161,8 +204,22 @@ def load_sources(
                         loaded.add(batch.id)
             if not loaded.isdisjoint(members.values()):
                 in_place[place] = arrival
+        told = nothing_new(con, settings, run_id, _without_rows(summaries, landed))
+        summaries |= {n: replace(summaries[n], nothing_new=text) for n, text in told}
         snapshot = latest_snapshot(con)
     return summaries, snapshot
+
+
+def _without_rows(
+    summaries: dict[str, SourceSummary], landed: Arrivals
+) -> dict[str, tuple[Repeat, ...]]:
+    """The sources of which something came and no row was loaded, with what was repeated of each."""
+    again = {name: landed.repeats.get(name, ()) for name in summaries}
+    return {
+        name: again[name]
+        for name, summary in summaries.items()
+        if (summary.batches or again[name]) and not summary.counts.loaded
+    }
 
 
 def _with_refusal(summary: SourceSummary, error: BatchRefusedError) -> SourceSummary:

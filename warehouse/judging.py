@@ -239,6 +239,7 @@ def check_rows(con: duckdb.DuckDBPyConnection, batch: Batch, rows_in: int) -> No
         f" where reason in ({reasons}))",
     )
     check_tolerances(con, batch, rows_in)
+    _check_conflicts(con, batch, rows_in)
     is_frozen = batch.source.schema_policy == "freeze"
     tolerance = 0.0 if is_frozen else batch.source.tolerance
     if rows_in == 0 or failed / rows_in <= tolerance:
@@ -255,6 +256,20 @@ def check_rows(con: duckdb.DuckDBPyConnection, batch: Batch, rows_in: int) -> No
         f" the first is row {first[0]}: {first[1]}{_value(con, batch, first[0])}",
         where=batch.where,
         next_step="mend the file, or `columns:` or `tolerance:` in sources.yml, and run again",
+    )
+
+
+def _check_conflicts(con: duckdb.DuckDBPyConnection, batch: Batch, rows_in: int) -> None:
+    """Refuse a batch most of whose keys stand for other rows: it is another file than it seems."""
+    failed = number(con, "select count(*) from judged where reason = 'key_conflict'")
+    if rows_in == 0 or failed / rows_in <= batch.source.tolerance:
+        return
+    raise BatchRefusedError(
+        f"{failed} of {counted(rows_in, 'row')} have a key that is loaded with other values,"
+        f" more than the tolerance of {batch.source.tolerance:.0%}",
+        where=batch.where,
+        next_step="ask the sender for a file with keys of its own; if these are corrections, say"
+        " `write: merge` in sources.yml and run again",
     )
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from warehouse.errors import BatchRefusedError
 from warehouse.files import sweep, sync, temporary, write_atomically
-from warehouse.places import LocalFile, Place, S3Object, where
+from warehouse.places import LocalFile, Place, S3Object, State, where
 from warehouse.settings import Settings
 from warehouse.sources import Source
 
@@ -29,6 +29,7 @@ class Landed:
     """One arrival: the sidecar's content. `arrived_at` is ISO 8601 in UTC, `size` in bytes.
 
     `return_number` counts how often these bytes came back after others in the same place.
+    `modified_ns` is when the file says it was written, in nanoseconds since 1970; 0 if unknown.
     """
 
     source: str
@@ -38,6 +39,7 @@ class Landed:
     arrived_at: str
     size: int
     return_number: int = 0
+    modified_ns: int = 0
 
     @property
     def batch_id(self) -> str:
@@ -154,7 +156,7 @@ def land(
             where=where(place),
             next_step="run again when its writer is done",
         )
-    landed, is_new = _record(settings, source, sha256, place, before, standing)
+    landed, is_new = _record(settings, source, sha256, place, start, before, standing)
     if isinstance(place, S3Object):
         seen = Seen(place.path, place.size, place.modified_ns, start.etag, sha256, now)
         _remember(settings, source, seen, seen_before)
@@ -201,6 +203,7 @@ def _record(
     source: Source,
     sha256: str,
     place: Place,
+    state: State,
     before: list[Landed],
     standing: frozenset[str],
 ) -> tuple[Landed, bool]:
@@ -208,9 +211,17 @@ def _record(
     in_place = [landed for landed in before if landed.original_path == place.path]
     if same and not _returns(source, same, in_place, before[-1], standing):
         return next((landed for landed in reversed(in_place) if landed in same), same[-1]), False
-    size = content_path(settings, sha256).stat().st_size
     now = datetime.now(UTC).isoformat()
-    landed = Landed(source.name, sha256, place.name, place.path, now, size, len(same))
+    landed = Landed(
+        source.name,
+        sha256,
+        place.name,
+        place.path,
+        now,
+        state.size,
+        return_number=len(same),
+        modified_ns=state.modified_ns,
+    )
     sidecar = _sidecar(settings, source.name, sha256, len(same))
     write_atomically(sidecar, json.dumps(asdict(landed), indent=1) + "\n")
     return landed, True

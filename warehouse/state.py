@@ -65,30 +65,37 @@ gate_results = Table(
 )
 
 
-def open_state(settings: Settings) -> Engine:
-    """The state database of one CLEARWATER_HOME; whoever opens it disposes of it."""
-    return create_engine(URL.create("sqlite", database=str(settings.state_db)))
+@contextmanager
+def open_state(settings: Settings) -> Iterator[Engine]:
+    """The state database of one CLEARWATER_HOME, let go of after the block."""
+    settings.home.mkdir(parents=True, exist_ok=True)
+    engine = create_engine(URL.create("sqlite", database=str(settings.state_db)))
+    try:
+        yield engine
+    finally:
+        engine.dispose()
+
+
+def unusable(settings: Settings, what: str, error: DatabaseError) -> StateError:
+    """The error for a state database that cannot be used; `what` says for what."""
+    return StateError(
+        f"{what}: {error.orig}",
+        where=str(settings.state_db),
+        next_step="free some space, or move the file away: a new one is made, and no data"
+        " depends on it",
+    )
 
 
 class RunLedger:
-    """The state database of one CLEARWATER_HOME.
+    """The runs of one CLEARWATER_HOME; see `open_ledger`.
 
     `lag` says why something could not be written: that never fails a run.
     """
 
-    def __init__(self, settings: Settings) -> None:
-        settings.home.mkdir(parents=True, exist_ok=True)
+    def __init__(self, engine: Engine) -> None:
         self.lag: str | None = None
-        self._engine = open_state(settings)
-        try:
-            metadata.create_all(self._engine)
-        except DatabaseError as error:
-            raise StateError(
-                f"the run ledger cannot be opened: {error.orig}",
-                where=str(settings.state_db),
-                next_step="free some space, or move the file away: a new one is made, and no data"
-                " depends on it",
-            ) from None
+        self._engine = engine
+        metadata.create_all(engine)
 
     @contextmanager
     def _writing(self) -> Iterator[Connection]:
@@ -97,10 +104,6 @@ class RunLedger:
                 yield con
         except DatabaseError as error:
             self.lag = str(error.orig)
-
-    def close(self) -> None:
-        """Let go of the database file."""
-        self._engine.dispose()
 
     def start(self, run_id: str) -> None:
         """Note the start of a run; the caller holds the writer lock.
@@ -147,12 +150,13 @@ class RunLedger:
 
 @contextmanager
 def open_ledger(settings: Settings) -> Iterator[RunLedger]:
-    """The run ledger, closed after the block."""
-    ledger = RunLedger(settings)
-    try:
+    """The run ledger, closed after the block. Raises StateError when it cannot be opened."""
+    with open_state(settings) as engine:
+        try:
+            ledger = RunLedger(engine)
+        except DatabaseError as error:
+            raise unusable(settings, "the run ledger cannot be opened", error) from None
         yield ledger
-    finally:
-        ledger.close()
 
 
 def _now() -> datetime:

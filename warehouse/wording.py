@@ -2,8 +2,31 @@
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
+
+NEAR = 0.6  # of difflib's ratio; what is less alike is no misspelling
+MOST_NAMES = 8
+
 
 def counted(count: int, noun: str) -> str:
     """The number with its noun, such as `1 row`, `2,000 rows` and `3 batches`."""
     ending = "es" if noun.endswith(("ch", "s", "x")) else "s"
     return f"{count:,} {noun}{ending * (count != 1)}"
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """The known name that is most like this one but for case; empty when none is near."""
+    lower = {other.lower(): other for other in known}
+    near = difflib.get_close_matches(name.lower(), lower, n=1, cutoff=NEAR)
+    return lower[near[0]] if near else ""
+
+
+def known_names(known: Iterable[str], first: str = "") -> str:
+    """A few of the known names with commas, the nearest one `first`, and how many more there are.
+
+    Without any: `none`.
+    """
+    names = list(dict.fromkeys([*filter(None, [first]), *known]))
+    more = f" (and {len(names) - MOST_NAMES} more)" if len(names) > MOST_NAMES else ""
+    return ", ".join(names[:MOST_NAMES]) + more or "none"

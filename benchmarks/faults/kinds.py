@@ -103,8 +103,8 @@ def row_kind(
 
 def every_kind() -> dict[str, Kind]:
     """All kinds by name."""
-    from benchmarks.faults import files, rows, schemas, times, values
+    from benchmarks.faults import files, parts, rows, schemas, times, values
 
-    for module in (values, times, rows, files, schemas):
+    for module in (values, times, rows, parts, files, schemas):
         assert module.__doc__
     return KINDS

@@ -20,7 +20,7 @@ def rows_repeated(scene: Scene, _rng: np.random.Generator, hit: Mask) -> Frame:
 @row_kind("critical")
 def rows_booked_twice(scene: Scene, rng: np.random.Generator, hit: Mask) -> Frame:
     """Rows are booked again under new keys."""
-    return stacked(scene.today, _with_new_keys(scene, take(scene.today, hit), rng))
+    return stacked(scene.today, with_new_keys(scene, take(scene.today, hit), rng))
 
 
 @row_kind("critical")
@@ -77,7 +77,7 @@ def places_missing(scene: Scene, rng: np.random.Generator, strength: float) -> F
 def rows_multiplied(scene: Scene, rng: np.random.Generator, strength: float) -> Files:
     """Far too many rows, all new."""
     extra = rng.choice(height(scene.today), size=round((strength - 1) * height(scene.today)))
-    copies = _with_new_keys(scene, take(scene.today, np.sort(extra)), rng)
+    copies = with_new_keys(scene, take(scene.today, np.sort(extra)), rng)
     return {scene.file: stacked(scene.today, copies)}
 
 
@@ -95,7 +95,7 @@ def test_rows(scene: Scene, rng: np.random.Generator, strength: float) -> Files:
     """Payments of a test: one customer, one amount."""
     roles = scene.feed.roles
     rows = some(rng, height(scene.today), strength)
-    fakes = _with_new_keys(scene, take(scene.today, rows), rng)
+    fakes = with_new_keys(scene, take(scene.today, rows), rng)
     who = np.full_like(fakes[roles.who], scene.today[roles.who].min())
     same = {roles.who: who, roles.amount: np.ones(len(who))}
     return {scene.file: stacked(scene.today, fakes | same)}
@@ -108,7 +108,7 @@ def catalogue_cut_short(scene: Scene, _rng: np.random.Generator, strength: float
     return {scene.file: take(scene.today, kept)}
 
 
-def _with_new_keys(scene: Scene, frame: Frame, rng: np.random.Generator) -> Frame:
+def with_new_keys(scene: Scene, frame: Frame, rng: np.random.Generator) -> Frame:
     """The rows under keys that go on from today's last; tomorrow's are not in use yet."""
     key = scene.feed.roles.key
     assert scene.feed in FACTS

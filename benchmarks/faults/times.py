@@ -11,19 +11,19 @@ from benchmarks.faults.worlds import PAYMENTS
 DAY = np.timedelta64(1, "D")
 
 
-@kind("critical", strengths=(1, 5, 12), unit="hours later")
+@kind("critical", strengths=(1, 2, 5, 12), unit="hours later")
 def zone_shifted(scene: Scene, _rng: np.random.Generator, strength: float) -> Files:
     """Times in another zone."""
     return _moved(scene, np.timedelta64(int(strength), "h"))
 
 
-@kind("critical", strengths=(1, 5, 12), unit="hours earlier")
+@kind("critical", strengths=(1, 2, 5, 12), unit="hours earlier")
 def zone_shifted_back(scene: Scene, _rng: np.random.Generator, strength: float) -> Files:
     """Times in another zone."""
     return _moved(scene, -np.timedelta64(int(strength), "h"))
 
 
-@kind("critical", unit="hours later", feeds=(PAYMENTS,), strengths=(1, 5, 12))
+@kind("critical", unit="hours later", feeds=(PAYMENTS,), strengths=(1, 2, 5, 12))
 def zone_shifted_throughout(scene: Scene, _rng: np.random.Generator, strength: float) -> Files:
     """Times and what is counted from them in another zone."""
     seconds = scene.today["TX_TIME_SECONDS"] + int(strength) * 3_600

@@ -226,7 +226,7 @@ def _alarms(run: Run) -> frozenset[str]:
     notes = {
         f"{name}: {_DIGITS.sub('#', text)}"
         for name, summary in run.summaries.items()
-        for _, text in summary.told
+        for text in (*(text for _, text in summary.told), *summary.warnings)
     }
     return frozenset(rules | notes)
 

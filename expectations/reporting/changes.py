@@ -19,12 +19,19 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 Tone = Literal["bad", "warn", "good", "plain"]
-BROKEN = ("error", "fail", "warn")
+BROKEN = ("error", "fail", "warn", "info")
 # Single things told of one kind, before the others are counted.
 SHOWN = 3
 LOOKED_THROUGH = 50
 
 _PASSED = ("pass", "warn")
+_VERBS = {
+    "error": "could not be checked",
+    "fail": "fails now",
+    "warn": "warns now",
+    "info": "does not hold now, for information",
+}
+_TONES: dict[str, Tone] = {"error": "bad", "fail": "bad", "warn": "warn", "info": "plain"}
 _ORDER: tuple[Tone, ...] = ("bad", "warn", "good", "plain")
 
 
@@ -172,15 +179,14 @@ def _each(
 
 
 def _newly(result: RuleResult) -> Change:
-    verb = {"error": "could not be checked", "fail": "fails now"}.get(result.status, "warns now")
+    verb = _VERBS[result.status]
     rows = f": {counted(result.unexpected_count, 'row')}" if result.sample else ""
-    tone: Tone = "warn" if result.status == "warn" else "bad"
-    return Change(tone, f"{result.rule_id} of ", result.table, f" {verb}{rows}.")
+    return Change(_TONES[result.status], f"{result.rule_id} of ", result.table, f" {verb}{rows}.")
 
 
 def _worse(result: RuleResult) -> Change:
-    verb = "could not be checked" if result.status == "error" else "fails now; it only warned"
-    return Change("bad", f"{result.rule_id} of ", result.table, f" {verb}.")
+    verb = "fails now; it only warned" if result.status == "fail" else _VERBS[result.status]
+    return Change(_TONES[result.status], f"{result.rule_id} of ", result.table, f" {verb}.")
 
 
 def _mended(result: RuleResult) -> Change:

@@ -6,7 +6,7 @@ import hashlib
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from expectations.report import rules_by_table
@@ -14,18 +14,16 @@ from expectations.reporting.changes import BROKEN, Change, Earlier
 from expectations.reporting.words import change, utc
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
     from expectations.gate import RuleResult
     from expectations.incidents import Incident
     from expectations.missing import TableMissing
-    from expectations.report import RunReport, TableReport
+    from expectations.report import NewestValue, RunReport, TableReport
     from expectations.trends import Trend
     from warehouse.arrived import SourceArrivals
 
 LAYERS = ("staging", "intermediate", "marts", "features")
 # How a table's worst rule is told of the table.
-_ORDER = ("error", "fail", "warn", "pass", "none", "lake")
+_ORDER = ("error", "fail", "warn", "info", "pass", "none", "lake")
 _RECENTLY = timedelta(days=7)
 
 
@@ -86,7 +84,8 @@ class Incidents:
 class Overview:
     """The first page: the run, what changed, every table, and what is broken, the worst first.
 
-    `tolerated` are the rules that hold though rows break them: not more than they allow.
+    `tolerated` are the rules that hold though rows break them: not more than they allow. `newest`
+    is the newest time that the data speak of, whenever they came.
     """
 
     run: RunReport
@@ -99,6 +98,7 @@ class Overview:
     incidents: Incidents
     alarmed: tuple[Trend, ...]
     arrived_at: datetime | None
+    newest: NewestValue | None
 
 
 def overview(run: RunReport, changed: Iterable[Change], before: Earlier | None) -> Overview:
@@ -125,7 +125,19 @@ def overview(run: RunReport, changed: Iterable[Change], before: Earlier | None) 
         incidents=_incidents(run),
         alarmed=tuple(alarmed),
         arrived_at=max(arrived, default=None),
+        newest=_newest(run),
     )
+
+
+def _newest(run: RunReport) -> NewestValue | None:
+    """The newest time in any table, but for when rows were loaded."""
+    found = [value for table in run.tables for value in table.newest]
+    own = [value for value in found if value.column.lstrip("_") != "loaded_at"]
+    return max(own, key=lambda value: _moment(value.at), default=None)
+
+
+def _moment(at: datetime | date) -> datetime:
+    return utc(at if isinstance(at, datetime) else datetime(at.year, at.month, at.day, tzinfo=UTC))
 
 
 def is_alarmed(trend: Trend) -> bool:

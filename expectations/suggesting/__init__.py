@@ -16,7 +16,7 @@ from expectations.suggesting.profile import Profile, described, read
 from expectations.suggesting.proposal import Proposal, named
 from warehouse.errors import ConfigurationError
 from warehouse.query import open_lake, open_release
-from warehouse.releases import current
+from warehouse.releases import current, releases
 from warehouse.settings import PROJECT
 from warehouse.wording import counted
 
@@ -54,7 +54,7 @@ def suggest(
     known = [rule for rule in rules if rule.table == table]
     with opened as con:
         tables = _tables(con, table)
-        profile = read(con, table, personal_columns(table))
+        profile = read(con, table, personal_columns(table) | _released(settings, table, release))
         found = list(writing.new_ones(propose(profile, tables, now), known))
     with_ids = writing.with_ids(found, table, [rule.id for rule in rules])
     where = "the lake" if is_raw else f"release {release or _current(settings)}"
@@ -132,6 +132,15 @@ def personal_columns(table: str) -> frozenset[str]:
                 if model.get("name") == name and meta.get("personal"):
                     found.add(column["name"])
     return frozenset(found)
+
+
+def _released(settings: Settings, table: str, release: str | None) -> frozenset[str]:
+    """The columns that are personal in the release, by marks of their own or inherited ones."""
+    if release is None:
+        read_from = current(settings)
+    else:
+        read_from = next((r for r in releases(settings) if r.id == release), None)
+    return frozenset(read_from.personal.get(table, ())) if read_from else frozenset()
 
 
 def _current(settings: Settings) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import combinations
-from math import prod
+from math import comb, log, prod
 
 from expectations.suggesting.profile import Column, Profile
 from expectations.suggesting.proposal import ENOUGH, Proposal, named
@@ -17,6 +17,8 @@ from warehouse.onboarding import rule_words
 from warehouse.wording import counted
 
 MOST_PARTS, MOST_COLUMNS = 3, 8
+# How likely it may be that one of all sets that are tried tells rows apart by chance alone.
+SOME_BY_CHANCE = 0.01
 PREFIX_ROWS = 20_000
 
 
@@ -30,10 +32,11 @@ def find_key(table: Profile) -> tuple[str, ...]:
     if named_key and _repeats(table, named_key) == 0:
         return _smallest(table, named_key)
     candidates = _candidates(table)
+    tried = sum(comb(len(candidates), size) for size in range(1, MOST_PARTS + 1))
     for size in range(1, MOST_PARTS + 1):
         for columns in combinations(candidates, size):
             names = tuple(column.name for column in columns)
-            if _may_be_unique(table, columns) and _repeats(table, names) == 0:
+            if _may_be_unique(table, columns, tried) and _repeats(table, names) == 0:
                 return names
     return ()
 
@@ -98,6 +101,7 @@ def _candidates(table: Profile) -> list[Column]:
         and column.distinct > 1
         and (column.kind in ("integer", "text") or column.type == "DATE")
         and not words.is_own_words(column.name)
+        and not words.says(column.name, words.NEVER)
         and not rule_words.is_amount(column.name)
         and not words.is_money(column.name)
         and not words.says(column.name, rule_words.COUNTS)
@@ -106,10 +110,15 @@ def _candidates(table: Profile) -> list[Column]:
     return fit[:MOST_COLUMNS]
 
 
-def _may_be_unique(table: Profile, columns: Sequence[Column]) -> bool:
-    """Whether there are enough values, but not so many that chance alone tells rows apart."""
+def _may_be_unique(table: Profile, columns: Sequence[Column], tried: int) -> bool:
+    """Whether there are enough values, but not so many that chance alone tells rows apart.
+
+    Of unrelated columns rows² / 2·combined pairs of rows are alike on average, and none with the
+    probability e^-that; so many sets are `tried` that this must be small for all of them together.
+    """
     combined = prod(column.distinct for column in columns)
-    is_by_chance = len(columns) > 1 and table.rows**2 < 2 * BY_CHANCE * combined
+    least = max(BY_CHANCE, log(tried / SOME_BY_CHANCE))
+    is_by_chance = len(columns) > 1 and table.rows**2 < 2 * least * combined
     if combined < OPEN * table.rows or is_by_chance:
         return False
     if len(columns) == 1 and not words.identifying(columns[0].name, table.name):

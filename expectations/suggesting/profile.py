@@ -192,8 +192,15 @@ def kind_of(type_: str) -> Kind:
 def _order(
     con: duckdb.DuckDBPyConnection, table: str, types: dict[str, str], rows: int
 ) -> tuple[str, str]:
-    """The column that tells earlier rows from later ones, and SQL for a row's quarter by it."""
-    times = [name for name, kind in types.items() if kind_of(kind) == "time"]
+    """The column that tells earlier rows from later ones, and SQL for a row's quarter by it.
+
+    A birthday parts people by their age, and tells nothing of what comes next.
+    """
+    times = [
+        name
+        for name, kind in types.items()
+        if kind_of(kind) == "time" and not words.says(name, words.NEVER)
+    ]
     step = max(1, rows // SAMPLED)
     for name in sorted(times, key=lambda name: _unlikely(name, table)):
         column = identifier(name)
@@ -216,7 +223,7 @@ def _unlikely(name: str, table: str) -> int:
     """How unlikely the column is to say when a row came to be."""
     if name == LOADED_AT:
         return 2
-    is_late = words.says(name, words.CHANGES | words.NEVER) or rule_words.is_planned(name, table)
+    is_late = words.says(name, words.CHANGES) or rule_words.is_planned(name, table)
     if is_late or name.startswith("_"):
         return 3
     return 0 if rule_words.has_happened(name) else 1

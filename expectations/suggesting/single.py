@@ -48,7 +48,10 @@ def complete(table: Profile, key: Sequence[str]) -> Iterator[Proposal]:
         full = [c for c in full if not c.name.startswith("_")]
     sure = [c for c in full if table.rows >= PLENTY and _is_sure(table, c)]
     others = [c for c in full if c not in sure]
-    most = f"were nulls as common as 1 in {max(table.rows // 3, 1):,}, some would likely be here"
+    # That many columns without a null are claimed at once: each is held to a share of the 5%.
+    once = math.log(max(len(full), 1) / 0.05)
+    most = f"were nulls as common as 1 in {max(int(table.rows / once), 1):,} in any of them,"
+    most += " some would be here (95%)"
     for columns, severity, suffix in ((sure, "critical", "complete"), (others, "warning", "given")):
         if columns:
             yield Proposal(
@@ -56,7 +59,7 @@ def complete(table: Profile, key: Sequence[str]) -> Iterator[Proposal]:
                 {"check": "not_null", **named([c.name for c in columns])},
                 severity,
                 "every row so far has a value here",
-                (f"none is null in {counted(table.rows, 'row')}; {most} (95%)",),
+                (f"none is null in {counted(table.rows, 'row')}; {most}",),
             )
     for column in table.own:
         if not table.is_raw and table.rows >= PLENTY and column.name not in key:

@@ -198,6 +198,13 @@ def open_counts(settings: Settings) -> dict[str, Any]:
     }
 
 
+def stale_told(settings: Settings) -> dict[str, str]:
+    """The sources from which nothing new came when a run looked last, with what it saw."""
+    from expectations.incidents import stale_sources
+
+    return stale_sources(_incidents(settings, with_closed=False))
+
+
 def open_told(settings: Settings, home: Path | None) -> str:
     """The same in words, with the command that lists them; empty without any."""
     counts = open_counts(settings)

@@ -51,7 +51,7 @@ def rules(
 
     Example: clearwater rules marts.fct_transactions
     """
-    from expectations.rules import load_rules
+    from expectations.rule_files import load_rules
     from flows.failures import reader_may_leave
 
     load_settings(home)  # which is as wrong here as everywhere; the rules are the project's

@@ -274,7 +274,7 @@ def _show_overview(looked: Sequence[_Looked], changes: Changes) -> None:
 
 def _check(settings: Settings, changes: Changes, sources: Path) -> None:
     """Read the project with the new files as a run will; take them back if it cannot."""
-    from expectations.rules import load_rules
+    from expectations.rule_files import load_rules
     from warehouse.dbt_runner import parse
     from warehouse.sources import load_sources
 

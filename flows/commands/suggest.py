@@ -24,7 +24,7 @@ def suggest_rules(table: str | None, release: str | None, home: Path | None, as_
     """Print the rule file that the table's data propose, or its rules with their evidence."""
     from datetime import UTC, datetime
 
-    from expectations.rules import read_rules
+    from expectations.rule_files import read_rules
     from expectations.suggesting import suggest
     from flows.failures import reader_may_leave
     from warehouse.errors import ConfigurationError

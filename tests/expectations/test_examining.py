@@ -12,7 +12,8 @@ from handmade import sources_file
 
 from expectations.examining import examiner
 from expectations.history import open_history
-from expectations.rules import Rule, load_rules
+from expectations.rule_files import load_rules
+from expectations.rules import Rule
 from warehouse.duck import attach_lake, connect
 from warehouse.ingest import SourceSummary, land_sources, load_sources
 from warehouse.rebuild import rebuild

@@ -12,7 +12,8 @@ import duckdb
 import pytest
 
 from expectations.gate import GateResult, RuleResult, TableScope, audit, verdict
-from expectations.rules import Rule, load_rules
+from expectations.rule_files import load_rules
+from expectations.rules import Rule
 from warehouse.errors import BuildError
 
 TABLE = "marts.payments"
@@ -410,7 +411,10 @@ def test_verdicts(settings, build):
     warning, info = replace(BETWEEN, severity="warning"), replace(BETWEEN, severity="info")
     assert audit(settings, path, {}, [BETWEEN]).verdict == "block"
     assert audit(settings, path, {}, [warning]).verdict == "warn"
-    assert audit(settings, path, {}, [info]).verdict == "pass"
+    told = audit(settings, path, {}, [info])
+    assert (told.verdict, only(told).status, only(told).unexpected_count) == ("pass", "info", 1)
+    as_before = told.to_json().replace('"status": "info"', '"status": "warn"')
+    assert GateResult.from_json(as_before) == told
     assert verdict([]) == "error"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -18,8 +19,9 @@ from expectations.incidents import (
     follow,
     in_order,
     incidents_for_report,
+    stale_sources,
 )
-from expectations.root_causes import REFUSED, Cause, Failure, Weight, causes
+from expectations.root_causes import OVERDUE, REFUSED, STALE, Cause, Failure, Weight, causes
 from warehouse.errors import StateError
 from warehouse.incident_log import Told, open_incident_log
 from warehouse.settings import Settings
@@ -75,9 +77,41 @@ def after(*runs: Observation) -> list[Tracked]:
     return known
 
 
+def gone(hours: float) -> Observation:
+    """A run that finds nothing failing, for what failed is no longer there."""
+    return replace(ran(hours, checked=False), removed=lambda _: True)
+
+
 def only(tracked: list[Tracked]) -> Incident:
     (one,) = tracked
     return one.incident
+
+
+def test_what_was_removed_is_over_and_says_so() -> None:
+    closed = only(after(ran(0, refused("raw")), ran(1, checked=False), gone(2)))
+    assert closed.closed_at == NOON + timedelta(hours=2)
+    assert closed.title == "raw: files are refused (removed since)"
+    again = only(after(ran(0, refused("raw")), gone(1), ran(2, refused("raw"))))
+    assert (again.closed_at, again.title) == (None, "raw: files are refused")
+    partly = replace(ran(1, checked=False), removed=lambda symptom: symptom.table == "stg")
+    left = only(after(ran(0, failure("stg"), failure("dim")), partly))
+    assert (left.closed_at, [symptom.table for symptom in left.symptoms]) == (None, ["dim"])
+
+
+def test_stale_source_is_told_as_that_and_explains_no_row_that_is_there() -> None:
+    overdue = Failure(Symptom(OVERDUE, "raw", "raw", "no file came"), Weight.WARNING, STALE)
+    assert grouped(overdue, failure("daily", check="freshness", subject="")) == {
+        "raw": ["daily", "raw"]
+    }
+    assert grouped(overdue, failure("daily", is_by_rows=True)) == {
+        "daily": ["daily"],
+        "raw": ["raw"],
+    }
+    known = after(ran(0, overdue))
+    assert only(known).title == "raw: nothing new comes"
+    assert only(known).severity == "warning"
+    assert stale_sources([only(known)]) == {"raw": "no file came"}
+    assert stale_sources([only(follow(known, ran(1)))]) == {}
 
 
 def test_failure_upstream_that_shows_in_ten_models_is_one_incident_with_all_of_them() -> None:

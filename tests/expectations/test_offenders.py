@@ -10,7 +10,7 @@ import duckdb
 import pytest
 
 from expectations.gate import GateResult, RuleResult, TableScope, audit
-from expectations.offenders import LONGEST_VALUE, MASK, SAMPLED, find
+from expectations.offenders import LONGEST_VALUE, MASK, SAMPLED, find, within
 from expectations.rules import Rule
 
 PEOPLE = (
@@ -145,3 +145,56 @@ def test_samples_go_through_json_and_older_results_have_none(settings, build):
     read = RuleResult.from_json(json.loads(json.dumps(older)))
     assert (read.columns, read.sample) == ((), ())
     assert read.detail == result.results[0].detail
+
+
+@pytest.mark.parametrize(
+    ("checked", "where", "told"),
+    [
+        (
+            rule("aggregate", expression="avg(n)", minimum=1),
+            "n > 5",
+            "there is no value of avg(n): the table has no rows; expected at least 1",
+        ),
+        (
+            rule("aggregate", expression="avg(n) filter (n > 5)", minimum=1),
+            "true",
+            "there is no value of avg(n) filter (n > 5): none of 50 rows has what it is made from;"
+            " expected at least 1",
+        ),
+        (
+            rule("aggregate", expression="sum('nan'::double)", maximum=1),
+            "true",
+            "sum('nan'::double) is not a number (NaN): some row has NaN, or 0 was divided by 0;"
+            " expected at most 1",
+        ),
+        (
+            rule("aggregate", expression="avg(n)", minimum=2),
+            "n = 1",
+            "1.0 avg(n), expected at least 2",
+        ),
+        (
+            rule("total", expression="sum(n)", equals="count(*)", equals_table="marts.people"),
+            "n > 5",
+            "sum(n): no value, for want of rows that have one, but 50 in marts.people",
+        ),
+        (
+            rule("total", expression="count(*)", equals="'nan'::float", equals_table="marts.one"),
+            "true",
+            "count(*): 50, but no number (NaN) in marts.one",
+        ),
+    ],
+)
+def test_no_value_is_told_in_words(checked, where, told):
+    with duckdb.connect() as con:
+        con.execute("create schema marts")
+        con.execute(PEOPLE)
+        con.execute("create table marts.one as select 1 as x")
+        source = f"(select * from marts.people where {where})"
+        assert find(con, checked, source, None).detail == told
+
+
+@pytest.mark.parametrize("bounds", [{"minimum": 1}, {"maximum": 1}])
+def test_what_is_no_number_is_within_no_bounds(bounds):
+    checked = rule("aggregate", expression="sum('nan'::double)", **bounds)
+    (value,) = duckdb.execute(f"select {within(checked, checked.expression)}").fetchone()
+    assert value is False

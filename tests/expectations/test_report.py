@@ -5,15 +5,17 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from html.parser import HTMLParser
 
 import pytest
 
 from benchmarks.report import made_up
 from expectations.gate import GateResult, RuleResult
+from expectations.incidents import Symptom
 from expectations.offenders import MASK
 from expectations.report import (
+    NewestValue,
     RunReport,
     SourceReport,
     StageReport,
@@ -193,6 +195,39 @@ def test_any_name_of_a_table_is_a_page(settings):
 def test_sentences(verdict, sentence):
     run = RunReport("run-1", RUN.started_at, "done", verdict, "release-1")
     assert run.sentence == sentence
+
+
+def test_what_only_informs_is_no_warning(settings):
+    told = replace(result("curious", "info", detail="1 row breaks it"), severity="info")
+    run = replace(
+        RUN, status="done", verdict="pass", message="", gate=GateResult("pass", (told,), 1.0)
+    )
+    page = write_report(settings, run).read_text()
+    assert "Every rule that may block or warn holds: release release-0 is published." in page
+    assert '<span class="badge pass">✓ passed</span>' in page
+    assert '<span class="badge info">i info</span>' in page
+    assert "1 for information" in page
+    assert "warning" not in page
+
+
+def test_stale_data_are_in_the_verdict_and_beside_their_source(settings):
+    symptom = Symptom("overdue", "raw_payments.transactions", "raw", "no file came since a.csv")
+    open_one = replace(EVERYTHING.incidents[0], closed_at=None, symptoms=(symptom,))
+    run = replace(RUN, status="done", verdict="pass", message="", incidents=(open_one,))
+    assert run.sentence.endswith(" But nothing new comes from payments.transactions.")
+    page = write_report(settings, run).read_text()
+    assert "▲ passed, and data are stale" in page
+    assert "▲ no file came since a.csv" in page
+    over = replace(run, incidents=(replace(open_one, closed_at=RUN.started_at),))
+    assert "stale" not in over.sentence + str(over.stale)
+
+
+def test_newest_data_are_told_whenever_they_came(settings):
+    sold = NewestValue("sold_on", date(2025, 11, 21))
+    loaded = NewestValue("_loaded_at", datetime(2026, 11, 21, 11, tzinfo=UTC))
+    tables = (TableReport("marts.payments", 3, newest=(loaded, sold)),)
+    page = write_report(settings, replace(RUN, tables=tables)).read_text()
+    assert "<dt>Newest data</dt><dd>52 weeks before this run<small>sold_on, 2025-11-21" in page
 
 
 def test_the_worst_comes_first():

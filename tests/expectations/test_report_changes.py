@@ -56,6 +56,18 @@ def test_nothing_changed(settings, changes):
     assert "Nothing: the same rules hold" in (settings.reports / "latest/index.html").read_text()
 
 
+def test_what_only_informs_is_told_plainly(settings, changes):
+    told = result("a", "info", severity="info")
+    assert changes(run(1, result("a", "pass")), run(2, told)) == [
+        "a of marts.orders does not hold now, for information."
+    ]
+    content = json.loads((settings.reports / "run-2" / "index.json").read_text())
+    assert [change["tone"] for change in content["changes"]] == ["plain"]
+    assert changes(run(3, result("a", "pass")), run(4, told), run(5, result("a", "warn"))) == [
+        "a of marts.orders warns now."
+    ]
+
+
 def test_rules_that_broke_worsened_held_and_went(changes):
     before = [
         *(result(name, "pass") for name in ("breaks", "warns", "errs", "goes")),

@@ -11,7 +11,8 @@ import pytest
 import yaml
 
 from expectations import rule_schema
-from expectations.rules import CHECK_KEYS, CHECKS, FOLDER, LEARNED, RAW_CHECKS, load_rules
+from expectations.rule_files import FOLDER, load_rules
+from expectations.rules import CHECK_KEYS, CHECKS, LEARNED, RAW_CHECKS
 from warehouse.errors import ConfigurationError
 
 SCHEMA = rule_schema.schema()
@@ -21,7 +22,7 @@ RIGHT: dict[str, dict[str, Any]] = {
     "not_null": {"columns": ["a", "b"]},
     "unique": {"column": "a"},
     "between": {"column": "a", "min": 0, "max": "b + interval 1 day", "strict_min": True},
-    "in_set": {"column": "a", "values": ["x", 1, None]},
+    "in_set": {"column": "a", "values": ["x", 1]},
     "length": {"column": "a", "min": 1},
     "regex": {"column": "a", "pattern": "[a-z]+"},
     "references": {"column": "a", "references_table": "marts.t", "references_columns": ["b"]},
@@ -70,7 +71,14 @@ WRONG: list[tuple[str, dict[str, Any]]] = [
     ("between", {"strict_min": 1}),
     ("in_set", {"values": "x"}),
     ("in_set", {"values": []}),
+    ("in_set", {"values": ["x", None]}),
+    ("in_set", {"values": [["x"]]}),
+    ("not_null", {"columns": [True]}),
+    ("null_share", {"max": 5}),
     ("length", {"min": 0.5}),
+    ("length", {"min": -1}),
+    ("drift", {"max": -1}),
+    ("drift", {"max": date(2020, 1, 1)}),
     ("length", {"min": "1"}),
     ("regex", {"pattern": GONE}),
     ("regex", {"pattern": ""}),

@@ -9,7 +9,7 @@ from textwrap import dedent
 
 import pytest
 
-from expectations.rules import load_rules, read_rules
+from expectations.rule_files import load_rules, read_rules
 from warehouse.errors import ConfigurationError
 
 RULE = """\
@@ -115,12 +115,12 @@ def test_bounds_may_be_times_and_are_utc(tmp_path, text):
         (
             "    severity: warning\n",
             "",
-            "rules/marts/payments.yml, line 4: 'severity' is missing or not text",
+            "rules/marts/payments.yml, line 4: 'severity' is missing",
         ),
         (
             "column: amount_cents",
             "column: [a]",
-            "rules/marts/payments.yml, line 6: 'column' is missing or not text",
+            "rules/marts/payments.yml, line 6: 'column' is ['a'], not text",
         ),
         ("check: between", "check: [", "rules/marts/payments.yml, line 7: not YAML: "),
     ],

@@ -15,7 +15,8 @@ import yaml
 
 from expectations import rule_schema
 from expectations.offenders import offends
-from expectations.rules import Rule, load_rules
+from expectations.rule_files import load_rules
+from expectations.rules import Rule
 from expectations.suggesting import propose, writing
 from expectations.suggesting.formats import shape
 from expectations.suggesting.profile import Profile, read
@@ -436,3 +437,33 @@ def test_rounding() -> None:
     assert [rounded_up(x) for x in (0.03, 1, 1.2, 70, 100, 4999)] == [0.05, 1, 2, 100, 100, 5000]
     assert share_below(1, 1000) == 0.997
     assert share_below(9, 1000) == 0.97
+
+
+def test_people_are_not_parted_by_their_birthdays(con: duckdb.DuckDBPyConnection) -> None:
+    con.execute(
+        "create table marts.people as select 'u' || n || '@x.com' as email,"
+        " date '1950-01-01' + (hash(n) % 20000)::int as birthday,"
+        " ['a', 'b', 'c'][1 + (hash(n + 7) % 3)::int] as segment,"
+        " (hash(n + 9) % 10000)::decimal(9, 2) as balance from range(3000) t(n)"
+    )
+    profile = read(con, "marts.people")
+    assert profile.order == ""
+    proposals = list(propose(profile, ["marts.people"], NOW))
+    assert not [p for p in proposals if "birthday" in p.columns and p.check["check"] == "unique"]
+    assert not [line for p in proposals for line in p.evidence if "by birthday" in line]
+    assert "by" not in {key for p in proposals for key in p.check}
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_columns_that_tell_rows_apart_by_chance_are_no_key(
+    con: duckdb.DuckDBPyConnection, seed: int
+) -> None:
+    """Of 84 sets of unrelated columns one in twenty would, were each judged by itself."""
+    drawn = ", ".join(f"(hash(n + {seed}, {c}) % 30)::int as code_{c}" for c in range(8))
+    con.execute(f"create table marts.draws as select {drawn} from range(330) t(n)")
+    assert "key_unique" not in found(con, "marts.draws")
+    con.execute(
+        "create table marts.grid as select a.n as shelf_code, b.n as place_code"
+        " from range(30) a(n), range(30) b(n)"
+    )
+    assert found(con, "marts.grid")["key_unique"]["columns"] == ["shelf_code", "place_code"]

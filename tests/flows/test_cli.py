@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 import click
@@ -19,10 +20,14 @@ import typer
 from handmade import payment, sources_file, write_csv
 from works import MERGE, Works
 
+from expectations.gate import GateResult, RuleResult, told_as
+from expectations.rules import Severity
 from flows import cli
+from flows.events import Events
+from flows.pipeline import Options, Run
 from warehouse import duck, releases
 from warehouse.lock import writer_lock
-from warehouse.settings import PROJECT
+from warehouse.settings import PROJECT, Settings
 
 HEAVY = ("duckdb", "dbt", "prefect", "great_expectations", "sqlalchemy", "pydantic", "pandas")
 
@@ -460,3 +465,18 @@ def test_full_disk_is_one_message_and_the_next_run_mends_it(
     assert "disk is full" in text
     subprocess.run(["mount", "-o", "remount,size=200m", small_disk], check=True)
     assert process(*run, folder=tmp_path).returncode == 0
+
+
+def test_what_only_informs_is_printed_as_that(
+    settings: Settings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def result(rule_id: str, severity: Severity) -> RuleResult:
+        status = told_as(severity)
+        return RuleResult(
+            rule_id, "marts.a", "marts", "between", severity, status, 9, 1, "1 row", ""
+        )
+
+    run = Run(settings, Options(), "run", Events("json", "run"), datetime.now(UTC))
+    run.gate = GateResult("warn", (result("mild", "info"), result("odd", "warning")), 0.1)
+    cli._print_run(run)
+    assert capsys.readouterr().out.splitlines()[:2] == ["info: mild: 1 row", "warning: odd: 1 row"]

@@ -13,7 +13,7 @@ import pytest
 from handmade import sources_file
 from works import Works
 
-from expectations import rules
+from expectations import rule_files
 from flows import cli, doctor
 from flows.doctor import Finding, examine, exit_code
 from warehouse import duck
@@ -38,8 +38,8 @@ def examined(works: Works, monkeypatch: pytest.MonkeyPatch) -> Examine:
 def own_rules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A copy of the rules, to spoil."""
     folder = tmp_path / "rules"
-    shutil.copytree(rules.FOLDER, folder)
-    monkeypatch.setattr(rules.read_rules, "__defaults__", (folder,))
+    shutil.copytree(rule_files.FOLDER, folder)
+    monkeypatch.setattr(rule_files.read_rules, "__defaults__", (folder,))
     return folder
 
 
@@ -77,6 +77,15 @@ def test_home_that_is_well(works: Works, own_rules: Path) -> None:
     assert "the nearest is 'TX_AMOUNT'" in mistake.what
     assert mistake.where == "rules/raw/orders.yml, line 4"
     assert exit_code(findings) == 2
+    (own_rules / "marts" / "more.yml").write_text(
+        "table: marts.fct_transactions\nowner: me\nrules:\n  - {id: s, check: references,"
+        " column: customer_id, references_table: marts.dim_retail_households,"
+        " references_columns: [household_id], severity: info, reason: b}\n"
+    )
+    findings = list(examine(sources_file(works.folder), works.settings.home))
+    raw, apart = (error for finding in findings for error in finding.wrong)
+    assert raw.what == mistake.what
+    assert "looks into marts.dim_retail_households of 'retail'" in apart.what
 
 
 def test_every_mistake_in_every_rule_file_is_told(examined: Examine, own_rules: Path) -> None:

@@ -17,11 +17,11 @@ from hypothesis import strategies as st
 from two_domains import FACT, TwoDomains, declare, write_project
 from typer.testing import CliRunner
 
-from expectations import rules
+from expectations import rule_files
 from expectations.history import open_history
 from expectations.incidents import Tracked
+from expectations.known_columns import mistakes, of_project
 from flows.cli import app
-from flows.domains import check_rule_reads
 from flows.pipeline import STAGES, Run
 from warehouse import dbt_runner, releases
 from warehouse.dbt_runner import parse
@@ -56,7 +56,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 def use(project: Path, patch: pytest.MonkeyPatch) -> None:
     patch.setattr(dbt_runner, "PROJECT", project)
-    patch.setattr(rules.load_rules, "__defaults__", (project / "rules",))
+    patch.setattr(rule_files.load_rules, "__defaults__", (project / "rules",))
 
 
 @pytest.fixture(scope="module")
@@ -184,6 +184,27 @@ def test_summary_and_report_tell_it(shop_held: Held) -> None:
     assert (told["release"], bool(told["held"])) == (shop_held.before.id, True)
     page = (shop_held.home.settings.reports / "latest" / "index.html").read_text()
     assert f"Blocked, but for main. Served: release {shop_held.release.id}." in page
+
+
+def test_report_has_the_figures_that_readers_see_and_the_blocked_ones_apart(
+    shop_held: Held, tmp_path: Path
+) -> None:
+    assert shop_held.home.ask(ORDERS) == [(1, 5), (2, 7)]
+    rows = shop_held.run.blocked
+    assert set(rows) == {FACT}
+    assert rows[FACT] > 2
+    shutil.copytree(shop_held.home.folder, tmp_path / "works", symlinks=True)
+    again = TwoDomains(tmp_path / "works")
+    assert again.run().trace["publish"].status == "skipped"  # the blocked build is all there is
+    for home in (shop_held.home, again):
+        latest = home.settings.reports / "latest"
+        told = json.loads((latest / "index.json").read_text())
+        assert {t["name"]: t["rows"] for t in told["tables"]}[FACT] == 2
+        assert told["blocked"] == rows
+        assert not [change for change in told["changes"] if FACT in change["text"]
+                    and "rows" in change["text"]]  # fmt: skip
+        assert f"blocked: {rows[FACT]}" in (latest / "index.html").read_text()
+        assert "In the blocked build" in (latest / "tables" / f"{FACT}.html").read_text()
 
 
 def test_status_and_releases_tell_it(shop_held: Held) -> None:
@@ -472,13 +493,14 @@ def test_model_that_reads_another_line_is_refused(
 def test_rule_that_looks_into_another_line_is_refused(
     begun: TwoDomains, own_project: Path, check: str
 ) -> None:
-    models = parse(begun.settings).models.values()
-    domains = {model.relation: model.domain for model in models}
-    check_rule_reads(domains, rules.load_rules())
+    known = of_project(parse(begun.settings))
+    published = [rule for rule in rule_files.load_rules() if rule.boundary != "raw"]
+    assert list(mistakes(published, known)) == []
     with (own_project / "rules" / "marts" / "fct_orders.yml").open("a") as handle:
         handle.write(f"  - id: across\n    {check}\n    severity: warning\n    reason: none\n")
-    with pytest.raises(ConfigurationError, match=r"rule across on marts\.fct_orders of"):
-        check_rule_reads(domains, rules.load_rules())
+    published = [rule for rule in rule_files.load_rules() if rule.boundary != "raw"]
+    (mistake,) = mistakes(published, known)
+    assert "rule across: it is on marts.fct_orders of the domain 'shop'" in mistake.what
 
 
 @pytest.mark.slow

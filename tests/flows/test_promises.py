@@ -9,7 +9,7 @@ import pytest
 from handmade import payment
 from works import MERGE, Works
 
-from expectations import rules
+from expectations import rule_files
 from warehouse import releases
 from warehouse.errors import BuildError, ConfigurationError
 from warehouse.rebuild import rebuild
@@ -30,8 +30,8 @@ rules:
 def own_rules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A copy of the rules, to add to."""
     folder = tmp_path / "rules"
-    shutil.copytree(rules.FOLDER, folder)
-    monkeypatch.setattr(rules.load_rules, "__defaults__", (folder,))
+    shutil.copytree(rule_files.FOLDER, folder)
+    monkeypatch.setattr(rule_files.load_rules, "__defaults__", (folder,))
     return folder
 
 
@@ -83,6 +83,38 @@ def test_rule_for_no_table_is_a_mistake(works: Works, own_rules: Path) -> None:
     run = works.run()
     assert isinstance(run.failure, ConfigurationError)
     assert "'marts.fct_transactions'" in run.failure.next_step
+
+
+RAW_RULE = """\
+table: raw_payments.transactions
+owner: tests
+rules:
+  - id: known
+    check: references
+    column: {column}
+    references_table: {table}
+    severity: critical
+    reason: none
+"""
+
+
+def test_raw_rule_that_fits_no_file_is_told_before_anything_is_landed(
+    works: Works, own_rules: Path
+) -> None:
+    file = own_rules / "raw" / "added.yml"
+    file.write_text(RAW_RULE.format(column="CUSTOMER_ID", table="raw_payments.customers"))
+    works.put([payment(4, day=4)], "payments4.csv")
+    landed = {path.name for path in works.settings.landing.rglob("*")}
+    with pytest.raises(
+        ConfigurationError, match=r"'raw_payments\.customers' is no table of"
+    ) as told:
+        works.run()
+    assert told.value.where == "rules/raw/added.yml, line 4"
+    assert {path.name for path in works.settings.landing.rglob("*")} == landed
+    # A column that is not there yet may come with the file: loading tells of it.
+    file.write_text(RAW_RULE.format(column="CHANNEL", table="raw_payments.transactions"))
+    (problem,) = works.run("land", "load").problems
+    assert "rule known: neither the file nor the table has a column 'CHANNEL'" in problem
 
 
 @pytest.mark.parametrize("place", ["models/stray.sql", "models/reports/stray.sql"])

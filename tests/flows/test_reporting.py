@@ -12,7 +12,8 @@ import pytest
 from handmade import PAYMENTS, payment
 from works import MERGE, Works
 
-from expectations.rules import Rule, load_rules
+from expectations.rule_files import load_rules
+from expectations.rules import Rule
 from flows.pipeline import Run
 from warehouse import releases
 from warehouse.wording import counted
@@ -53,7 +54,7 @@ def known_customers(monkeypatch: pytest.MonkeyPatch) -> None:
         reason="somebody paid",
         expression="CUSTOMER_ID < 1000 and amount_cents > 0",
     )
-    monkeypatch.setattr("expectations.rules.load_rules", lambda: [*load_rules(), rule])
+    monkeypatch.setattr("expectations.rule_files.load_rules", lambda: [*load_rules(), rule])
 
 
 def test_no_value_of_a_personal_column_leaves_the_warehouse(
@@ -77,12 +78,13 @@ def test_no_value_of_a_personal_column_leaves_the_warehouse(
 
 
 @pytest.mark.slow
-def test_a_blocked_run_shows_the_tables_that_were_judged(
+def test_a_blocked_run_shows_what_readers_see_and_what_was_judged_apart(
     works: Works, known_customers: None
 ) -> None:
     works.put([payment(4, day=4, customer=CUSTOMER)], "payments4.csv")
-    rows = {table["name"]: table["rows"] for table in told(works.run())["tables"]}
-    assert rows[FACTS] == 4
+    content = told(works.run())
+    rows = {table["name"]: table["rows"] for table in content["tables"]}
+    assert (rows[FACTS], content["blocked"][FACTS]) == (3, 4)
     assert works.ask(f"select count(*) from {FACTS}") == [(3,)]
 
 

@@ -8,7 +8,8 @@ from dataclasses import replace
 import pytest
 from typer.testing import CliRunner
 
-from expectations.rules import Rule, load_rules
+from expectations.rule_files import load_rules
+from expectations.rules import Rule
 from flows import cli
 from flows.commands.rules import in_force, markdown
 from warehouse.errors import ConfigurationError

@@ -10,8 +10,8 @@ import pytest
 import yaml
 from works import Works
 
-from expectations import rules, suggesting
-from expectations.rules import load_rules
+from expectations import rule_files, suggesting
+from expectations.rule_files import load_rules
 from flows import cli
 
 
@@ -64,7 +64,7 @@ def test_output_may_go_into_the_rules(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(rules.read_rules, "__defaults__", (tmp_path / "rules",))
+    monkeypatch.setattr(rule_files.read_rules, "__defaults__", (tmp_path / "rules",))
     file = tmp_path / "rules" / "marts" / "dim_terminals.yml"
     file.parent.mkdir(parents=True)
     file.touch()  # as the shell does, before the command starts

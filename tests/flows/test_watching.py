@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import json
 import sys
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from handmade import edit, payment
-from works import Works
+from handmade import PAYMENTS, edit, payment, sources_file
+from typer.testing import CliRunner
+from works import MERGE, Works
 
 from expectations.incidents import Incident, incidents_for_report
 from expectations.rules import Rule
 from flows import alerts
 from flows.alerts import Message, Receiver
-from flows.pipeline import Run
+from flows.cli import app
+from flows.pipeline import Options, Run, execute
 from warehouse.errors import ConfigurationError
 from warehouse.incident_log import incidents as table
 from warehouse.incident_log import open_incident_log
 from warehouse.state import open_ledger
 
+ORDERS = PAYMENTS | {"name": "shop.payments", "path": "shop*.csv"}
 TO_THE_GATE = ("land", "load", "build", "audit")
 DAILY = "models/marts/fct_daily_transactions.sql"
 TERMINALS = "models/marts/dim_terminals.sql"
@@ -104,7 +109,7 @@ def test_rows_loaded_in_breach_of_a_rule_are_an_incident_until_a_better_file_com
         maximum=100,
     )
     monkeypatch.setattr("expectations.raw.load_rules", lambda: [small])
-    monkeypatch.setattr("expectations.rules.load_rules", lambda: [small])
+    monkeypatch.setattr("expectations.rule_files.load_rules", lambda: [small])
     works.put([payment(4, day=4, amount="500.00")], "payments4.csv")
     assert works.run("land", "load").exit_code == 0
     [opened] = shown(works)
@@ -114,6 +119,108 @@ def test_rows_loaded_in_breach_of_a_rule_are_an_incident_until_a_better_file_com
     assert shown(works)[0].closed_at is None  # nothing new came
     works.put([payment(5, day=5, amount="5.00")], "payments5.csv")
     assert works.run("land", "load").exit_code == 0
+    assert shown(works)[0].closed_at is not None
+
+
+def test_incident_of_a_source_that_was_removed_is_over(works: Works, tmp_path: Path) -> None:
+    (works.folder / "shop1.csv").write_text("not,payments\n1,2\n")
+    works.run("land", "load", entries=[MERGE, ORDERS])
+    [opened] = shown(works)
+    assert opened.root == "raw_shop.payments"
+    works.run("land", "load", only=("payments.transactions",), entries=[MERGE, ORDERS])
+    other = Options(sources=sources_file(tmp_path / "other", MERGE))
+    execute(works.settings, other, stages=("land", "load"))
+    assert shown(works) == [opened]  # neither run speaks of it
+    works.run("land", "load", entries=[MERGE])
+    [closed] = shown(works)
+    assert closed.closed_at is not None
+    assert closed.title == "raw_shop.payments: files are refused (removed since)"
+
+
+def test_incident_of_a_rule_that_was_removed_is_over(
+    works: Works, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small = Rule(
+        id="small",
+        boundary="raw",
+        table="raw_payments.transactions",
+        check="between",
+        severity="warning",
+        owner="payments",
+        reason="nobody pays so much",
+        columns=("TX_AMOUNT",),
+        maximum=100,
+    )
+    rules = [small]
+    monkeypatch.setattr("expectations.raw.load_rules", lambda: rules)
+    monkeypatch.setattr("expectations.rule_files.load_rules", lambda: rules)
+    works.put([payment(4, day=4, amount="500.00")], "payments4.csv")
+    works.run("land", "load")
+    assert shown(works)[0].closed_at is None
+    rules.clear()
+    works.run("land", "load")
+    assert shown(works)[0].title == "raw_payments.transactions: small fails (removed since)"
+
+
+def _aged(works: Works, days: int) -> None:
+    """Make a home of which a file came each day until so many days ago."""
+    now = datetime.now(UTC)
+    sidecars = sorted((works.settings.home / "landing").glob("??/*.json"))
+    told = [json.loads(file.read_text()) for file in sidecars]
+    order = sorted(range(len(told)), key=lambda n: told[n]["original_name"])
+    for place, n in enumerate(order):
+        at = now - timedelta(days=days + len(order) - 1 - place, minutes=10)
+        told[n] |= {"arrived_at": at.isoformat(), "modified_ns": 0}
+        sidecars[n].write_text(json.dumps(told[n]))
+
+
+def test_overdue_file_is_an_incident_until_one_comes(
+    works: Works, sent: list[Message], capsys: pytest.CaptureFixture[str]
+) -> None:
+    for day in range(4, 24):
+        works.put([payment(day, day=day)], f"payments{day:02}.csv")
+    assert works.run("land", "load").exit_code == 0
+    _aged(works, days=0)
+    assert not works.run("land", "load").summaries["payments.transactions"].warnings
+    _aged(works, days=3)
+    run = works.run("land", "load", "report")
+    overdue = (
+        "no file came since payments23.csv, 72 hours ago; the next one usually comes after 24 hours"
+    )
+    assert (run.exit_code, run.status) == (0, "done")
+    assert run.summary()["sources"]["payments.transactions"]["warnings"] == [overdue]
+    [opened] = shown(works)
+    assert (opened.title, opened.severity) == (
+        "raw_payments.transactions: nothing new comes",
+        "warning",
+    )
+    assert opened.symptoms[0].detail == overdue
+    assert sent == []  # a warning alerts who asked for warnings
+    page = (works.settings.reports / "latest" / "index.html").read_text()
+    assert "▲ passed, and data are stale" in page
+    assert "But nothing new comes from payments.transactions." in page
+    assert f"▲ {overdue}" in page
+    status = CliRunner().invoke(app, ["status", "--home", str(works.settings.home)]).output
+    assert f"stale     payments.transactions: {overdue}" in status
+    works.put([payment(30, day=30)], "payments24.csv")
+    assert not works.run("land", "load", "report").summaries["payments.transactions"].warnings
+    [closed] = [incident for incident in shown(works) if incident.id == opened.id]
+    assert closed.closed_at is not None
+    assert "data are stale" not in (works.settings.reports / "latest" / "index.html").read_text()
+
+
+def test_file_that_brings_nothing_is_an_incident_until_a_better_one_comes(works: Works) -> None:
+    for day in range(4, 14):
+        works.put([payment(day, day=day)], f"payments{day:02}.csv")
+    works.run("land", "load")
+    works.put([payment(13, day=13)], "payments14.csv")
+    assert works.run("land", "load").exit_code == 0
+    [opened] = shown(works)
+    assert "payments14.csv is payments13.csv, byte by byte" in opened.symptoms[0].detail
+    works.run("land", "load")
+    assert shown(works)[0].closed_at is None
+    works.put([payment(14, day=14)], "payments15.csv")
+    works.run("land", "load")
     assert shown(works)[0].closed_at is not None
 
 
@@ -144,7 +251,7 @@ def test_stage_that_ends_with_an_error_is_an_incident(
         raise ConfigurationError("rules are wrong", where="rules.yml")
 
     with monkeypatch.context() as patch:
-        patch.setattr("expectations.rules.load_rules", fail)
+        patch.setattr("expectations.rule_files.load_rules", fail)
         works.run("build")
         [opened] = shown(works)
         assert (opened.title, opened.root) == ("the build stage failed", "build")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import shutil
 from collections import Counter
 from pathlib import Path
@@ -59,13 +60,22 @@ def test_row_that_came_before_is_already_known(shop: Shop) -> None:
 
 def test_append_keeps_the_first_row_of_a_key(shop: Shop) -> None:
     shop.send("id,amount\n1,2.5\n")
-    counts = shop.send("id,amount\n1,99\n2,3\n2,4\n").counts
-    assert counts == Counts(rows_in=3, loaded=1, quarantined=2)
-    assert shop.orders() == [(1, 2.5), (2, 3.0)]
+    counts = shop.send("id,amount\n1,99\n2,3\n2,4\n3,5\n").counts
+    assert counts == Counts(rows_in=4, loaded=2, quarantined=2)
+    assert shop.orders() == [(1, 2.5), (2, 3.0), (3, 5.0)]
     assert shop.quarantine() == [
         (1, "key_conflict", "the key is loaded with other values of amount"),
         (3, "key_conflict", "the key stands in row 2 with other values of amount"),
     ]
+
+
+def test_file_whose_keys_stand_for_other_rows_is_refused_as_a_whole(shop: Shop) -> None:
+    shop.send("id,amount\n1,2.5\n2,3\n")
+    refused = "2 of 3 rows have a key that is loaded with other values.*write: merge"
+    (problem,) = shop.send("id,amount\n1,99\n2,98\n3,5\n").problems
+    assert re.search(refused, problem, re.DOTALL)
+    assert shop.orders() == [(1, 2.5), (2, 3.0)]
+    assert shop.quarantine() == []
 
 
 def test_quarantined_row_is_kept_as_it_came(shop: Shop) -> None:

@@ -13,7 +13,7 @@ import pytest
 import yaml
 from moto.server import ThreadedMotoServer
 
-from expectations.rules import load_rules
+from expectations.rule_files import load_rules
 from warehouse import dbt_runner
 from warehouse.errors import ConfigurationError
 from warehouse.inference.result import Inferred, InferredColumn

@@ -12,7 +12,7 @@ import pytest
 import yaml
 from looks import looker
 
-from expectations.rules import load_rules
+from expectations.rule_files import load_rules
 from warehouse.inference.result import Inferred, InferredColumn
 from warehouse.onboarding import Found, draft, rule_words
 from warehouse.onboarding.models import Dataset, dataset

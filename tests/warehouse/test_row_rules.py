@@ -12,7 +12,8 @@ from handmade import sources_file
 from shop import ORDERS, Connection, Shop
 
 from expectations.raw import with_rules
-from expectations.rules import Rule, load_rules
+from expectations.rule_files import load_rules
+from expectations.rules import Rule
 from warehouse import lake, quarantine, replaying
 from warehouse.errors import ConfigurationError
 from warehouse.ingest import land_sources, load_sources
@@ -157,6 +158,6 @@ def test_wrong_table_or_check_is_a_mistake(shop: Shop) -> None:
     with pytest.raises(ConfigurationError, match=r"did you mean 'raw_shop\.orders'") as caught:
         declared(shop, RULES.replace("raw_shop.orders", "raw_shop.order"))
     assert caught.value.where == "rules/raw/orders.yml, line 4"
-    with pytest.raises(ConfigurationError, match="unknown check 'unique'"):
+    with pytest.raises(ConfigurationError, match="`unique` is not for raw rules"):
         declared(shop, RULES.replace("check: not_null", "check: unique"))
     assert declared(shop, RULES.replace("raw_shop", "raw_other"))[0].row_rules == ()
