@@ -354,7 +354,7 @@ def _explained(
     except duckdb.Error as error:
         told = error_told(str(error), rule, batch.personal)
         return _result(rule, "error", batch.rows, detail=told)
-    status = "pass" if outcome.holds else _failed(rule)
+    status = "pass" if outcome.holds else failed_as(rule)
     return _with_finding(_result(rule, status, batch.rows), finding)
 
 
@@ -374,7 +374,7 @@ def _compared(comparison: Comparison, rule: Rule, outcome: Outcome, batch: _Batc
         return _result(rule, "error", batch.rows, detail=outcome.error)
     unlike = comparison.unlike(rule)
     if not outcome.holds:
-        stopped = _result(rule, _failed(rule), batch.rows, detail="; ".join(unlike.stopping))
+        stopped = _result(rule, failed_as(rule), batch.rows, detail="; ".join(unlike.stopping))
         return replace(stopped, unexpected_count=len(unlike.stopping))
     if unlike.told:
         warned = _result(rule, told_as(rule.severity), batch.rows, detail="; ".join(unlike.told))
@@ -396,7 +396,7 @@ def _reads_rows(rule: Rule) -> bool:
     return rule.check not in ("row_count", "distinct_count", "aggregate", "total", "columns")
 
 
-def _failed(rule: Rule) -> Status:
+def failed_as(rule: Rule) -> Status:
     """What a rule that does not hold is told as."""
     return "fail" if rule.severity == "critical" else told_as(rule.severity)
 

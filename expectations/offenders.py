@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import MAXYEAR, MINYEAR, date, datetime, time
 from typing import TYPE_CHECKING
 
+from expectations.reporting.words import since
 from warehouse.duck import identifier, quoted
 from warehouse.wording import counted
 
@@ -206,18 +207,28 @@ def _find_repeats(
 def _find_aggregate(
     con: duckdb.DuckDBPyConnection, rule: Rule, source: str, personal: frozenset[str]
 ) -> Finding:
-    found = con.execute(f"select {aggregate(rule)} from {source}").fetchone()
-    value = found[0] if found else None
+    found = con.execute(f"select {aggregate(rule)}, {NOW} from {source}").fetchone()
+    value, now = found or (None, None)
     if value is not None and _shows_a_value(rule, personal):
         value = MASK
     if rule.check == "freshness":
-        told = f"the newest {rule.columns[0]} is {value}, older than {rule.max_age}"
-        return Finding(1, told if value is not None else f"no row has a {rule.columns[0]}")
+        if value is None:
+            return Finding(1, f"no row has a {rule.columns[0]}")
+        newest = f"the newest {rule.columns[0]} is {value}{_ago(value, now)}"
+        return Finding(1, f"{newest}, older than {rule.max_age}")
     what = rule.expression or f"different {', '.join(rule.columns)}"
     wanted = " and ".join(_bounds(rule))
     if _is_no_value(value):
         return Finding(1, f"{_valueless(con, value, what, source)}; expected {wanted}")
     return Finding(1, f"{_number(value)} {what}, expected {wanted}")
+
+
+def _ago(value: object, now: datetime) -> str:
+    """How long ago the value was, in words; nothing of one that is masked, or infinite."""
+    if not isinstance(value, date) or value.year in (MINYEAR, MAXYEAR):
+        return ""
+    at = value if isinstance(value, datetime) else datetime.combine(value, time())
+    return f" ({since(at, now)} ago)"
 
 
 def _is_no_value(value: object) -> bool:

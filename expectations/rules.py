@@ -99,6 +99,12 @@ MAX_AGE = re.compile(r"(\d+(?:\.\d+)?) (minute|hour|day|week)s?")
 _UNHASHED = frozenset({"owner", "reason", "file", "line"})
 # An expression with one of these can change its mind about a row that has not changed.
 _LOOKS_ELSEWHERE = re.compile(r"\b(select|now|today|current_\w+|random|uuid)\b", re.IGNORECASE)
+# What makes an aggregate another one as time goes by.
+_CLOCK = re.compile(
+    r"\b(now|today|get_current_\w+|transaction_timestamp|age)\s*\("
+    r"|\b(current_(date|time|timestamp|localtime|localtimestamp)|localtime|localtimestamp)\b",
+    re.IGNORECASE,
+)
 
 
 @dataclass(frozen=True)
@@ -175,6 +181,16 @@ class Rule:
             return not self.max_age
         fixed = self.check == "null_share" and self.maximum is not None
         return self.check in LEARNED and not fixed and not self.reference_table
+
+    @property
+    def looks_at_clock(self) -> bool:
+        """Whether a value of the table as a whole may break the rule just because time goes by.
+
+        What is learnt does not count: it is compared with runs that brought something.
+        """
+        if self.check == "freshness":
+            return not self.is_learned
+        return self.check == "aggregate" and bool(_CLOCK.search(self.expression))
 
     @property
     def is_row_level(self) -> bool:

@@ -509,10 +509,9 @@ def _print_run(run: Run) -> None:
         rows = f"{counted(count, 'row')} of {name}"
         say(f"{rows} {are} in quarantine. Why, and where {they} came from:")
         say(f"  clearwater quarantine show {name}")
-    if run.gate is not None:
-        for result in run.gate.results:
-            if word := {"warn": "warning", "info": "info"}.get(result.status):
-                say(f"{word}: {result.rule_id}: {result.detail.partition(', e.g.')[0]}")
+    for result in run.gate.results if run.gate is not None else run.clock or ():
+        if word := {"warn": "warning", "info": "info"}.get(result.status):
+            say(f"{word}: {result.rule_id}: {result.detail.partition(', e.g.')[0]}")
     if run.failure is not None:
         print(f"error: {run.failure}", file=sys.stderr)
     say(f"run {run.run_id}: {run.status}" + (f", release {run.release.id}" if run.release else ""))

@@ -22,6 +22,7 @@ from expectations.raw import declared_sources
 from flows.domains import blocked, blocks, composed, is_news, passed
 from flows.events import Events, Mode
 from flows.failures import machine_fault
+from flows.standing import audit_served, standing
 from flows.watching import send_alerts, watch
 from warehouse import releases
 from warehouse.build import Build, Failure, build, finish, newest_build, rows_of
@@ -42,6 +43,7 @@ from warehouse.sources import Source, chosen
 from warehouse.wording import counted
 
 if TYPE_CHECKING:
+    from expectations.gate import RuleResult
     from expectations.rules import Rule
     from warehouse.dbt_runner import Project
     from warehouse.releases import Release
@@ -80,7 +82,7 @@ class Run:
     `declared` are all sources of the file, `sources` those that were asked for;
     `unbuilt` are the domains with models that failed; `passed` those that passed although others
     are blocked, as `failure` tells then; `blocked` the rows of the build's tables that must not be
-    published.
+    published; `clock` what became, where nothing was built, of rules on the release served.
     """
 
     settings: Settings
@@ -97,6 +99,7 @@ class Run:
     build: Build | None = None
     auditor: Auditor | None = None
     gate: GateResult | None = None
+    clock: tuple[RuleResult, ...] | None = None
     rules: dict[str, str] = field(default_factory=dict)
     unbuilt: dict[str, Failure] = field(default_factory=dict)
     passed: tuple[str, ...] = ()
@@ -115,6 +118,12 @@ class Run:
         """Say how the stage that is running went."""
         trace = next(trace for trace in self.trace.values() if trace.status == "start")
         trace.status, trace.detail, trace.rows = status, detail, rows
+
+    @property
+    def verdict(self) -> str | None:
+        """The gate's; where nothing was built, that of the release served if the clock counts."""
+        gate = self.gate or (standing(self) if self.clock else None)
+        return gate.verdict if gate else None
 
     @property
     def problems(self) -> list[str]:
@@ -145,7 +154,7 @@ class Run:
             "exit_code": self.exit_code,
             "release": self.release.id if self.release else None,
             "lake_snapshot": self.lake_snapshot,
-            "verdict": self.gate.verdict if self.gate else None,
+            "verdict": self.verdict,
             "domains": releases.told_lines(self.release) if self.release else {},
             "held": releases.held_at(self.settings) is not None,
             "stages": {name: asdict(trace) for name, trace in self.trace.items()},
@@ -273,10 +282,11 @@ def _audited(rules: list[Rule]) -> list[Rule]:
 def audit(run: Run) -> None:
     """Let the gate judge the build; a domain with the verdict block or error is not published.
 
-    Raises GateBlockedError when that are all domains.
+    Without a build, the rules that look at the clock are judged on the release served. Raises
+    GateBlockedError when no domain may be published.
     """
     if run.build is None:
-        run.done("no build", status="skipped")
+        audit_served(run)
         return
     from expectations.gate import audit as judge_here
     from expectations.known_columns import mistakes, of_build
@@ -504,8 +514,9 @@ def _run_stages(run: Run, stages: tuple[str, ...], ledger: RunLedger, call: Stag
             if not is_over:
                 run.failure = fault
             is_over = True
-        if name == "audit" and run.gate is not None:
-            ledger.gate(run.run_id, [asdict(result) for result in run.gate.results])
+        if name == "audit":
+            results = run.gate.results if run.gate else run.clock or ()
+            ledger.gate(run.run_id, [asdict(result) for result in results])
 
 
 def _run_stage(

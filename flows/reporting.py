@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -10,11 +9,11 @@ from typing import TYPE_CHECKING
 
 import duckdb
 
-from expectations.gate import GateResult
 from expectations.incidents import incidents_for_report
 from expectations.report import RunReport, SourceReport, StageReport, TableReport, write_report
 from expectations.reporting.sizes import table_sizes
 from flows.raw_results import raw_results
+from flows.standing import standing
 from warehouse.errors import ClearwaterError
 from warehouse.releases import folder
 from warehouse.waiting import waiting_and_arrivals
@@ -30,15 +29,15 @@ if TYPE_CHECKING:
 
 
 def write(run: Run) -> Path:
-    """Write the run's report; a run that audited nothing shows the served release's gate."""
+    """Write the run's report; a run that audited nothing shows how the served release stands."""
     return write_report(run.settings, _told(run))
 
 
 def _told(run: Run) -> RunReport:
     release = run.release
     gate = run.gate
-    if gate is None and release is not None and run.failure is None:
-        gate = GateResult.from_json(json.dumps(release.gate))
+    if gate is None and (run.clock or run.failure is None):
+        gate = standing(run)
     waits, arrived = waiting_and_arrivals(run.settings)
     if gate is not None:
         raw = raw_results(run, _rules(), waits)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from expectations.gate import GateResult, RuleResult
+from expectations.gate import GateResult, RuleResult, verdict
 from expectations.incidents import FLAPPING, Observation, Symptom, Tracked, follow
 from expectations.root_causes import (
     BUILD,
@@ -21,6 +20,7 @@ from expectations.root_causes import (
     Lineage,
     Weight,
 )
+from flows.standing import standing
 from warehouse.errors import BuildError, ClearwaterError, GateBlockedError
 from warehouse.wording import counted
 
@@ -156,8 +156,10 @@ def _gate(run: Run, stages: AbstractSet[str]) -> GateResult | None:
     """The results that speak of the newest state: this run's, or the release's if it is that."""
     if "audit" in stages and run.gate is not None:
         return run.gate
-    if "build" in stages and run.is_up_to_date and run.release is not None:
-        return GateResult.from_json(json.dumps(run.release.gate))
+    if "build" in stages and run.is_up_to_date:
+        return standing(run)
+    if "audit" in stages and run.clock:  # served, though it is not the newest
+        return GateResult(verdict(run.clock), run.clock, 0.0)
     return None
 
 

@@ -32,7 +32,8 @@ class Plugin(BasePlugin):  # type: ignore[misc]  # dbt's packages carry no types
         config.update(duck.limits(settings) | {"preserve_insertion_order": False})
 
     def configure_connection(self, conn: duckdb.DuckDBPyConnection) -> None:
-        """Attach the lake at this build's snapshot."""
+        """Use UTC, and attach the lake at this build's snapshot."""
+        duck.use_utc(conn)
         try:
             _attach_pinned_lake(conn, load_settings())
         except (ClearwaterError, duckdb.Error) as error:

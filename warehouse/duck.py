@@ -73,12 +73,19 @@ def loading_memory(settings: Settings) -> str:
 def connect(
     settings: Settings, database: Path | None = None, *, read_only: bool = False
 ) -> duckdb.DuckDBPyConnection:
-    """A connection to `database` (in memory if None) that keeps to the settings' limits."""
-    return duckdb.connect(
+    """A connection to `database` (in memory if None) in UTC that keeps to the settings' limits."""
+    con = duckdb.connect(
         str(database) if database else ":memory:",
         read_only=read_only,
         config=limits(settings) | {"python_enable_replacements": False},
     )
+    use_utc(con)
+    return con
+
+
+def use_utc(con: duckdb.DuckDBPyConnection) -> None:
+    """Read times with a zone in UTC, in every cursor, wherever the machine stands."""
+    con.execute("set global TimeZone = 'UTC'")
 
 
 def extension_file(name: str) -> Path:

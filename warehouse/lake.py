@@ -108,7 +108,6 @@ def writing(settings: Settings, *, anew: bool = False) -> Iterator[duckdb.DuckDB
     con = connect(settings)
     try:
         con.execute("set preserve_insertion_order = false")
-        con.execute("set TimeZone = 'UTC'")
         con.execute(f"set memory_limit = {quoted(loading_memory(settings))}")
         if is_encrypted(settings):
             load_cipher(con)

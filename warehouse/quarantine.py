@@ -77,7 +77,6 @@ class Chosen:
 def reading(settings: Settings) -> Iterator[duckdb.DuckDBPyConnection]:
     """A connection with the lake attached to read; raises LakeError when there is none."""
     with closing(connect(settings)) as con:
-        con.execute("set TimeZone = 'UTC'")
         attach_lake(con, settings)
         yield con
 

@@ -47,7 +47,6 @@ def open_release(
     database = settings.database(folder(settings, release_id))
     con = connect(settings, database, read_only=True)
     try:
-        con.execute("set TimeZone = 'UTC'")
         con.execute(f"set search_path = {quoted(','.join(_schemas(con)))}")
         con.execute("set enable_external_access = false")
         con.execute("set lock_configuration = true")
@@ -69,7 +68,6 @@ def open_lake(settings: Settings, at: str | None = None) -> Iterator[duckdb.Duck
     """A locked-down connection to the lake, now or at a snapshot number or ISO 8601 time."""
     con = connect(settings)
     try:
-        con.execute("set TimeZone = 'UTC'")
         attach_lake(con, settings, snapshot=_snapshot(settings, at))
         con.execute("use lake")
         con.execute(f"set allowed_directories = [{quoted(f'{settings.lake_data}/')}]")

@@ -40,7 +40,6 @@ def table_sizes(
     Raises duckdb.Error when the database cannot be read.
     """
     with closing(connect(settings, database, read_only=True)) as con:
-        con.execute("set TimeZone = 'UTC'")
         return tuple(
             _size(con, name, columns, declared.get(name, ()), personal.get(name, ()))
             for name, columns in _columns(con).items()

@@ -52,7 +52,6 @@ def infer(settings: Settings, files: list[Path], name: str) -> Inferred:
             return _as_bytes(len(plain), notes)
         con = duck.connect(settings, work / "rows.duckdb")
         try:
-            con.execute("set timezone = 'UTC'")
             if found == "csv":
                 return _infer_csv(con, plain, name, notes)
             if found == "parquet":
