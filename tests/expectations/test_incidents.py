@@ -300,7 +300,6 @@ def test_incidents_are_kept_as_they_were_and_what_a_person_wrote_stays(settings:
         (kept,) = (Tracked.from_row(row) for row in log.rows())
     assert (kept.incident.acknowledged_by, kept.incident.note) == ("ada", "on it")
     assert kept.incident.acknowledged_at == NOON
-    assert kept.acknowledged_weight == Weight.BLOCKING
     assert kept.incident.runs == 2
 
 

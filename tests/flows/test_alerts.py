@@ -61,6 +61,14 @@ def told(*runs: tuple[float, tuple[Failure, ...]], least: Weight = Weight.CRITIC
     return kinds
 
 
+def known_to_ada(tracked: Tracked, at: datetime | None = None) -> Tracked:
+    acknowledged_at = at or tracked.incident.last_seen_at
+    incident = replace(
+        tracked.incident, acknowledged_by="ada", acknowledged_at=acknowledged_at, note="on it"
+    )
+    return replace(tracked, incident=incident)
+
+
 # -- what is told -----------------------------------------------------------------------------
 
 BAD, MILD, WELL = failing("fct"), failing("fct", weight=Weight.WARNING), ()
@@ -94,7 +102,7 @@ def test_incident_that_flaps_is_told_once_more_until_it_has_been_gone_for_a_day(
 def test_incident_that_was_acknowledged_is_told_when_it_is_worse_or_over() -> None:
     (seen,) = taken_on((0, HELD_BACK))
     known = {seen.incident.id: Told(True, Weight.CRITICAL)}
-    seen = replace(seen, acknowledged_weight=seen.worst)
+    seen = known_to_ada(seen)
 
     def then(*found: Failure) -> list[str]:
         at = NOON + timedelta(hours=1)
@@ -141,7 +149,7 @@ def test_no_opening_and_no_worsening_is_told_twice_whatever_happens(
             heard.setdefault(item.tracked.incident.id, []).append(item)
         assert not is_up or news(known, told, Weight.CRITICAL, at) == []
         known = [
-            replace(t, acknowledged_weight=t.worst)
+            known_to_ada(t)
             if t.is_open and t.incident.root == acknowledged
             else t
             for t in known
