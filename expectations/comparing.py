@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from expectations.anomalies import REMEMBERED, Anomaly, compare, default_measure, shape_floors
+from expectations.anomaly_kinds import Accepted, family, kinds
 from expectations.history import History, Shift, accepted
 from expectations.learning import bounded, lacking, measure_of, options
 from expectations.offenders import relation
 from expectations.past import MIN_PAST, divergence
 from expectations.profiling import Field, Profile, Scalar, profiles
+from expectations.root_causes import Ancestors
 from expectations.rules import Rule
 from warehouse.duck import identifier
 from warehouse.wording import counted
@@ -27,11 +29,15 @@ RUN_SAMPLE = 4_000
 
 @dataclass(frozen=True)
 class Unlike:
-    """What a rule found: what stops the release, and what is only to be told."""
+    """What a rule found: what stops the release, and what is only to be told.
+
+    `kinds` are what kinds of the first there are, or else of the second, with what is told of each.
+    """
 
     stopping: tuple[str, ...] = ()
     told: tuple[str, ...] = ()
     compared: str = ""
+    kinds: tuple[tuple[str, str], ...] = ()
 
     @property
     def holds(self) -> bool:
@@ -46,7 +52,26 @@ class _Table:
     past: dict[str, Profile]
     new: dict[str, Profile]
     shifts: list[Shift]
-    stopped: dict[str, list[Anomaly]] = field(default_factory=dict)
+    batches: list[Accepted] = field(default_factory=list)
+    unlike: dict[str, list[Anomaly]] = field(default_factory=dict)
+    meant: dict[str, list[Anomaly]] = field(default_factory=dict)
+    stopped: set[str] = field(default_factory=set)
+
+    def is_meant(self, rule: Rule, slice_: str, new: Profile, anomaly: Anomaly) -> bool:
+        """Whether somebody accepted this: of the slice, or of a batch that it was made from."""
+        kind = anomaly.name[0], family(anomaly.name)
+        for shift in self.shifts:
+            is_of_it = shift.slice == slice_ or (not rule.by and self._is_unseen(shift))
+            if shift.is_accepted and is_of_it and kind in {(n[0], family(n)) for n in shift.names}:
+                return True
+        return rule.is_learned and any(
+            batch.explains(anomaly.name) and (not rule.by or batch.has_day(new.at))
+            for batch in self.batches
+        )
+
+    def _is_unseen(self, shift: Shift) -> bool:
+        """Whether the run was blocked, and none was published since: the next one is like it."""
+        return all(profile.at < shift.at for profile in self.past.values())
 
 
 class Comparison:
@@ -58,12 +83,17 @@ class Comparison:
         history: History,
         run_id: str,
         personal: Mapping[str, Iterable[str]],
+        lineage: Mapping[str, Iterable[str]],
     ) -> None:
-        """`personal` are by table the columns of which no label is kept."""
+        """`personal` are by table the columns of which no label is kept.
+
+        `lineage` has the tables that each is made from, those of the lake included.
+        """
         self._con = con
         self._history = history
         self._run_id = run_id
         self._personal = {table: frozenset(names) for table, names in personal.items()}
+        self._above = Ancestors(lineage)
         self._now = datetime.now(UTC).replace(tzinfo=None)
         self._tables: dict[tuple[str, str], _Table] = {}
         self._unlike: dict[str, Unlike] = {}
@@ -78,23 +108,31 @@ class Comparison:
         if rule.reference_table:
             return self._beside(rule)
         table = self._table(rule.table, rule.by)
-        stopping: list[str] = []
-        told: list[str] = []
+        stopping: list[Anomaly] = []
+        told: list[Anomaly] = []
         past = list(table.past.values())
         for slice_, new in sorted(table.new.items(), key=lambda item: item[1].at):
-            found = _found(rule, past, new, table.shifts)
             is_accepted = any(s.slice == slice_ and s.is_accepted for s in table.shifts)
             where = f"{slice_}: " if rule.by else ""
-            for anomaly in found:
-                if anomaly.stops and not is_accepted:
-                    stopping.append(where + anomaly.told)
-                    if rule.severity == "critical":
-                        table.stopped.setdefault(slice_, []).append(anomaly)
-                else:
-                    told.append(where + anomaly.told)
+            for anomaly in _found(rule, past, new, table.shifts):
+                if table.is_meant(rule, slice_, new, anomaly):
+                    table.meant.setdefault(slice_, []).append(anomaly)
+                    continue
+                table.unlike.setdefault(slice_, []).append(anomaly)
+                stops = anomaly.stops and not is_accepted
+                (stopping if stops else told).append(replace(anomaly, told=where + anomaly.told))
+                if stops and rule.severity == "critical":
+                    table.stopped.add(slice_)
+            if meant := table.meant.get(slice_):  # what comes after it is compared with its level
+                table.shifts.append(_shift(_subject(rule.table, rule.by), slice_, new, meant, True))
             if slice_ not in table.stopped:  # from what was stopped nothing is learnt
                 past.append(new)
-        return Unlike(tuple(stopping), tuple(told), _compared(rule, table))
+        return Unlike(
+            tuple(anomaly.told for anomaly in stopping),
+            tuple(anomaly.told for anomaly in told),
+            _compared(rule, table),
+            kinds(stopping or told),
+        )
 
     def finish(self, published: Collection[str]) -> None:
         """Remember the slices that nothing stops, and what stops the others.
@@ -107,13 +145,11 @@ class Comparison:
                 self._table(name, "")
         for (name, by), table in self._tables.items():
             subject = _subject(name, by)
-            for slice_, anomalies in table.stopped.items():
-                names = tuple(dict.fromkeys(anomaly.name for anomaly in anomalies))
-                told = "; ".join(dict.fromkeys(anomaly.told for anomaly in anomalies))
-                shift = Shift(subject, slice_, table.new[slice_].at, names, told, False)
+            before = self._history.shifts(subject)
+            self._history.forget(subject, _outlived(table, before, by))
+            for shift in _noted(table, before, subject):
                 self._history.note(shift)
             mended = [slice_ for slice_ in table.new if slice_ not in table.stopped]
-            self._history.forget(subject, mended)
             if name in published:
                 self._history.keep(
                     subject, self._run_id, {slice_: table.new[slice_] for slice_ in mended}
@@ -128,8 +164,19 @@ class Comparison:
             if by and not past:  # what a table holds at first is its past
                 self._history.keep(subject, self._run_id, made)
                 past, made = made, {}
-            self._tables[name, by] = _Table(past, made, shifts)
+            batches = self._batches(name, by, past) if made else []
+            self._tables[name, by] = _Table(past, made, shifts, batches)
         return self._tables[name, by]
+
+    def _batches(self, name: str, by: str, past: Mapping[str, Profile]) -> list[Accepted]:
+        """The batches above the table that were accepted; by runs those loaded since the last."""
+        last = max((profile.at for profile in past.values()), default=datetime.min)  # noqa: DTZ901
+        return [
+            Accepted.of(shift.names, profile)
+            for subject in sorted(self._above.of(name))
+            for shift, profile, loaded_at in self._history.loaded(subject)
+            if by or loaded_at > last
+        ]
 
     def _days(self, name: str, by: str, past: Mapping[str, Profile]) -> dict[str, Profile]:
         """The profiles of the newest days that are not known yet."""
@@ -226,6 +273,38 @@ def _found(
         return bounded(rule, new)
     found = compare(past, new, accepted=accepted(shifts), **options(rule))
     return [*lacking(rule, new), *found]
+
+
+def _shift(
+    subject: str, slice_: str, new: Profile, found: Sequence[Anomaly], is_accepted: bool
+) -> Shift:
+    names = tuple(dict.fromkeys(anomaly.name for anomaly in found))
+    told = "; ".join(dict.fromkeys(anomaly.told for anomaly in found))
+    return Shift(subject, slice_, new.at, names, told, is_accepted)
+
+
+def _noted(table: _Table, before: Sequence[Shift], subject: str) -> Iterator[Shift]:
+    """What is to be noted of the new slices: what was meant so, what stops, what is told."""
+    accepted_before = {shift.slice: shift for shift in before if shift.is_accepted}
+    for slice_, new in table.new.items():
+        meant, unlike = table.meant.get(slice_, []), table.unlike.get(slice_, [])
+        stops, known = slice_ in table.stopped, accepted_before.get(slice_)
+        if meant and not stops:
+            shift = _shift(subject, slice_, new, meant, True)
+            names = dict.fromkeys([*(known.names if known else ()), *shift.names])
+            yield replace(shift, names=tuple(names))
+        elif unlike and known is None:
+            # What was meant so is learnt, too, once the rest is accepted.
+            shift = _shift(subject, slice_, new, [*unlike, *meant], False)
+            told = "; ".join(dict.fromkeys(anomaly.told for anomaly in unlike))
+            yield replace(shift, told=told, stops=stops)
+
+
+def _outlived(table: _Table, before: Sequence[Shift], by: str) -> list[str]:
+    """The slices of what was noted before, and of which newer ones tell now."""
+    if not table.new:
+        return []
+    return [s.slice for s in before if not by or not s.stops or s.slice in table.new]
 
 
 def _subject(name: str, by: str) -> str:

@@ -9,11 +9,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, date, datetime
 
 import duckdb
 
 from expectations.anomalies import REMEMBERED, Anomaly, comes_by_hours, compare, of_the_hour
+from expectations.anomaly_kinds import kinds
 from expectations.history import KEPT, History, Shift, accepted, open_history
 from expectations.profiling import Field, Name, Profile, Scalar, profiles
 from expectations.rules import LEARNED, Rule
@@ -30,6 +32,7 @@ _DIGITS = re.compile(r"\d+")
 # With fewer files of the same kind of name, those of every name are compared.
 FEWEST_OF_A_NAME = 8
 SHOWN = 4
+_Found = Sequence[tuple[Rule, Anomaly]]
 COMPARING_FAULTS = (
     duckdb.BinderException,
     duckdb.ConversionException,
@@ -51,6 +54,8 @@ class Examiner:
         self._files: dict[str, dict[str, str]] = {}
         self._found: dict[str, Profile] = {}
         self._stopped: set[str] = set()
+        self._shifts: dict[str, Shift] = {}
+        self._looked_at: set[str] = set()
 
     def examine(self, con: duckdb.DuckDBPyConnection, batch: Batch, counts: Counts, /) -> list[str]:
         """What of the batch is unlike before, in words, where it stops nothing.
@@ -75,18 +80,20 @@ class Examiner:
             ) from None
         self._found[batch.id] = new
         shifts = self._history.shifts(subject)
-        is_accepted = any(shift.slice == batch.id and shift.is_accepted for shift in shifts)
+        meant = next((s for s in shifts if s.slice == batch.id and s.is_accepted), None)
+        self._looked_at.add(subject)
         alike = of_the_hour(self._alike(subject, batch, past), new.at)
-        told: list[str] = []
-        stopping: list[tuple[Rule, Anomaly]] = []
-        for rule in rules:
-            found = _anomalies(rule, alike, new, shifts)
-            told += [f"{rule.id}: {anomaly.told}" for anomaly in found]
-            if rule.severity == "critical" and not is_accepted:
-                stopping += [(rule, anomaly) for anomaly in found if anomaly.stops]
+        found = [(rule, a) for rule in rules for a in _anomalies(rule, alike, new, shifts)]
+        if meant is not None:  # so nothing is told of it, and all of it is learnt
+            names = tuple(dict.fromkeys([*meant.names, *(anomaly.name for _, anomaly in found)]))
+            self._shifts[batch.id] = replace(meant, at=new.at, names=names)
+            return []
+        stopping = [(rule, a) for rule, a in found if rule.severity == "critical" and a.stops]
         if stopping:
-            self._stop(batch, new, stopping)
-        return list(dict.fromkeys(told))
+            self._stop(batch, new, stopping, found)
+        if found:
+            self._shifts[batch.id] = _shift(batch, new, found, stops=False)
+        return list(dict.fromkeys(f"{rule.id}: {anomaly.told}" for rule, anomaly in found))
 
     def loaded(self, batch: Batch, /) -> None:
         """Remember what the batch looked like, now that it is loaded."""
@@ -96,30 +103,40 @@ class Examiner:
             return
         self._history.keep(subject, batch.run_id, {batch.id: profile})
         self._history.forget(subject, [batch.id])
+        if batch.id in self._shifts:
+            self._history.note(self._shifts[batch.id])
         self._past.setdefault(subject, {})[batch.id] = profile
         self._files.setdefault(subject, {})[batch.id] = batch.file
 
     def finish(self) -> None:
-        """Forget what was unlike before and stands at its source no more."""
+        """Forget what stands at its source no more, and what was told before other files came."""
         for subject in self._rules:
-            waiting = (s.slice for s in self._history.shifts(subject) if not s.is_accepted)
-            self._history.forget(subject, set(waiting) - self._stopped)
+            for shift in self._history.shifts(subject):
+                is_old = shift.slice not in self._shifts and subject in self._looked_at
+                is_gone = shift.slice not in self._stopped if shift.stops else is_old
+                if is_gone:
+                    self._history.forget(subject, [shift.slice])
 
-    def _stop(self, batch: Batch, new: Profile, found: list[tuple[Rule, Anomaly]]) -> None:
-        rule, anomalies = found[0][0], list(dict.fromkeys(anomaly.told for _, anomaly in found))
-        names = tuple(dict.fromkeys(anomaly.name for _, anomaly in found))
-        told = "; ".join(anomalies[:SHOWN])
+    def _stop(self, batch: Batch, new: Profile, stopping: _Found, found: _Found) -> None:
         self._stopped.add(batch.id)
-        more = f" (and {len(anomalies) - SHOWN} more)" if len(anomalies) > SHOWN else ""
-        self._history.note(
-            Shift(_subject(batch), batch.id, new.at, names, told + more, is_accepted=False)
-        )
-        raise BatchRefusedError(
-            f"{UNLIKE}, says the rule {rule.id}: {told}{more}",
+        ordered = list(dict.fromkeys([*stopping, *found]))  # all of it is learnt if it is accepted
+        told = _in_words(stopping)
+        self._history.note(replace(_shift(batch, new, ordered, stops=True), told=told))
+        refused = BatchRefusedError(
+            f"{UNLIKE}, says the rule {stopping[0][0].id}: {told}",
             where=batch.where,
             next_step="ask the sender for a new file; if it is meant so,"
             f" `clearwater accept {batch.source.name}` loads it with the next run",
         )
+        by_rule: dict[str, list[Anomaly]] = {}
+        for rule, anomaly in stopping:
+            by_rule.setdefault(rule.id, []).append(anomaly)
+        refused.kinds = {
+            f"{rule_id}: {kind}": f"{UNLIKE}, says the rule {rule_id}: {text}"
+            for rule_id, anomalies in by_rule.items()
+            for kind, text in kinds(anomalies)
+        }
+        raise refused
 
     def _alike(self, subject: str, batch: Batch, past: dict[str, Profile]) -> list[Profile]:
         """The past of the files that are called like this one; of all, where no name is usual."""
@@ -215,6 +232,17 @@ class Examiner:
             order="_source_row",
         )
         return made.get(batch.id) or Profile(when, 0)
+
+
+def _shift(batch: Batch, new: Profile, found: _Found, *, stops: bool) -> Shift:
+    names = tuple(dict.fromkeys(anomaly.name for _, anomaly in found))
+    return Shift(_subject(batch), batch.id, new.at, names, _in_words(found), False, stops)
+
+
+def _in_words(found: _Found) -> str:
+    anomalies = list(dict.fromkeys(anomaly.told for _, anomaly in found))
+    more = f" (and {len(anomalies) - SHOWN} more)" if len(anomalies) > SHOWN else ""
+    return "; ".join(anomalies[:SHOWN]) + more
 
 
 def _told(error: duckdb.Error) -> str:

@@ -56,7 +56,8 @@ class RuleResult:
 
     `carried` means: nothing it reads has changed since the base release, where it held; `info` that
     a rule of that severity does not hold, which is shown and is no warning. `sample`
-    has up to 20 of the rows that break it, as texts, with the values of `columns`.
+    has up to 20 of the rows that break it, as texts, with the values of `columns`. `kinds` are in
+    which ways a table is unlike before, each with what is told of it.
     """
 
     rule_id: str
@@ -71,12 +72,14 @@ class RuleResult:
     reason: str
     columns: tuple[str, ...] = ()
     sample: tuple[tuple[str | None, ...], ...] = ()
+    kinds: tuple[tuple[str, str], ...] = ()
 
     @classmethod
     def from_json(cls, content: dict[str, Any]) -> RuleResult:
         """The result whose `asdict` went through JSON, by this or an earlier version."""
         columns, sample = content.get("columns", ()), content.get("sample", ())
         lists = {"columns": tuple(columns), "sample": tuple(tuple(row) for row in sample)}
+        lists["kinds"] = tuple((kind, told) for kind, told in content.get("kinds", ()))
         is_info = (content["status"], content["severity"]) == ("warn", "info")
         return cls(**content | lists | ({"status": "info"} if is_info else {}))
 
@@ -134,6 +137,7 @@ def audit(
     *,
     run_id: str = "",
     domains: Mapping[str, str] = _NONE,
+    lineage: Mapping[str, Sequence[str]] = _NONE,
 ) -> GateResult:
     """The verdict of `rules` on the build in `database`, which is left as it was, and closed.
 
@@ -142,7 +146,7 @@ def audit(
     alone when it is the same as then and held then, and on the whole table otherwise. Rules for
     tables that are neither in `scopes` nor in the build are left out. What the tables look like is
     remembered for later runs under `run_id`, if the verdict on its domain lets it be published;
-    `domains` are by table.
+    `domains` are by table, `lineage` has the tables that each is made from.
 
     Raises BuildError when the build cannot be opened.
     """
@@ -162,7 +166,7 @@ def audit(
         open_history(settings) as history,
     ):
         personal = {table: scope.personal for table, scope in scopes.items()}
-        comparison = Comparison(beside, history, run_id, personal)
+        comparison = Comparison(beside, history, run_id, personal, lineage)
         planner = _Planner(con, scopes, carried, base_rule_hashes)
         results = tuple(_results(con, planner, rules, comparison))
         said = verdict(results)
@@ -375,10 +379,10 @@ def _compared(comparison: Comparison, rule: Rule, outcome: Outcome, batch: _Batc
     unlike = comparison.unlike(rule)
     if not outcome.holds:
         stopped = _result(rule, failed_as(rule), batch.rows, detail="; ".join(unlike.stopping))
-        return replace(stopped, unexpected_count=len(unlike.stopping))
+        return replace(stopped, unexpected_count=len(unlike.stopping), kinds=unlike.kinds)
     if unlike.told:
         warned = _result(rule, told_as(rule.severity), batch.rows, detail="; ".join(unlike.told))
-        return replace(warned, unexpected_count=len(unlike.told))
+        return replace(warned, unexpected_count=len(unlike.told), kinds=unlike.kinds)
     return _result(rule, "pass", batch.rows, detail=unlike.compared)
 
 

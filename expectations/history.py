@@ -33,7 +33,7 @@ from sqlalchemy.exc import DatabaseError
 from expectations.profiling import Name, Profile
 from warehouse.errors import without_values
 from warehouse.settings import Settings
-from warehouse.state import metadata, open_state
+from warehouse.state import add_columns, metadata, open_state
 
 _profiles = Table(
     "profiles",
@@ -55,6 +55,7 @@ _shifts = Table(
     Column("names", JSON, nullable=False),
     Column("told", String, nullable=False),
     Column("is_accepted", Boolean, nullable=False),
+    Column("stops", Boolean),
 )
 # Of how many slices of a subject the profile is kept, the newest.
 KEPT = 400
@@ -62,9 +63,10 @@ KEPT = 400
 
 @dataclass(frozen=True)
 class Shift:
-    """What stopped a batch or a day for being unlike before; `names` are what was so.
+    """In what a batch, a day or a run was unlike before; `names` are what was so.
 
-    `at` is when its rows are of. Once it is accepted it stops nothing, and its level is learnt.
+    `at` is when its rows are of. It `stops` it, or was only told. Once it is accepted it is neither
+    stopped nor told, and its level is learnt.
     """
 
     subject: str
@@ -73,6 +75,7 @@ class Shift:
     names: tuple[Name, ...]
     told: str
     is_accepted: bool
+    stops: bool = True
 
 
 class History:
@@ -87,6 +90,7 @@ class History:
         self._engine = engine
         with self.told():
             metadata.create_all(engine, tables=[_profiles, _shifts])
+            add_columns(engine, _shifts)
 
     @contextmanager
     def told(self) -> Iterator[None]:
@@ -152,13 +156,30 @@ class History:
         query = select(_shifts).where(_shifts.c.subject == subject).order_by(_shifts.c.at)
         return [_shift(row) for row in self._read(query)]
 
-    def waiting(self) -> list[Shift]:
-        """The shifts that nobody has accepted, oldest first."""
+    def open_shifts(self) -> list[Shift]:
+        """The shifts that nobody has accepted, oldest first: those that stop, and those told."""
         query = select(_shifts).where(~_shifts.c.is_accepted).order_by(_shifts.c.noted_at)
         return [_shift(row) for row in self._read(query)]
 
+    def waiting(self) -> list[Shift]:
+        """Those of them that stop a batch, a day or a run."""
+        return [shift for shift in self.open_shifts() if shift.stops]
+
+    def loaded(self, subject: str) -> list[tuple[Shift, Profile, datetime]]:
+        """The accepted shifts of batches that were loaded since, with when they were (UTC)."""
+        both = (_shifts.c.subject == _profiles.c.subject) & (_shifts.c.slice == _profiles.c.slice)
+        query = (
+            select(_shifts, _profiles.c.profile, _profiles.c.noted_at.label("loaded_at"))
+            .join(_profiles, both)
+            .where(_shifts.c.subject == subject, _shifts.c.is_accepted)
+        )
+        return [
+            (_shift(row), Profile.from_json(row["profile"]), row["loaded_at"])
+            for row in self._read(query)
+        ]
+
     def note(self, shift: Shift) -> None:
-        """Note what stops a slice, in the place of what was noted of it before."""
+        """Note how a slice is unlike before, in the place of what was noted of it before."""
         same = (_shifts.c.subject == shift.subject) & (_shifts.c.slice == shift.slice)
         with self.told(), self._engine.begin() as con:
             con.execute(delete(_shifts).where(same))
@@ -171,11 +192,12 @@ class History:
                     names=[list(name) for name in shift.names],
                     told=shift.told,
                     is_accepted=shift.is_accepted,
+                    stops=shift.stops,
                 )
             )
 
     def forget(self, subject: str, slices: Iterable[str]) -> None:
-        """Forget waiting shifts of slices that are no more unlike before."""
+        """Forget shifts of slices that are no more unlike before, but accepted ones."""
         gone = (_shifts.c.subject == subject) & _shifts.c.slice.in_(list(slices))
         with self.told(), self._engine.begin() as con:
             con.execute(delete(_shifts).where(gone & ~_shifts.c.is_accepted))
@@ -206,6 +228,7 @@ def _shift(row: RowMapping) -> Shift:
         names=tuple((column, metric) for column, metric in row["names"]),
         told=row["told"],
         is_accepted=row["is_accepted"],
+        stops=row["stops"] is not False,
     )
 
 

@@ -17,7 +17,6 @@ from expectations.root_causes import (
     OVERDUE,
     Cause,
     Failure,
-    Key,
     Lineage,
     Weight,
     causes,
@@ -30,6 +29,7 @@ if TYPE_CHECKING:
 ID_CHARACTERS = 6
 # An incident that comes back within this time is the old one: it flaps.
 FLAPPING = timedelta(hours=24)
+Key = tuple[str, str, str]
 REPORTED = timedelta(days=7)
 # Said of an incident that is closed because what failed is no longer there.
 REMOVED = "removed since"
@@ -40,7 +40,8 @@ class Symptom:
     """One thing that fails: a rule of a table, a source's files, a model, a stage of the run.
 
     `boundary` is raw, marts or features, or `build` and `run` for the last two. `declared_in` is
-    the sources file that names the source.
+    the sources file that names the source. `kind` is in which way it fails, where there are
+    several: why files are refused, or what of which column is unlike before.
     """
 
     rule_id: str
@@ -48,11 +49,12 @@ class Symptom:
     boundary: str
     detail: str
     declared_in: str = ""
+    kind: str = ""
 
     @property
     def key(self) -> Key:
         """What it is known by from run to run."""
-        return self.rule_id, self.table
+        return self.rule_id, self.table, self.kind
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,9 @@ class Incident:
     """A root cause with all that fails of it; times are UTC.
 
     `root` is the table or the stage where it begins, `runs` the number of runs that saw it.
-    `closed_at` is None while it is open; its symptoms are then those that fail now.
+    `closed_at` is None while it is open; its symptoms are then those that fail now. An
+    acknowledgement holds until the incident is closed or gets worse; `acknowledged_before` tells
+    of one that holds no more.
     """
 
     id: str
@@ -75,19 +79,22 @@ class Incident:
     acknowledged_at: datetime | None
     note: str
     symptoms: tuple[Symptom, ...]
+    acknowledged_before: str = ""
 
 
 @dataclass(frozen=True)
 class Tracked:
     """An incident with what its alerts depend on.
 
-    `worst` is the worst since it was opened last, `acknowledged_weight` what that was when
-    somebody acknowledged it, `reopenings` how often it came back.
+    `worst` is the worst since it was opened last, `kinds` the critical symptoms that its root ever
+    had, `reopenings` how often it came back. `news_at` is when it opened last, became worse or got
+    another of these kinds: an acknowledgement from before does not cover that.
     """
 
     incident: Incident
     worst: Weight
-    acknowledged_weight: Weight | None = None
+    news_at: datetime
+    kinds: frozenset[Key] = frozenset()
     reopenings: int = 0
 
     @property
@@ -102,26 +109,45 @@ class Tracked:
 
     def row(self) -> dict[str, Any]:
         """The incident as the state database keeps it."""
-        return vars(self.incident) | {
+        content = vars(self.incident) | {
             "symptoms": [asdict(symptom) for symptom in self.incident.symptoms],
             "worst": int(self.worst),
-            "acknowledged_weight": self.acknowledged_weight,
+            "news_at": self.news_at,
+            "kinds": sorted(map(list, self.kinds)),
             "reopenings": self.reopenings,
         }
+        del content["acknowledged_before"]  # it follows from the times
+        return content
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> Tracked:
         """The incident that `row` told."""
         content = dict(row)
-        weight = content.pop("acknowledged_weight")
         worst, reopenings = content.pop("worst"), content.pop("reopenings")
+        kinds, news_at = content.pop("kinds") or (), content.pop("news_at")
         symptoms = tuple(Symptom(**symptom) for symptom in content.pop("symptoms"))
-        return cls(
-            Incident(**content, symptoms=symptoms),
-            Weight(worst),
-            None if weight is None else Weight(weight),
-            reopenings,
+        return _up_to_date(
+            cls(
+                Incident(**content, symptoms=symptoms),
+                Weight(worst),
+                news_at or content["opened_at"],
+                frozenset((rule_id, table, kind) for rule_id, table, kind in kinds),
+                reopenings,
+            )
         )
+
+
+def _up_to_date(tracked: Tracked) -> Tracked:
+    """The incident, known to nobody if it was acknowledged before its last news."""
+    known = tracked.incident
+    if known.acknowledged_at is None or known.acknowledged_at >= tracked.news_at:
+        return tracked
+    told = f"known to {known.acknowledged_by}, {known.acknowledged_at:%Y-%m-%d %H:%M} UTC"
+    told += f": {known.note}" if known.note else ""
+    gone = replace(
+        known, acknowledged_by="", acknowledged_at=None, note="", acknowledged_before=told
+    )
+    return replace(tracked, incident=gone)
 
 
 def _never(_symptom: Symptom) -> bool:
@@ -219,7 +245,7 @@ def _opened(cause: Cause, at: datetime, known: Mapping[str, Tracked]) -> Tracked
         note="",
         symptoms=(),
     )
-    return Tracked(incident, Weight.WARNING)
+    return Tracked(incident, Weight.WARNING, news_at=at)
 
 
 def _new_id(cause: Cause, at: datetime, known: Mapping[str, Tracked]) -> str:
@@ -258,6 +284,7 @@ def _reopened(
         tracked,
         incident=replace(tracked.incident, closed_at=None, severity="warning"),
         worst=Weight.WARNING,
+        news_at=seen.at,
         reopenings=tracked.reopenings + 1,
     )
     return _seen_again(reopened, parts, failures, (), seen)
@@ -284,7 +311,17 @@ def _seen_again(
         runs=before.runs + 1,
         symptoms=_root_first(root, [*(failure.symptom for failure in failures), *unknown]),
     )
-    return replace(tracked, incident=incident, worst=max(tracked.worst, worst))
+    own = {f.symptom.key for part in parts for f in part.own if f.weight > Weight.WARNING}
+    is_news = worst > tracked.worst or not own <= tracked.kinds
+    return _up_to_date(
+        replace(
+            tracked,
+            incident=incident,
+            worst=max(tracked.worst, worst),
+            news_at=seen.at if is_news else tracked.news_at,
+            kinds=tracked.kinds | own,
+        )
+    )
 
 
 def _root_first(root: str, symptoms: Iterable[Symptom]) -> tuple[Symptom, ...]:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from expectations.incidents import Symptom
 
 Lineage = Mapping[str, Iterable[str]]
-Key = tuple[str, str]
+Kind = tuple[str, str]
 # The checks that no rule does: files that did not load, a source from which nothing new comes, a
 # model that does not build, a stage.
 REFUSED, STALE, BUILD, STAGE = "refused", "stale", "build", "stage"
@@ -48,7 +48,7 @@ class Failure:
     is_by_rows: bool = False
 
     @property
-    def kind(self) -> Key:
+    def kind(self) -> Kind:
         """What two failures must share to be taken for effects of one cause."""
         return self.check, self.subject
 
@@ -59,6 +59,11 @@ class Cause:
 
     root: str
     failures: tuple[Failure, ...]
+
+    @property
+    def own(self) -> tuple[Failure, ...]:
+        """What fails at the root; all of it where only tables made from the root fail."""
+        return tuple(f for f in self.failures if f.symptom.table == self.root) or self.failures
 
 
 def causes(
@@ -71,7 +76,7 @@ def causes(
     and of the same kind, the nearest table that they are both made from is the root.
     """
     found = sorted(failures, key=lambda f: (f.symptom.table, f.symptom.rule_id))
-    above = _Ancestors(lineage)
+    above = Ancestors(lineage)
     failing: dict[str, list[Failure]] = defaultdict(list)
     for failure in found:
         failing[failure.symptom.table].append(failure)
@@ -81,7 +86,7 @@ def causes(
     return _with_siblings_joined(by_root, failing, above, is_new)
 
 
-class _Ancestors:
+class Ancestors:
     """For each table all that it is made from, with the number of steps up to it."""
 
     def __init__(self, lineage: Lineage) -> None:
@@ -109,7 +114,7 @@ class _Ancestors:
         return self._known[table]
 
 
-def _root(failure: Failure, failing: Mapping[str, list[Failure]], above: _Ancestors) -> str:
+def _root(failure: Failure, failing: Mapping[str, list[Failure]], above: Ancestors) -> str:
     """The most upstream failing table; of several the one that fails of the same kind, or near."""
     table = failure.symptom.table
     steps = {
@@ -131,7 +136,7 @@ def _explains(upstream: Failure, failure: Failure) -> bool:
 def _with_siblings_joined(
     by_root: Mapping[str, list[Failure]],
     failing: Mapping[str, list[Failure]],
-    above: _Ancestors,
+    above: Ancestors,
     is_new: Callable[[Failure], bool],
 ) -> list[Cause]:
     remaining = dict(by_root)
@@ -147,10 +152,10 @@ def _with_siblings_joined(
 
 
 def _most_shared(
-    own: Mapping[str, list[Failure]], above: _Ancestors
+    own: Mapping[str, list[Failure]], above: Ancestors
 ) -> tuple[str, frozenset[str]] | None:
     """The nearest ancestor of the most tables that fail of one kind, and these tables."""
-    shared: dict[tuple[Key, str], dict[str, int]] = defaultdict(dict)
+    shared: dict[tuple[Kind, str], dict[str, int]] = defaultdict(dict)
     for table, failures in own.items():
         for kind in {failure.kind for failure in failures}:
             for ancestor, steps in above.of(table).items():
@@ -175,7 +180,7 @@ def title(root: str, failures: Iterable[Failure]) -> str:
         check, subject = kinds.pop()
         what = f"{check} of {subject}" if subject else check
         return f"{root}: {what} fails in {counted(len(tables), 'table')} made from it"
-    rules = counted(len(found), "rule")
+    rules = counted(len({failure.symptom.rule_id for failure in found}), "rule")
     return f"{root}: {rules} fail in {counted(len(tables), 'table')} made from it"
 
 
@@ -189,6 +194,7 @@ def _told(root: str, own: list[Failure]) -> str:
         return f"{root}: files are refused"
     if checks == {STALE}:
         return f"{root}: nothing new comes"
-    if len(own) == 1:
-        return f"{root}: {own[0].symptom.rule_id} fails"
-    return f"{root}: {counted(len(own), 'rule')} fail"
+    rules = {failure.symptom.rule_id for failure in own}
+    if len(rules) == 1:
+        return f"{root}: {rules.pop()} fails"
+    return f"{root}: {counted(len(rules), 'rule')} fail"

@@ -58,7 +58,7 @@ class News:
     @property
     def told(self) -> Told:
         """What the receiver knows after it."""
-        return Told(self.tracked.is_open, int(self.tracked.worst))
+        return Told(self.tracked.is_open, int(self.tracked.worst), len(self.tracked.kinds))
 
 
 @dataclass(frozen=True)
@@ -130,8 +130,9 @@ def news(
 ) -> list[News]:
     """What is to be told to a receiver that was told `told` before, by incident.
 
-    An incident is told when it opens or comes back, when it is worse than ever told, and when it is
-    closed after that. One that flaps is told as closed when it has been so for a day.
+    An incident is told when it opens or comes back, when it is worse than ever told or its root
+    fails in another critical way than was ever told, and when it is closed after that. One that
+    flaps is told as closed when it has been so for a day.
     """
     found = []
     for tracked in incidents:
@@ -142,8 +143,8 @@ def news(
 
 
 def _kind(tracked: Tracked, told: Told | None, least: Weight, now: datetime) -> Kind | None:
-    known = tracked.acknowledged_weight
-    is_due = tracked.worst >= least and (known is None or tracked.worst > known)
+    is_known = tracked.incident.acknowledged_at is not None
+    is_due = tracked.worst >= least and not is_known
     closed_at = tracked.incident.closed_at
     if closed_at is not None:
         is_settled = tracked.reopenings == 0 or now - closed_at >= FLAPPING
@@ -154,7 +155,8 @@ def _kind(tracked: Tracked, told: Told | None, least: Weight, now: datetime) -> 
         return "opened"
     if not told.is_open:
         return "reopened"
-    return "worsened" if tracked.worst > told.weight else None
+    is_worse = tracked.worst > told.weight or len(tracked.kinds) > told.kinds
+    return "worsened" if is_worse else None
 
 
 def message(found: Sequence[News], outcome: Outcome) -> Message:

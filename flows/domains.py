@@ -67,6 +67,8 @@ def _block(results: Sequence[RuleResult]) -> Block:
     if first.check == "columns":
         file = f"expectations/rules/{first.boundary}/{first.table.partition('.')[2]}.yml"
         mend = f"if the table is meant so, write it into {file}"
+    elif tables := sorted({r.table for r in bad if r.kinds}):
+        mend = f"if it is meant so: `clearwater accept {' '.join(tables)}`"
     details = (first.detail, first.detail.partition(", e.g.")[0])
     what, reason = (f"{says}: {first.rule_id}: {detail}{more}" for detail in details)
     return Block(what, first.table, mend, reason)

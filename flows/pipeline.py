@@ -310,6 +310,7 @@ def audit(run: Run) -> None:
         base_rule_hashes=base.rules if base else {},
         run_id=run.run_id,
         domains=built.domains,
+        lineage=built.lineage,
     )
     if run.gate.lag:
         run.events.note(f"what the tables look like was not remembered: {run.gate.lag}")

@@ -69,13 +69,15 @@ def _is_stopped(run: Run) -> bool:
 
 
 def _tell(run: Run, before: Tracked | None, now: Tracked) -> None:
-    """A line for an incident that opened, came back or is over; none for one that lasts."""
+    """A line for an incident that opened, came back, is worse or over; none for one that lasts."""
     incident = now.incident
     if not now.is_open:
         run.events.note(f"incident {incident.id} is closed: {incident.title}")
     elif before is None or not before.is_open:
         word = "opened" if before is None else "is back"
         run.events.note(f"incident {incident.id} {word}, {incident.severity}: {incident.title}")
+    elif now.news_at > before.news_at:
+        run.events.note(f"incident {incident.id} got worse: {incident.title}")
 
 
 def send_alerts(run: Run) -> None:
@@ -164,16 +166,18 @@ def _gate(run: Run, stages: AbstractSet[str]) -> GateResult | None:
 
 
 def _refusals(run: Run, stages: AbstractSet[str]) -> Iterator[Failure]:
-    """A failure for each source of which files were refused, or are not there."""
+    """A failure for each reason for which files of a source were refused, or are not there."""
     if "land" not in stages:
         return
     tables = {source.name: f"{source.schema_name}.{source.table_name}" for source in run.sources}
     for name, summary in run.summaries.items():
-        if summary.problems:
-            first = summary.problems[0].partition("\n")[0]
-            more = len(summary.problems) - 1
-            detail = f"{first} (and {more:,} more)" if more else first
-            symptom = Symptom(REFUSED_BATCH, tables[name], "raw", detail, _declared_in(run))
+        found: dict[str, list[str]] = {}
+        for kind, told in summary.reasons:
+            found.setdefault(kind, []).append(told)
+        for kind, (first, *more) in found.items():
+            detail = f"{first} (and {len(more):,} more)" if more else first
+            declared_in = _declared_in(run)
+            symptom = Symptom(REFUSED_BATCH, tables[name], "raw", detail, declared_in, kind)
             yield Failure(symptom, Weight.CRITICAL, REFUSED)
 
 
@@ -248,11 +252,12 @@ def _gate_failures(gate: GateResult) -> Iterator[Failure]:
 
     rules = {rule.id: rule for rule in load_rules()}
     for result in failed:
-        symptom = Symptom(result.rule_id, result.table, result.boundary, result.detail)
         weight = Weight.WARNING if result.status == "warn" else Weight.BLOCKING
         subject = _subject(rules.get(result.rule_id), result)
         is_by_rows = result.status != "error" and result.check in ROW_LEVEL | {"columns"}
-        yield Failure(symptom, weight, result.check, subject, is_by_rows)
+        for kind, told in result.kinds or (("", result.detail),):
+            symptom = Symptom(result.rule_id, result.table, result.boundary, told, kind=kind)
+            yield Failure(symptom, weight, result.check, subject, is_by_rows)
 
 
 def _is_failure(result: RuleResult) -> bool:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from types import MappingProxyType
 
 # DuckDB's messages that quote values of the data, where they stand in them, and the code they show.
 _VALUED = re.compile(r"(Conversion|Constraint|Invalid Input|Mismatch Type|Out of Range) Error: ")
 _QUOTED = re.compile(r"(?<!\w)(['\"]).*\1(?!\w)", re.DOTALL)
 _UNQUOTED = re.compile(r"(?<=value )-?\d\S*|(?<=\()-?[\d.]+ \S -?[\d.]+(?=\))")
+_NUMBER = re.compile(r"(?<![\w'\"])\d[\d,.]*%?")
+_LONGEST_REASON = 200
 _CODE = re.compile(r"\s*\n\s*LINE \d+: ")
 
 
@@ -44,10 +48,12 @@ class StateError(ClearwaterError):
 class BatchRefusedError(ClearwaterError):
     """A batch cannot be loaded as a whole; nothing of it reached the lake's tables.
 
-    `rows` are the rows that it held, 0 when they could not be counted.
+    `rows` are the rows that it held, 0 when they could not be counted. `kinds` are what it is
+    refused for, where that is several things, each with what is told of it.
     """
 
     rows = 0
+    kinds: Mapping[str, str] = MappingProxyType({})
 
 
 class LakeError(ClearwaterError):
@@ -85,6 +91,23 @@ class WriterBusyError(ClearwaterError):
     """Another writer holds the lock of this CLEARWATER_HOME."""
 
     exit_code = 4
+
+
+def reasons(error: Exception) -> dict[str, str]:
+    """For what files are refused, each with what is told of this one.
+
+    The same fault of another file has the same reason: numbers and the row that is quoted are left
+    out of it.
+    """
+    told = str(error).partition("\n")[0]
+    if not isinstance(error, BatchRefusedError):
+        return {type(error).__name__: told}
+    if error.kinds:
+        return {kind: f"{error.where}: {text}" for kind, text in error.kinds.items()}
+    what, _, first = error.what.partition("\n")[0].partition("; the first is row ")
+    if first and " break the rule " not in what:
+        what = f"{what}: {first.partition(' (')[0]}"
+    return {_NUMBER.sub("#", what)[:_LONGEST_REASON]: told}
 
 
 def without_values(message: str) -> str:

@@ -27,7 +27,7 @@ from sqlalchemy import (
 from sqlalchemy.exc import DatabaseError
 
 from warehouse.settings import Settings
-from warehouse.state import metadata, open_state, unusable
+from warehouse.state import add_columns, metadata, open_state, unusable
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -61,8 +61,9 @@ incidents = Table(
     Column("note", String, nullable=False),
     Column("symptoms", JSON, nullable=False),
     Column("worst", Integer, nullable=False),
-    Column("acknowledged_weight", Integer),
     Column("reopenings", Integer, nullable=False),
+    Column("news_at", UtcDateTime),
+    Column("kinds", JSON),
 )
 alerts = Table(
     "incident_alerts",
@@ -71,16 +72,21 @@ alerts = Table(
     Column("receiver", String, primary_key=True),
     Column("is_open", Boolean, nullable=False),
     Column("weight", Integer, nullable=False),
+    Column("kinds", Integer),
 )
 # A person writes these, and may while a run is at work.
-ACKNOWLEDGEMENT = ("acknowledged_by", "acknowledged_at", "acknowledged_weight", "note")
+ACKNOWLEDGEMENT = ("acknowledged_by", "acknowledged_at", "note")
 
 
 class Told(NamedTuple):
-    """What a receiver was told of an incident last: whether it is open, and how bad it is."""
+    """What a receiver was told of an incident last: whether it is open, and how bad it is.
+
+    `kinds` is how many kinds of critical symptoms its root had had.
+    """
 
     is_open: bool
     weight: int
+    kinds: int = 0
 
 
 class IncidentLog:
@@ -89,6 +95,7 @@ class IncidentLog:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         metadata.create_all(engine)
+        add_columns(engine, incidents, alerts)
 
     def rows(self, *, closed_since: datetime | None = None) -> list[dict[str, Any]]:
         """The open incidents, those closed since then, and those still told as open.
@@ -118,7 +125,7 @@ class IncidentLog:
                     con.execute(insert(incidents).values(**row))
 
     def acknowledge(self, incident_id: str, by: str, note: str, at: datetime) -> None:
-        """Note who knows of the incident, as bad as it has been so far."""
+        """Note who knows of the incident, as it has been until then."""
         with self._engine.begin() as con:
             con.execute(
                 update(incidents)
@@ -126,7 +133,6 @@ class IncidentLog:
                 .values(
                     acknowledged_by=by,
                     acknowledged_at=at,
-                    acknowledged_weight=incidents.c.worst,
                     note=note,
                 )
             )
@@ -136,7 +142,10 @@ class IncidentLog:
         chosen = select(alerts).where(alerts.c.receiver == receiver)
         with self._engine.connect() as con:
             found = con.execute(chosen).mappings().all()
-        return {row["incident_id"]: Told(row["is_open"], row["weight"]) for row in found}
+        return {
+            row["incident_id"]: Told(row["is_open"], row["weight"], row["kinds"] or 0)
+            for row in found
+        }
 
     def note_told(self, receiver: str, told: dict[str, Told]) -> None:
         """Note what the receiver has just been told, by incident."""

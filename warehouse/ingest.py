@@ -17,7 +17,7 @@ from warehouse.deliveries import (
     repeat_of,
     repeats,
 )
-from warehouse.errors import BatchRefusedError
+from warehouse.errors import BatchRefusedError, reasons
 from warehouse.lake import is_encrypted, latest_snapshot, writing
 from warehouse.landing import Landed, arrivals, land, note_standing, seen_places
 from warehouse.loading import load_batch, load_times
@@ -32,7 +32,8 @@ class SourceSummary:
     """What one run did with one source; `problems` and `changes` are messages for a person.
 
     `told` are the latter by file, as they came. `nothing_new` tells that files came and brought
-    nothing, `overdue` that none came: both are empty where that is usual.
+    nothing, `overdue` that none came: both are empty where that is usual. `reasons` are the kinds
+    of the problems, each with what is told of it.
     """
 
     name: str
@@ -42,6 +43,7 @@ class SourceSummary:
     told: tuple[tuple[str, str], ...] = ()
     nothing_new: str = ""
     overdue: str = ""
+    reasons: tuple[tuple[str, str], ...] = ()
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -61,7 +63,8 @@ class SourceSummary:
 
     def with_problem(self, error: Exception) -> SourceSummary:
         """The summary with one more problem."""
-        return replace(self, problems=(*self.problems, str(error)))
+        told = reasons(error).items()
+        return replace(self, problems=(*self.problems, str(error)), reasons=(*self.reasons, *told))
 
     def with_batch(self, batch: Batch, loaded: Loaded) -> SourceSummary:
         """The summary with one more loaded batch."""

@@ -24,7 +24,9 @@ from sqlalchemy import (
     Table,
     create_engine,
     insert,
+    inspect,
     select,
+    text,
     update,
 )
 from sqlalchemy.exc import DatabaseError
@@ -74,6 +76,17 @@ def open_state(settings: Settings) -> Iterator[Engine]:
         yield engine
     finally:
         engine.dispose()
+
+
+def add_columns(engine: Engine, *tables: Table) -> None:
+    """Give tables that an earlier version made the columns that may be empty and are lacking."""
+    for table in tables:
+        there = {column["name"] for column in inspect(engine).get_columns(table.name)}
+        for column in table.columns:
+            if column.nullable and column.name not in there:
+                kind = column.type.compile(engine.dialect)
+                with engine.begin() as con:
+                    con.execute(text(f"alter table {table.name} add column {column.name} {kind}"))
 
 
 def unusable(settings: Settings, what: str, error: DatabaseError) -> StateError:

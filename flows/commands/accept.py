@@ -9,16 +9,20 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from flows.options import Home, Json, print_json, say
-from warehouse.errors import ConfigurationError
+from warehouse.errors import ConfigurationError, StateError
 from warehouse.settings import load_settings
 from warehouse.wording import counted
 
 if TYPE_CHECKING:
     from expectations.history import Shift
 
-Name = Annotated[
-    str | None,
-    typer.Argument(help="A source (shop.orders) or a published table; none lists what waits."),
+Names = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[NAME]...",
+        help="Sources (shop.orders) or published tables; none lists what was found.",
+        show_default=False,
+    ),
 ]
 Slice = Annotated[
     str | None,
@@ -26,46 +30,55 @@ Slice = Annotated[
 ]
 
 
-def accept(name: Name = None, only: Slice = None, home: Home = None, as_json: Json = False) -> None:
-    """Let what was stopped for being unlike before pass with the next run; its level is learnt.
+def accept(
+    names: Names = None, only: Slice = None, home: Home = None, as_json: Json = False
+) -> None:
+    """What is unlike before is meant so: it passes with the next run, and its level is learnt.
 
     Example: clearwater accept payments.transactions
     """
     from expectations.history import open_history
 
     with open_history(load_settings(home)) as history:
-        waiting = history.waiting()
-        if name is None:
-            _show(waiting, as_json=as_json)
+        found = history.open_shifts()
+        if not names:
+            _show(found, as_json=as_json)
             return
-        chosen = _chosen(waiting, name, only)
+        chosen = [s for name in dict.fromkeys(names) for s in _chosen(found, name, only)]
         history.accept(chosen)
+        lag = history.lag
+    if lag:
+        raise StateError(
+            f"nothing was accepted: {lag}", where="state.db", next_step="run the command again"
+        )
     if as_json:
         print_json([asdict(shift) for shift in chosen])
         return
     for shift in chosen:
         say(f"{shift.subject}, {shift.slice[:12]}: {shift.told}")
-    say(f"{counted(len(chosen), 'change')} accepted; the next `clearwater run` goes on with it")
+    say(f"{counted(len(chosen), 'change')} accepted, and what comes is compared with it")
+    if any(shift.stops for shift in chosen):
+        say("the next `clearwater run` goes on with what was stopped")
 
 
-def _chosen(waiting: list[Shift], name: str, only: str | None) -> list[Shift]:
-    names = {_named(shift): shift.subject for shift in waiting} | {
-        shift.subject.partition(" by ")[0]: shift.subject for shift in waiting
+def _chosen(found: list[Shift], name: str, only: str | None) -> list[Shift]:
+    """Of a source or table what was stopped; what was only told if nothing was."""
+    names = {_named(shift): shift.subject for shift in found} | {
+        _table(shift): shift.subject for shift in found
     }
-    subjects = {subject for known, subject in names.items() if known == name}
     chosen = [
         shift
-        for shift in waiting
-        if shift.subject in subjects and (only is None or shift.slice.startswith(only))
+        for shift in found
+        if name in (_named(shift), _table(shift)) and (only is None or shift.slice.startswith(only))
     ]
     if not chosen:
         near = difflib.get_close_matches(name, names, n=1)
         raise ConfigurationError(
-            f"nothing of {name!r} waits to be accepted" + (f" under {only!r}" if only else ""),
+            f"nothing of {name!r} was unlike before" + (f" under {only!r}" if only else ""),
             where="accept",
             next_step=f"did you mean {near[0]!r}?" if near else "`clearwater accept` lists it",
         )
-    return chosen
+    return [shift for shift in chosen if shift.stops] or chosen
 
 
 def _named(shift: Shift) -> str:
@@ -73,14 +86,27 @@ def _named(shift: Shift) -> str:
     return shift.subject.removeprefix("raw_")
 
 
-def _show(waiting: list[Shift], *, as_json: bool) -> None:
+def _table(shift: Shift) -> str:
+    return shift.subject.partition(" by ")[0]
+
+
+def _show(found: list[Shift], *, as_json: bool) -> None:
     from flows.printing import table_text
 
     if as_json:
-        print_json([asdict(shift) for shift in waiting])
-    elif not waiting:
+        print_json([asdict(shift) for shift in found])
+    elif not found:
         say("nothing waits to be accepted")
     else:
-        cells = [[_named(s), s.slice[:12], s.at.replace(microsecond=0), s.told] for s in waiting]
-        say(table_text(["name", "file, day or run", "of", "unlike before"], cells))
+        cells = [
+            [
+                _named(s),
+                s.slice[:12],
+                s.at.replace(microsecond=0),
+                "stopped" if s.stops else "told",
+                s.told,
+            ]
+            for s in found
+        ]
+        say(table_text(["name", "file, day or run", "of", "was", "unlike before"], cells))
         say("`clearwater accept NAME` if it is meant so")

@@ -108,6 +108,8 @@ def show(incident_id: Id, home: Home = None, as_json: Json = False) -> None:
         say(f"closed    {_told_time(incident.closed_at)}")
     if incident.acknowledged_at is not None:
         say(f"known to  {incident.acknowledged_by}, {_told_time(incident.acknowledged_at)}")
+    if incident.acknowledged_before:
+        say(f"was       {incident.acknowledged_before}")
     if incident.note:
         say(f"note      {incident.note}")
     say("")

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 import pytest
 
+from expectations.anomalies import Anomaly
+from expectations.anomaly_kinds import kinds
 from expectations.gate import GateResult, RuleResult, audit
-from expectations.history import open_history
+from expectations.history import Shift, open_history
+from expectations.past import unjudged
+from expectations.profiling import Profile, Scalar
 from expectations.rules import Rule
 
 TABLE = "marts.payments"
@@ -233,3 +238,117 @@ def test_a_warning_publishes(settings, build) -> None:
     line.runs += 1
     result = line.result(payments(days=41, last="if(t.id % 3 = 0, t, null)"))
     assert (result.verdict, result.results[0].status) == ("warn", "warn")
+
+
+# -- what was accepted ------------------------------------------------------------------------
+
+RAW = "raw_shop.payments"
+LOADED = datetime(2026, 2, 14, 12)  # noqa: DTZ001 - the last of 41 days
+
+
+def accept_all(settings) -> list[Shift]:
+    with open_history(settings) as history:
+        found = history.open_shifts()
+        history.accept(found)
+        return found
+
+
+def load_accepted(settings, *names: tuple[str, str]) -> None:
+    """A batch of the last day that was accepted for these, and loaded."""
+    scalars = {(c, "null_share"): Scalar(0.0, "share", 300) for c in ("amount", "kind", "customer")}
+    with open_history(settings) as history:
+        history.note(Shift(RAW, "b1", LOADED, names, "unlike", is_accepted=True))
+        history.keep(RAW, "r", {"b1": Profile(LOADED, 300, scalars)})
+
+
+def audited(line: Line, statement: str) -> RuleResult:
+    line.runs += 1
+    return audit(
+        line.settings,
+        line.build(statement),
+        {},
+        [line.rule],
+        run_id=f"run {line.runs}",
+        lineage={TABLE: ["staging.payments"], "staging.payments": [RAW]},
+    ).results[0]
+
+
+def test_an_accepted_batch_is_accepted_in_the_tables_made_from_it(settings, build) -> None:
+    line = Line(settings, build, rule("anomaly", by="paid_at"))
+    line.run(payments(days=40))
+    load_accepted(settings, ("amount", "mean"), ("amount", "values"))
+    found = audited(line, payments(days=41, last=CHANGED_AMOUNT))
+    assert found.status == "pass", found.detail
+    with open_history(settings) as history:
+        assert history.open_shifts() == []
+        assert [s.slice for s in history.shifts(f"{TABLE} by paid_at")] == ["2026-02-14"]
+
+
+@pytest.mark.parametrize(
+    ("names", "days", "last"),
+    [
+        pytest.param([("amount", "mean")], 41, OTHER_KIND, id="a column as ever in the batch"),
+        pytest.param([("amount", "mean")], 41, NO_CUSTOMER, id="nulls"),
+        pytest.param([("amount", "mean")], 42, CHANGED_AMOUNT, id="another day"),
+        pytest.param([("kind", "labels")], 41, CHANGED_AMOUNT, id="another column"),
+    ],
+)
+def test_an_accepted_batch_covers_nothing_else(
+    settings, build, names: list[tuple[str, str]], days: int, last: str
+) -> None:
+    line = Line(settings, build, rule("anomaly", by="paid_at"))
+    line.run(payments(days=40))
+    load_accepted(settings, *names)
+    assert audited(line, payments(days=days, last=last)).status == "fail"
+
+
+def test_an_accepted_batch_is_accepted_once_where_runs_are_compared(settings, build) -> None:
+    line = Line(settings, build, rule("volume"))
+    for days in range(30, 40):
+        line.run(payments(days=days))
+    load_accepted(settings, ("", "rows"))
+    assert audited(line, payments(days=10)).status == "pass"
+    assert audited(line, payments(days=10)).status == "pass"  # it was learnt
+    assert audited(line, payments(days=39)).status == "fail"
+
+
+def test_an_accepted_run_is_learnt_by_the_next_one(settings, build) -> None:
+    line = Line(settings, build, rule("volume"))
+    for days in range(30, 40):
+        line.run(payments(days=days))
+    assert line.run(payments(days=10)).status == "fail"
+    (stopped,) = accept_all(settings)
+    assert (stopped.subject, stopped.stops) == (TABLE, True)
+    assert line.run(payments(days=10)).status == "pass"
+    assert line.run(payments(days=10)).status == "pass"
+    assert line.run(payments(days=39)).status == "fail"
+
+
+def test_what_was_only_told_is_accepted_and_learnt(settings, build) -> None:
+    daily = rule("drift", columns=("amount",), by="paid_at", severity="warning")
+    line = Line(settings, build, daily)
+    line.run(payments(days=40))
+    shifted = payments(days=43).replace("exp(3 + v)", "exp(if(day >= date '2026-02-14', 7, 3) + v)")
+    first, second = (shifted.replace("range(43)", f"range({days})") for days in (41, 42))
+    assert line.run(first).status == "warn"
+    (told,) = accept_all(settings)
+    assert (told.stops, told.slice) == (False, "2026-02-14")
+    assert line.run(second).status == "pass"
+    assert line.run(shifted).status == "pass"
+
+
+def test_kinds_tell_faults_apart_and_not_the_numbers_that_one_fault_moves() -> None:
+    def anomaly(column: str, metric: str) -> Anomaly:
+        return Anomaly((column, metric), unjudged(1.0), stops=True, told=f"{column} {metric}")
+
+    cents = [anomaly("amount", m) for m in ("mean", "values", "greatest")] + [
+        anomaly("customer and amount", "sum_each")
+    ]
+    assert kinds(cents) == (
+        (
+            "amount: values",
+            "amount mean; amount values; amount greatest; customer and amount sum_each",
+        ),
+    )
+    others = [anomaly("amount", "null_share"), anomaly("", "rows"), anomaly("day", "greatest")]
+    assert [kind for kind, _ in kinds(others)] == ["amount: nulls", "rows", "day: extremes"]

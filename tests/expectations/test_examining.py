@@ -228,6 +228,50 @@ def test_the_corrected_file_loads_and_nothing_waits_any_more(orders: Orders) -> 
     assert orders.waiting() == []
 
 
+def test_the_same_fault_has_the_same_reason_and_another_one_another(orders: Orders) -> None:
+    orders.put(30, times(100))
+    first = dict(orders.run().reasons)
+    orders.put(31, times(100))
+    assert {kind for kind, _ in orders.run().reasons} == first.keys()
+    assert list(first) == ["like_before: amount: values"]
+    orders.put(30)
+    orders.put(31, without(3, 1))
+    (told,) = {kind for kind, _ in orders.run().reasons if "nulls" in kind}
+    assert told == "like_before: customer: nulls"
+
+
+def test_an_accepted_file_loads_without_a_word_and_is_learnt(orders: Orders) -> None:
+    orders.put(30, times(100))
+    orders.run()
+    assert orders.accept() == 1
+    summary = orders.run()
+    assert (summary.batches, summary.problems, summary.changes) == (1, (), ())
+    orders.put(31, times(100))
+    summary = orders.run()
+    assert (summary.batches, summary.problems, summary.changes) == (1, (), ())
+
+
+def test_what_was_only_told_can_be_accepted_until_other_files_come(
+    thirty_days: Path, tmp_path: Path
+) -> None:
+    orders = copied(thirty_days, tmp_path, severity="warning")
+    orders.put(30, times(100))
+    assert orders.run().changes
+    orders.run()
+    with open_history(orders.settings) as history:
+        (told,) = history.open_shifts()
+        assert (told.stops, history.waiting()) == (False, [])
+        history.accept([told])
+    orders.put(31, times(100))
+    assert orders.run().changes == ()
+    orders.put(32)
+    assert orders.run().changes
+    orders.put(33, times(100))
+    orders.run()
+    with open_history(orders.settings) as history:
+        assert history.open_shifts() == []
+
+
 @pytest.mark.slow
 def test_what_is_accepted_is_the_new_level(orders: Orders) -> None:
     def doubled(rows: list[Row], _: random.Random) -> list[Row]:

@@ -25,6 +25,7 @@ from expectations.root_causes import OVERDUE, REFUSED, STALE, Cause, Failure, We
 from warehouse.errors import StateError
 from warehouse.incident_log import Told, open_incident_log
 from warehouse.settings import Settings
+from warehouse.state import open_state
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
 # raw → stg → fct → (daily, feat); raw → other
@@ -300,7 +301,6 @@ def test_incidents_are_kept_as_they_were_and_what_a_person_wrote_stays(settings:
         (kept,) = (Tracked.from_row(row) for row in log.rows())
     assert (kept.incident.acknowledged_by, kept.incident.note) == ("ada", "on it")
     assert kept.incident.acknowledged_at == NOON
-    assert kept.acknowledged_weight == Weight.BLOCKING
     assert kept.incident.runs == 2
 
 
@@ -339,3 +339,67 @@ def test_state_that_is_no_database_is_one_clear_error_and_no_end_of_a_report(
     with pytest.raises(StateError, match="incidents cannot be read"), open_incident_log(settings):
         pass
     assert incidents_for_report(settings) == ()
+
+
+# -- kinds, and what an acknowledgement covers ------------------------------------------------
+
+
+def refused_for(*kinds: str, table: str = "raw") -> tuple[Failure, ...]:
+    symptoms = [Symptom("refused_batch", table, "raw", "a.csv", kind=kind) for kind in kinds]
+    return tuple(Failure(symptom, Weight.CRITICAL, REFUSED) for symptom in symptoms)
+
+
+def acknowledged(tracked: Tracked, at: datetime) -> Tracked:
+    known = {"acknowledged_by": "ada", "acknowledged_at": at, "note": "on it"}
+    return replace(tracked, incident=replace(tracked.incident, **known))
+
+
+def test_files_refused_for_another_reason_are_another_incident() -> None:
+    (first,) = after(ran(0, *refused_for("amount: values")))
+    (closed,) = follow([acknowledged(first, NOON)], ran(1))
+    found = follow([closed], ran(2, *refused_for("customer: nulls")))
+    assert [(t.is_open, t.incident.acknowledged_by) for t in found] == [(False, "ada"), (True, "")]
+
+
+def test_acknowledgement_ends_with_its_episode_and_its_note_is_kept() -> None:
+    (first,) = after(ran(0, *refused_for("amount: values")))
+    (lasting,) = follow([acknowledged(first, NOON)], ran(1, *refused_for("amount: values")))
+    assert lasting.incident.acknowledged_by == "ada"
+    (closed,) = follow([lasting], ran(2))
+    assert closed.incident.note == "on it"
+    back = only(follow([closed], ran(3, *refused_for("amount: values"))))
+    assert (back.acknowledged_by, back.acknowledged_at, back.note) == ("", None, "")
+    assert back.acknowledged_before == "known to ada, 2026-03-02 12:00 UTC: on it"
+
+
+def test_acknowledgement_does_not_cover_another_kind_of_failure_of_the_root() -> None:
+    (first,) = after(ran(0, *refused_for("amount: values")))
+    both = refused_for("amount: values", "customer: nulls")
+    (wider,) = follow([acknowledged(first, NOON)], ran(1, *both))
+    assert (wider.incident.acknowledged_by, len(wider.kinds)) == ("", 2)
+    (seen,) = follow([acknowledged(wider, NOON + timedelta(hours=1))], ran(2, *both))
+    assert seen.incident.acknowledged_by == "ada"
+
+
+def test_failure_downstream_of_a_known_one_is_no_news() -> None:
+    (first,) = after(ran(0, failure("fct")))
+    (wider,) = follow([acknowledged(first, NOON)], ran(1, failure("fct"), failure("daily")))
+    assert (wider.incident.acknowledged_by, len(wider.incident.symptoms)) == ("ada", 2)
+    (left,) = follow([wider], ran(2, failure("daily")))  # now it is not the effect of anything
+    assert left.incident.acknowledged_by == ""
+
+
+def test_incidents_of_an_earlier_version_are_read_and_taken_on(settings: Settings) -> None:
+    (tracked,) = after(ran(0, failure("fct")))
+    with open_incident_log(settings) as log:
+        log.save([tracked.row()])
+    with open_state(settings) as engine, engine.begin() as con:
+        con.exec_driver_sql("alter table incidents drop column kinds")
+        con.exec_driver_sql("alter table incidents drop column news_at")
+        con.exec_driver_sql("alter table incident_alerts drop column kinds")
+    with open_incident_log(settings) as log:
+        (old,) = (Tracked.from_row(row) for row in log.rows())
+        assert (old.kinds, old.news_at) == (frozenset(), NOON)
+        (later,) = follow([old], ran(1, failure("fct")))
+        log.save([later.row()])
+        assert [Tracked.from_row(row) for row in log.rows()] == [later]

@@ -61,6 +61,14 @@ def told(*runs: tuple[float, tuple[Failure, ...]], least: Weight = Weight.CRITIC
     return kinds
 
 
+def known_to_ada(tracked: Tracked, at: datetime | None = None) -> Tracked:
+    acknowledged_at = at or tracked.incident.last_seen_at
+    incident = replace(
+        tracked.incident, acknowledged_by="ada", acknowledged_at=acknowledged_at, note="on it"
+    )
+    return replace(tracked, incident=incident)
+
+
 # -- what is told -----------------------------------------------------------------------------
 
 BAD, MILD, WELL = failing("fct"), failing("fct", weight=Weight.WARNING), ()
@@ -94,7 +102,7 @@ def test_incident_that_flaps_is_told_once_more_until_it_has_been_gone_for_a_day(
 def test_incident_that_was_acknowledged_is_told_when_it_is_worse_or_over() -> None:
     (seen,) = taken_on((0, HELD_BACK))
     known = {seen.incident.id: Told(True, Weight.CRITICAL)}
-    seen = replace(seen, acknowledged_weight=seen.worst)
+    seen = known_to_ada(seen)
 
     def then(*found: Failure) -> list[str]:
         at = NOON + timedelta(hours=1)
@@ -141,10 +149,7 @@ def test_no_opening_and_no_worsening_is_told_twice_whatever_happens(
             heard.setdefault(item.tracked.incident.id, []).append(item)
         assert not is_up or news(known, told, Weight.CRITICAL, at) == []
         known = [
-            replace(t, acknowledged_weight=t.worst)
-            if t.is_open and t.incident.root == acknowledged
-            else t
-            for t in known
+            known_to_ada(t) if t.is_open and t.incident.root == acknowledged else t for t in known
         ]
     for items in heard.values():
         kinds = [item.kind for item in items]
@@ -156,6 +161,59 @@ def test_no_opening_and_no_worsening_is_told_twice_whatever_happens(
         assert kinds.count("reopened") <= 1
         loud = [item for item in items if item.kind != "closed"]
         assert all(item.tracked.worst >= Weight.CRITICAL for item in loud)
+
+
+def refused(*kinds: str, weight: Weight = Weight.CRITICAL) -> tuple[Failure, ...]:
+    return tuple(
+        Failure(Symptom("refused_batch", "raw", "raw", "a.csv", kind=kind), weight, "refused")
+        for kind in kinds
+    )
+
+
+def test_another_kind_of_refusal_is_told_and_the_same_one_stays_quiet() -> None:
+    one, other = refused("amount: values"), refused("customer: nulls")
+    assert told((0, one), (1, (*one, *other)), (2, (*one, *other)), (3, one)) == [
+        "opened", "worsened", "", "",
+    ]  # fmt: skip
+    flapping = [(0, one), (1, WELL), (2, one), (3, WELL), (4, one)]
+    assert told(*flapping) == ["opened", "closed", "reopened", "", ""]
+    assert told(*flapping, (5, WELL), (6, other))[5:] == ["", "opened"]
+    assert told(*flapping, (5, (*one, *other)), (6, (*one, *other)))[5:] == ["worsened", ""]
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from([0.5, 6, 30]),
+            st.sets(st.sampled_from(["a", "b", "c"])),
+            st.booleans(),
+        ),
+        max_size=12,
+    )
+)
+def test_no_kind_of_critical_failure_stays_untold_whatever_was_known_before(
+    sequence: list[tuple[float, set[str], bool]],
+) -> None:
+    """`True`: after the run somebody acknowledges what is open."""
+    known: list[Tracked] = []
+    heard: dict[str, Told] = {}
+    told_of: dict[str, set[str]] = {}
+    at = NOON
+    for hours, kinds, is_seen in sequence:
+        at += timedelta(hours=hours)
+        known = follow(known, Observation(at, refused(*sorted(kinds)), {}, lambda _: True))
+        items = news(known, heard, Weight.CRITICAL, at)
+        for item in items:
+            name = item.tracked.incident.id
+            heard[name] = item.told
+            told_of.setdefault(name, set()).update(s.kind for s in item.tracked.incident.symptoms)
+        failing_now = {
+            (t.incident.id, s.kind) for t in known if t.is_open for s in t.incident.symptoms
+        }
+        assert {kind for _, kind in failing_now} == kinds
+        assert all(kind in told_of.get(name, set()) for name, kind in failing_now)
+        assert news(known, heard, Weight.CRITICAL, at) == []
+        known = [known_to_ada(t, at) if is_seen and t.is_open else t for t in known]
 
 
 # -- how it reads -----------------------------------------------------------------------------
