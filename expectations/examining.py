@@ -29,7 +29,7 @@ _DATE_IN_NAME = re.compile(r"(?<!\d)(20\d\d)[-_.]?(0[1-9]|1[0-2])[-_.]?(0[1-9]|[
 _DIGITS = re.compile(r"\d+")
 # With fewer files of the same kind of name, those of every name are compared.
 FEWEST_OF_A_NAME = 8
-SHOWN = 4
+SHOWN = 3  # of what is unlike before, the worst first
 COMPARING_FAULTS = (
     duckdb.BinderException,
     duckdb.ConversionException,
@@ -71,7 +71,8 @@ class Examiner:
             raise BatchRefusedError(
                 f"it cannot be compared with the files before it: {_told(error)}",
                 where=batch.where,
-                next_step="mend the file, or its rules in expectations/rules/raw",
+                next_step="ask the sender for a corrected file, or mend its rules in"
+                " expectations/rules/raw if they are wrong",
             ) from None
         self._found[batch.id] = new
         shifts = self._history.shifts(subject)
@@ -117,7 +118,7 @@ class Examiner:
         raise BatchRefusedError(
             f"{UNLIKE}, says the rule {rule.id}: {told}{more}",
             where=batch.where,
-            next_step="have it written again; if it is meant so,"
+            next_step="ask the sender for a corrected file; if it is meant so,"
             f" `clearwater accept {batch.source.name}` loads it with the next run",
         )
 

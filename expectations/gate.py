@@ -26,8 +26,13 @@ if TYPE_CHECKING:
     from expectations.compilation import Outcome
     from warehouse.settings import Settings
 
-Status = Literal["pass", "info", "warn", "fail", "error", "carried"]
+Status = Literal["pass", "info", "warn", "fail", "error", "carried", "unseen"]
 Verdict = Literal["pass", "warn", "block", "error"]
+
+# What keeps a check from being made, and is no fault of its rule.
+SAW_NO_ROWS = "the check saw no rows"
+NO_GATE = ("Great Expectations cannot be imported", "the gate's process ended")
+NOT_BUILT = "is not in the build"
 
 _NONE: Mapping[str, Any] = MappingProxyType({})
 # From this share of changed rows on, reading the whole table costs less than setting them apart.
@@ -53,8 +58,9 @@ class RuleResult:
     """What became of one rule.
 
     `carried` means: nothing it reads has changed since the base release, where it held; `info` that
-    a rule of that severity does not hold, which is shown and is no warning. `sample`
-    has up to 20 of the rows that break it, as texts, with the values of `columns`.
+    a rule of that severity does not hold, which is shown and is no warning; `unseen` that a raw
+    rule has had no row to look at, in any run. `sample` has up to 20 of the rows that break it, as
+    texts, with the values of `columns`.
     """
 
     rule_id: str
@@ -151,7 +157,7 @@ def audit(
     try:
         load()
     except Exception as error:  # whatever a broken installation raises
-        return unchecked(rules, f"Great Expectations cannot be imported: {error}")
+        return unchecked(rules, f"{NO_GATE[0]}: {error}")
     started = time.perf_counter()
     with (
         garbage_collection_paused(),
@@ -239,7 +245,7 @@ class _Planner:
             elif table in built:
                 yield self._plan(self._scopes.get(table, TableScope(table)), speaking)
             else:
-                detail = f"{table} is not in the build"
+                detail = f"{table} {NOT_BUILT}"
                 yield _Plan(tuple(_result(rule, "error", detail=detail) for rule in speaking))
 
     def _plan(self, scope: TableScope, rules: Sequence[Rule]) -> _Plan:
@@ -297,7 +303,7 @@ def _settled(*batches: _Batch, carried: tuple[RuleResult, ...] = ()) -> _Plan:
     unseen = [
         rule for batch in batches if not batch.rows for rule in batch.rules if _reads_rows(rule)
     ]
-    errors = tuple(_result(rule, "error", detail="the check saw no rows") for rule in unseen)
+    errors = tuple(_result(rule, "error", detail=SAW_NO_ROWS) for rule in unseen)
     remaining = (
         replace(batch, rules=tuple(rule for rule in batch.rules if rule not in unseen))
         for batch in batches
