@@ -16,7 +16,7 @@ from warehouse.errors import ClearwaterError, GateBlockedError
 from warehouse.features import PASSED
 from warehouse.lake import changed_tables, lake_identity
 from warehouse.releases import Release
-from warehouse.wording import counted, few
+from warehouse.wording import few
 
 if TYPE_CHECKING:
     from expectations.rules import Rule
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from warehouse.settings import Settings
 
 SHOWN_STEPS = 2  # of what to do, besides what stays published
+IN_REPORT = "; the report has all there is to do, and what is wrong in full"
 BREAK = "\n        "  # under the first step, after `  next: `
 
 
@@ -101,24 +102,20 @@ def blocked(built: Build, found: Mapping[str, Block], serving: Release | None) -
     else:
         served = "the last release is still served" if serving else "there is no release yet"
         stays = [f"nothing was published, {served}"]
-    lines = [*steps[:SHOWN_STEPS], "; ".join([*stays, _the_rest(len(steps) - SHOWN_STEPS)])]
+    lines = [*steps[:SHOWN_STEPS], "; ".join(stays) + IN_REPORT]
     where = next(iter(found.values())).where
     return GateBlockedError("; ".join(told), where=where, next_step=BREAK.join(lines))
 
 
 def _steps(built: Build, found: Mapping[str, Block]) -> list[str]:
-    """What to do about each thing that blocks, each step once."""
+    """What to do about each thing that blocks, each step once, with its rule where they differ."""
     rules = known_rules()
-    steps: list[str] = []
+    steps = {block.next_step: "" for block in found.values() if block.next_step}
     for block in found.values():
-        steps += [block.next_step] * bool(block.next_step)
-        steps += [next_steps(r, rules.get(r.rule_id), built.lineage)[0] for r in block.broken]
-    return list(dict.fromkeys(steps))
-
-
-def _the_rest(more: int) -> str:
-    other = f" {counted(more, 'other step')} and" if more > 0 else ""
-    return f"the report has{other} what is wrong in full"
+        for result in block.broken:
+            step = next_steps(result, rules.get(result.rule_id), built.lineage)[0]
+            steps.setdefault(step, f"{result.rule_id}: ")
+    return [rule + step if len(steps) > 1 else step for step, rule in steps.items()]
 
 
 def known_rules() -> dict[str, Rule]:

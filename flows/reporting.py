@@ -16,7 +16,7 @@ from expectations.incidents import incidents_for_report
 from expectations.next_steps import is_blocking, next_steps
 from expectations.report import RunReport, SourceReport, StageReport, TableReport, write_report
 from expectations.reporting.sizes import lake_sizes, table_sizes
-from flows.domains import known_rules
+from flows.domains import IN_REPORT, known_rules
 from flows.raw_results import raw_results
 from flows.run_summary import notes_of
 from warehouse.arrived import SourceArrivals, arrivals
@@ -135,7 +135,7 @@ def _missing(run: Run) -> tuple[TableMissing, ...]:
 
 def _message(run: Run) -> str:
     if run.failure is not None:
-        return str(run.failure)
+        return str(run.failure).removesuffix(IN_REPORT)
     if run.build is not None:
         return "The build passed its gate and is not published yet."
     return ""
