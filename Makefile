@@ -2,7 +2,7 @@
 .DEFAULT_GOAL := help
 BIN := .venv/bin
 
-.PHONY: help setup demo retail demo-retail test test-slow lint format bench lock clean
+.PHONY: help setup demo retail demo-retail test test-slow lint format docs bench lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -39,6 +39,10 @@ format: setup ## bring Python and SQL into shape
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 	@$(BIN)/sqlfluff fix --disable-progress-bar models tests/dbt
+
+docs: setup ## docs/rules_in_force.md again, from the rules
+	@$(BIN)/clearwater rules --format markdown > docs/.rules_in_force.md
+	@mv docs/.rules_in_force.md docs/rules_in_force.md
 
 bench: setup ## the figures of the README, printed and written as JSON
 	@$(BIN)/python -m benchmarks

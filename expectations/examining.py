@@ -118,7 +118,7 @@ class Examiner:
         raise BatchRefusedError(
             f"{UNLIKE}, says the rule {rule.id}: {told}{more}",
             where=batch.where,
-            next_step="ask the sender for a corrected file; if it is meant so,"
+            next_step="ask the sender for a new file; if it is meant so,"
             f" `clearwater accept {batch.source.name}` loads it with the next run",
         )
 

@@ -33,6 +33,7 @@ Verdict = Literal["pass", "warn", "block", "error"]
 SAW_NO_ROWS = "the check saw no rows"
 NO_GATE = ("Great Expectations cannot be imported", "the gate's process ended")
 NOT_BUILT = "is not in the build"
+NO_TABLE = "published relations are tables"
 
 _NONE: Mapping[str, Any] = MappingProxyType({})
 # From this share of changed rows on, reading the whole table costs less than setting them apart.
@@ -44,13 +45,15 @@ class TableScope:
     """Which rows of a published table to audit.
 
     `changed` is the relation in the build that holds the changed keys in its column `key`; None
-    audits the whole table. Of the columns `personal` no value is told.
+    audits the whole table. Of the columns `personal` no value is told. `materialized` is dbt's word
+    for how the model is made, empty if unknown.
     """
 
     table: str
     changed: str | None = None
     key: str | None = None
     personal: frozenset[str] = frozenset()
+    materialized: str = ""
 
 
 @dataclass(frozen=True)
@@ -245,7 +248,7 @@ class _Planner:
             elif table in built:
                 yield self._plan(self._scopes.get(table, TableScope(table)), speaking)
             else:
-                detail = f"{table} {NOT_BUILT}"
+                detail = _absent(self._scopes[table])
                 yield _Plan(tuple(_result(rule, "error", detail=detail) for rule in speaking))
 
     def _plan(self, scope: TableScope, rules: Sequence[Rule]) -> _Plan:
@@ -296,6 +299,14 @@ class _Planner:
     def _count(self, source: str) -> int:
         row = self._con.execute(f"select count(*) from {source}").fetchone()
         return int(row[0]) if row else 0
+
+
+def _absent(scope: TableScope) -> str:
+    """Why there is no such table."""
+    kind = {"view": "a view", "ephemeral": "ephemeral"}.get(scope.materialized)
+    if kind is None:
+        return f"{scope.table} {NOT_BUILT}"
+    return f"{scope.table} is {kind}: {NO_TABLE}; set materialized to table or incremental"
 
 
 def _settled(*batches: _Batch, carried: tuple[RuleResult, ...] = ()) -> _Plan:

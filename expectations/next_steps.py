@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from expectations.gate import NO_GATE, NOT_BUILT, SAW_NO_ROWS
+from expectations.gate import NO_GATE, NO_TABLE, NOT_BUILT, SAW_NO_ROWS
 from expectations.rules import LEARNED
 
 if TYPE_CHECKING:
@@ -63,6 +63,8 @@ def _after_error(result: RuleResult, rule: Rule | None, sources: Sequence[str]) 
     if result.detail == SAW_NO_ROWS:
         came = f"what came from {_named(sources)}, and " if sources else ""
         return f"{result.table} has no rows to check: look at {came}what its model leaves out"
+    if NO_TABLE in result.detail:
+        return f"set `materialized: table` in the model of {result.table}"
     if result.detail.endswith(NOT_BUILT):
         return f"bring the model of {result.table} back, or delete the rule {_at(result, rule)}"
     return f"mend the rule {_at(result, rule)}"

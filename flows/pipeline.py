@@ -336,7 +336,7 @@ def _judge(run: Run, built: Build, gate: GateResult) -> None:
 
 def _scope(built: Build, name: str) -> TableScope:
     model = built.models[name]
-    scope = TableScope(table=model.relation, personal=model.personal)
+    scope = TableScope(model.relation, personal=model.personal, materialized=model.materialized)
     if name in built.fresh or model.changed_rows is None:
         return scope
     changed = model.changed_rows

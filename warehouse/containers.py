@@ -160,7 +160,7 @@ def broken_refused(where: str) -> Iterator[None]:
         raise BatchRefusedError(
             f"the file cannot be unpacked: {error}",
             where=where,
-            next_step="have it written again; the bytes that came are kept in landing/",
+            next_step="ask the sender for a new file; the bytes that came are kept in landing/",
         ) from None
 
 

@@ -297,7 +297,7 @@ def _check_snapshot(con: duckdb.DuckDBPyConnection, batch: Batch, rows_in: int) 
         raise BatchRefusedError(
             f"a snapshot without rows would delete all of the table, {counted(rows, 'row')}",
             where=batch.where,
-            next_step="have the file written again; an empty table is no snapshot",
+            next_step="ask the sender for a new file; an empty table is no snapshot",
         )
     newer = con.execute(
         "select source_file from lake.meta.batches where source = ? and status = 'loaded'"

@@ -105,8 +105,8 @@ def _is_landed(settings: Settings, sha256: str | None) -> bool:
     return sha256 is not None and content_path(settings, sha256).is_file()
 
 
-def rows(settings: Settings, chosen: Chosen, limit: int) -> list[dict[str, Any]]:
-    """The first `limit` quarantined rows, whole, in the order of loading."""
+def rows(settings: Settings, chosen: Chosen, limit: int | None) -> list[dict[str, Any]]:
+    """The first `limit` quarantined rows, or all, whole, in the order of loading."""
     test, values = chosen.where
     with reading(settings) as con:
         check_known(con, chosen)

@@ -21,6 +21,7 @@ app = typer.Typer(
 )
 
 SHOWN_CHARACTERS = 500
+SHOWN_ROWS = 20
 ID_CHARACTERS = 12
 
 SourceName = Annotated[str, typer.Argument(help="The source, such as shop.orders.")]
@@ -81,7 +82,10 @@ def show(
     source: SourceName,
     batch: BatchId = None,
     reason: Reason = None,
-    limit: Annotated[int, typer.Option("--limit", min=1, help="How many rows at most.")] = 20,
+    limit: Annotated[
+        int | None,
+        typer.Option("--limit", min=1, help="How many rows at most; else 20, with --json all."),
+    ] = None,
     home: Home = None,
     as_json: Json = False,
 ) -> None:
@@ -91,10 +95,12 @@ def show(
     """
     from warehouse.quarantine import Chosen, rows
 
-    found = rows(load_settings(home), Chosen(source, batch, reason), limit)
+    chosen, settings = Chosen(source, batch, reason), load_settings(home)
     if as_json:
-        print_json(found)
+        print_json(rows(settings, chosen, limit))
         return
+    limit = limit or SHOWN_ROWS
+    found = rows(settings, chosen, limit)
     if not found:
         say(f"no such row of {source} is in quarantine")
     for row in found:

@@ -6,7 +6,7 @@ import os
 import shlex
 import sys
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -17,7 +17,7 @@ from warehouse.errors import ClearwaterError, ConfigurationError
 from warehouse.settings import PROJECT, Settings, load_settings
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from warehouse.inference.result import Inferred
     from warehouse.onboarding import Changes, Draft
@@ -147,6 +147,7 @@ def _look(
     settings: Settings, path: str, name: str, sources: Path
 ) -> tuple[list[_Looked], list[str]]:
     """All that follows from the data, and what was left out; nothing is written but scratch."""
+    from expectations.personal import personal
     from warehouse.inference.files import workspace
     from warehouse.onboarding import check_free, check_name, draft, find
     from warehouse.onboarding.tables import find_tables
@@ -168,7 +169,9 @@ def _look(
                 left_out.append(f"left out: {table.found.path}: {error.what}")
                 continue
             earlier = [other.drafted for other in looked]
-            drafted = draft(own_name, table.found, inferred, sources, PROJECT, earlier)
+            own = personal(inferred.columns)
+            inferred = _with_personal(inferred, own)
+            drafted = draft(own_name, table.found, inferred, sources, PROJECT, earlier, own)
             looked.append(_Looked(drafted, inferred))
     if not looked:
         raise ConfigurationError(
@@ -190,6 +193,14 @@ def _inferred(settings: Settings, name: str, table: FoundTable) -> Inferred:
             next_step="add it when it holds rows; a table without any passes no gate",
         )
     return inferred
+
+
+def _with_personal(inferred: Inferred, personal: Mapping[str, str]) -> Inferred:
+    """What was inferred, with the evidence for each column that is marked as personal."""
+    from warehouse.inference.result import Evidence
+
+    marked = (Evidence(f"column {name}", "personal", why) for name, why in personal.items())
+    return replace(inferred, evidence=(*inferred.evidence, *marked))
 
 
 def _show(looked: Sequence[_Looked], left_out: Sequence[str], changes: Changes) -> None:

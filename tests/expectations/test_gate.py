@@ -380,6 +380,18 @@ def test_a_table_that_should_be_there_but_is_not_is_an_error(settings, build):
     assert only(result).detail == "marts.payments is not in the build"
 
 
+@pytest.mark.parametrize(("materialized", "kind"), [("view", "a view"), ("ephemeral", "ephemeral")])
+def test_a_published_model_that_is_no_table_is_told(settings, build, materialized, kind):
+    path = build(OTHER, f"create view {TABLE} as select 1 as id")
+    scope = TableScope(TABLE, materialized=materialized)
+    result = audit(settings, path, {TABLE: scope}, [NOT_NULL, OTHER_RULE])
+    assert result.verdict == "error"
+    assert only(result).detail == (
+        f"marts.payments is {kind}: published relations are tables; set materialized to table or"
+        " incremental"
+    )
+
+
 def test_rules_for_a_table_that_nobody_builds_are_left_out(settings, build):
     result = audit(settings, build(OTHER), {}, [NOT_NULL, OTHER_RULE])
     assert result.verdict == "pass"

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from expectations.gate import NO_GATE, NOT_BUILT, SAW_NO_ROWS, RuleResult
+from expectations.gate import NO_GATE, NO_TABLE, NOT_BUILT, SAW_NO_ROWS, RuleResult
 from expectations.next_steps import is_blocking, next_steps
 from expectations.rules import Check, Rule
 
@@ -92,6 +92,7 @@ def test_a_written_bound_is_not_accepted_but_corrected(
         ("Binder Error: no such column", f"mend the rule at {WHERE}"),
         (SAW_NO_ROWS, f"{TABLE} has no rows to check: look at what came from shop.orders"),
         (f"{TABLE} {NOT_BUILT}", f"bring the model of {TABLE} back, or delete the rule at {WHERE}"),
+        (f"{TABLE} is a view: {NO_TABLE}; set it", "set `materialized: table` in the model of"),
         (f"{NO_GATE[0]}: broken", "`clearwater doctor` looks at the installation"),
         (f"{NO_GATE[1]} with -9", "`clearwater doctor` looks at the installation"),
     ],

@@ -162,6 +162,19 @@ def test_failing_model_is_named_and_publishes_nothing(works: Works, project: Pat
     assert works.served() == before
 
 
+def test_published_view_is_told_by_the_gate(works: Works, project: Path) -> None:
+    before = works.served()
+    edit(project, DAILY, "-- one row", "{{ config(materialized='view') }}\n-- one row")
+    run = works.run()
+    assert (run.exit_code, works.served()) == (3, before)
+    assert run.gate is not None
+    told = {r.detail for r in run.gate.results if r.table == "marts.fct_daily_transactions"}
+    assert told == {
+        "marts.fct_daily_transactions is a view: published relations are tables; set materialized"
+        " to table or incremental"
+    }
+
+
 @pytest.mark.slow
 def test_changed_model_is_published_without_new_rows(works: Works, project: Path) -> None:
     edit(project, DAILY, "count(*) as transaction_count", "count(*) + 0 as transaction_count")

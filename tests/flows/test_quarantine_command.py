@@ -82,6 +82,20 @@ def test_quarantine_is_looked_at_mended_and_given_up(settings: Settings, folder:
     assert as_json(settings, quarantine.app, "list") == []
 
 
+def test_show_tells_the_first_rows_and_json_all(settings: Settings, tmp_path: Path) -> None:
+    file = sources_file(tmp_path / "shop", ORDERS)
+    rows = "".join(f"{n},x\n" for n in range(30)) + "".join(f"{n},1\n" for n in range(30, 200))
+    (file.parent / "orders.csv").write_text(f"id,amount\n{rows}")
+    sources = read_sources(file, settings)
+    load_sources(settings, sources, land_sources(settings, sources), "a run")
+    shown = call(settings, quarantine.app, "show", "shop.orders").stdout
+    assert shown.count("not_of_type:") == 20
+    assert "the first 20; --limit shows more" in shown
+    whole = as_json(settings, quarantine.app, "show", "shop.orders")
+    assert [row["_source_row"] for row in whole] == list(range(1, 31))
+    assert len(as_json(settings, quarantine.app, "show", "shop.orders", "--limit", "3")) == 3
+
+
 def test_batch_that_cannot_be_replayed_is_told_and_fails(settings: Settings, folder: Path) -> None:
     other = sources_file(folder, ORDERS | {"name": "shop.others"})
     result = call(settings, quarantine.app, "replay", "--sources", other)

@@ -7,6 +7,7 @@ import gzip
 import io
 import json
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -21,7 +22,8 @@ import yaml
 
 from flows import cli
 from flows.commands import source
-from warehouse.settings import PROJECT
+from warehouse import dbt_runner
+from warehouse.settings import PROJECT, load_settings
 
 Call = Callable[..., tuple[int, str, str]]
 COPIED = ("expectations", "flows", "macros", "models", "tests/dbt", "warehouse")
@@ -382,3 +384,29 @@ def test_three_commands_lead_from_files_to_an_answer(tmp_path: Path) -> None:
     floors = json.loads(clearwater(shlex.join(["clearwater", "query", joined, "--json"])))
     assert [list(row.values()) for row in floors] == [[0, 40, 20], [1, 40, 20], [2, 40, 20]]
     assert json.loads(clearwater("clearwater releases --json"))[0]["verdict"] == "pass"
+
+
+def test_personal_columns_are_proposed_and_said_why(
+    add: Call, tmp_path: Path, project: Path
+) -> None:
+    file = tmp_path / "people.csv"
+    rows = [f"{n},user{n}@shop.example,Ada{n},{n % 7}" for n in range(300)]
+    file.write_text("\n".join(["id,contact,first_name,visits", *rows]) + "\n")
+    code, out, _ = add("--yes", name="crm.people", path=file)
+    assert code == 0
+    entry = (tmp_path / "my.yml").read_text()
+    assert "personal: [contact, first_name]" in entry
+    assert re.search(r"# contact: (\d+) of \1 different values looked at are e-mail", entry)
+    assert "# first_name: its name is that of a person's name" in entry
+    assert re.search(r"column contact +personal +\d+ of", out)
+    (model,) = yaml.safe_load((project / "models/marts/crm/dim_crm_people.yml").read_text())[
+        "models"
+    ]
+    marked = [
+        c["name"] for c in model["columns"] if c.get("config") == {"meta": {"personal": True}}
+    ]
+    assert marked == ["contact", "first_name"]
+    found = dbt_runner.parse(load_settings(tmp_path / "home")).models
+    assert found["dim_crm_people"].personal == {"contact", "first_name"}
+    told = {p.read_text() for p in project.rglob("*people*.yml")} | {entry}
+    assert not any("user1@" in text or "Ada1" in text for text in told)

@@ -119,6 +119,14 @@ def test_release_holds_published_tables_alone(line: Line) -> None:
     assert ask(line, line.settings.current, "from duckdb_views() where not internal") == []
 
 
+def test_features_are_tables_unless_they_say_otherwise(settings: Settings, project: Path) -> None:
+    (project / "models/features/feat_plain.sql").write_text("select 1 as one")
+    edit(project, "dbt_project.yml", "+contract: {enforced: true}", "+contract: {enforced: false}")
+    models = dbt_runner.parse(settings).models
+    assert models["feat_plain"].materialized == "table"
+    assert models["feat_transactions__behaviour"].materialized == "incremental"
+
+
 def test_view_is_not_published(line: Line, project: Path) -> None:
     edit(project, DAILY, "-- one row", "{{ config(materialized='view') }}\n-- one row")
     with pytest.raises(BuildError, match=r"fct_daily_transactions is a view"):

@@ -260,6 +260,24 @@ def test_header_that_is_not_utf8_is_refused(tmp_path: Path) -> None:
     assert "UTF-8" in refusal(tmp_path, b"id,caf\xe9\n1,2\n").what
 
 
+@pytest.mark.parametrize(
+    ("text", "format_name"),
+    [
+        ('[{"id": 1, "status": "a"}, {"id": 2, "status": "a"}]', "json"),
+        ('[\n  {\n    "id": 1\n  }\n]\n', "json"),
+        ('{"id": 1, "status": "a"}\n{"id": 2, "status": "a"}\n', "ndjson"),
+    ],
+)
+def test_json_that_is_read_as_csv_is_told(tmp_path: Path, text: str, format_name: str) -> None:
+    told = refusal(tmp_path, text)
+    assert told.what == f"it is read as CSV and looks like {format_name.upper()}"
+    assert f"declare `format: {format_name}`" in str(told.next_step)
+
+
+def test_brackets_in_a_header_are_no_json(tmp_path: Path) -> None:
+    assert list(read(tmp_path, "[id],{x}\n1,2\n").types) == ["[id]", "{x}"]
+
+
 def test_declared_column_that_is_missing_is_named(tmp_path: Path) -> None:
     error = refusal(tmp_path, "id,amuont\n1,2\n", amount="double")
     assert "'amount' that sources.yml names is not in the file" in error.what

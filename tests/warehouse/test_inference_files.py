@@ -31,6 +31,21 @@ def test_totals_and_notes_below_the_table_do_not_count(look: Look) -> None:
     assert because["column Note"].endswith("; 20 empty")
 
 
+@pytest.mark.parametrize(
+    ("text", "format_name"),
+    [
+        ('[{"id": 1, "status": "a"}, {"id": 2, "status": "a"}]', "json"),
+        ('[\n  {\n    "id": 1\n  }\n]\n', "json"),
+        ('{"id": 1, "status": "a"}\n{"id": 2, "status": "a"}\n', "ndjson"),
+    ],
+)
+def test_json_that_is_called_csv_is_told(look: Look, text: str, format_name: str) -> None:
+    with pytest.raises(ClearwaterError) as caught:
+        look(text)
+    assert f"looks like {format_name.upper()}" in caught.value.what
+    assert f"give it the suffix .{format_name}" in str(caught.value.next_step)
+
+
 def test_a_last_record_with_gaps_is_no_total(look: Look) -> None:
     rows = [f"{n},{day(n)},{n * 3}" for n in range(60)]
     found = look(lines("id,sold,units", [*rows, "60,,5", f"61,{day(1)},"]))

@@ -465,3 +465,25 @@ def test_awkward_names_pass_dbt_and_sqlfluff(project: Path, settings: Settings) 
         text=True,
     )
     assert linted.returncode == 0, linted.stdout
+
+
+def test_personal_columns_are_marked_with_the_reason(tmp_path: Path, settings: Settings) -> None:
+    file, sources = write(tmp_path / "data" / "a.csv"), tmp_path / "my.yml"
+    why = {"comment": "its name is\nthat of: # a person", "Amount": "3 of 3"}
+    found = Found("data/*.csv", (file,))
+    made = draft("shop.orders", found, ORDERS, sources, tmp_path, personal=why)
+    made.write()
+    lines = sources.read_text().splitlines()
+    place = lines.index("    personal: [comment, Amount]")
+    assert lines[place - 3 : place] == [
+        "    # likely a person's own: reports show none of their values; take out what is not",
+        "    # comment: its name is that of: # a person",
+        "    # Amount: 3 of 3",
+    ]
+    (source,) = load_sources(sources, settings)
+    assert source.personal == ("comment", "Amount")
+    mart = tmp_path / "models" / "marts" / "shop" / f"{made.data.mart}.yml"
+    (model,) = yaml.safe_load(mart.read_text())["models"]
+    mark = {"meta": {"personal": True}}
+    marked = {column["name"] for column in model["columns"] if column.get("config") == mark}
+    assert marked == {"comment", "amount"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -18,6 +19,8 @@ from warehouse.wording import counted
 EXACT_ROWS = 200_000
 FEW_VALUES = 20
 EXAMPLES, EXAMPLE_ROWS = 5, 100
+SAMPLE_VALUES, SAMPLE_CHARACTERS = 200, 300
+SAMPLED = re.compile(r"VARCHAR|U?(TINY|SMALL|BIG|HUGE)?INT(EGER)?")
 TYPED = "typed"
 FLOATS = ("FLOAT", "DOUBLE")
 WORDY = ("STRUCT", "MAP", "UNION", "ENUM")
@@ -66,16 +69,36 @@ def described(
     half = f"(select * from {relation} limit {row_count // 2})"
     for name, early in _aggregated(con, half, few, "count(distinct {0})").items():
         facts[name]["late"] = len(values[name]) - early
+    telling = [name for name in filled if SAMPLED.fullmatch(columns[name].candidate.type)]
+    samples = _samples(con, relation, {name: facts[name]["d"] for name in telling})
     listed = ", ".join(f"{identifier(name)}::varchar" for name in names)
     head = con.execute(f"select {listed} from {relation} limit {EXAMPLE_ROWS}").fetchall()
     examples = {
         name: tuple(dict.fromkeys(row[i] for row in head if row[i] is not None))[:EXAMPLES]
         for i, name in enumerate(names)
     }
-    return tuple(
+    found = (
         _column(name, columns[name], facts[name], values.get(name, []), examples[name], row_count)
         for name in names
     )
+    return tuple(replace(column, sample=samples.get(column.name, ())) for column in found)
+
+
+def _samples(
+    con: duckdb.DuckDBPyConnection, relation: str, distinct: dict[str, int]
+) -> dict[str, tuple[str, ...]]:
+    """About SAMPLE_VALUES of the different values of each column, chosen by their hashes."""
+    steps: dict[int, list[str]] = {}
+    for name, count in distinct.items():
+        # Powers of two, so that few queries do for many columns.
+        steps.setdefault(1 << (max(count // SAMPLE_VALUES, 1).bit_length() - 1), []).append(name)
+    found: dict[str, tuple[str, ...]] = {}
+    for step, names in steps.items():
+        text = f"left({{0}}::varchar, {SAMPLE_CHARACTERS})"
+        sql = f"list(distinct {text}) filter ({{0}} is not null and hash({{0}}) % {step} = 0)"
+        some = _aggregated(con, relation, names, sql)
+        found |= {name: tuple(sorted(values or ())) for name, values in some.items()}
+    return found
 
 
 def _aggregated(

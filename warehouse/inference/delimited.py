@@ -12,6 +12,7 @@ from warehouse.errors import ClearwaterError
 from warehouse.inference.dialect import Dialect, detect, odd_delimiter
 from warehouse.inference.encoding import encoding_of
 from warehouse.inference.files import in_utf8, is_tabbed
+from warehouse.inference.formats import objects_in
 from warehouse.inference.result import FILE, Notes
 from warehouse.inference.text_rows import SAMPLE_BYTES, Text, head_of, read_rows
 from warehouse.readers.contract import OWN_NAMES, Opened
@@ -67,8 +68,21 @@ def _opened(plain: list[Opened]) -> list[Text]:
     for file in plain:
         encoding, _ = encoding_of(file.path)
         text = Text(file, in_utf8(file, encoding), encoding, Dialect())
+        _check_no_objects(text)
         texts.append(replace(text, dialect=_detected(text, Notes())))
     return texts
+
+
+def _check_no_objects(text: Text) -> None:
+    """Refuse JSON that is called CSV, whose parts would pass for names and values."""
+    head, complete = head_of(text)
+    if objects := objects_in(head, complete=complete):
+        name, because = objects
+        raise ClearwaterError(
+            f"it is called CSV and looks like {name.upper()}: {because}",
+            where=text.plain.label,
+            next_step=f"give it the suffix .{name}, and add it as that",
+        )
 
 
 def _detected(text: Text, notes: Notes) -> Dialect:

@@ -86,7 +86,7 @@ def _judged(file: Opened) -> Judged | None:
         return "bytes", f"the file holds {held}, not text"
     encoding, _ = encoding_of(file.path)  # which refuses what is packed
     text = head.decode(encoding, errors="replace").removeprefix("\ufeff")
-    if objects := _objects(text, complete=complete):
+    if objects := objects_in(text, complete=complete):
         return objects
     records, share = table_in(text, complete=complete)
     if not records or share < MOSTLY:
@@ -105,8 +105,8 @@ def _is_workbook(file: Path) -> bool:
         return any(name.startswith("xl/") for name in archive.namelist())
 
 
-def _objects(text: str, *, complete: bool) -> Judged | None:
-    """JSON, if the text is made of objects."""
+def objects_in(text: str, *, complete: bool) -> Judged | None:
+    """JSON or NDJSON and why, if the text is made of objects."""
     lines = text.splitlines()[: SAMPLE_LINES + 1]
     lines = [line for line in (lines if complete else lines[:-1]) if line.strip()]
     if len(lines) > 1 and sum(map(_is_object, lines)) >= MOSTLY * len(lines):

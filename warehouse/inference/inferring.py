@@ -241,7 +241,7 @@ def _infer_parquet(
         raise ClearwaterError(
             f"not a readable Parquet file: {str(error).splitlines()[0]}",
             where=plain[0].label,
-            next_step="have it written again",
+            next_step="ask the sender for a new file",
         ) from None
     parts = " union all by name ".join(
         f"select *, {place} as {FILE} from read_parquet({quoted(file.path)},"

@@ -27,7 +27,8 @@ class InferredColumn:
     `format` is that of a time that is not written as ISO 8601 has it, in the words of sources.yml.
     `minimum`, `maximum` and `examples` are text. `values` are all values of a column of a few
     texts, else empty, and `late_values` says how many of them come in the second half of the rows
-    alone. `epoch` is the format of a number that counts since 1970, in a file that
+    alone. `sample` has some of the different values of texts and whole numbers, of all rows, as
+    text. `epoch` is the format of a number that counts since 1970, in a file that
     carries its types. Counts are of the rows looked at; `distinct_count` is approximate above
     200,000 rows.
     """
@@ -44,6 +45,7 @@ class InferredColumn:
     late_values: int = 0
     bad_count: int = 0
     epoch: str | None = None
+    sample: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -98,7 +98,7 @@ def _read_one(con: duckdb.DuckDBPyConnection, text: Text, sql: str) -> int:
         raise ClearwaterError(
             f"not a readable CSV file: {str(error).splitlines()[0]}",
             where=text.plain.label,
-            next_step="have it written again, as RFC 4180 has it",
+            next_step="ask the sender for a new file, written as RFC 4180 has it",
         ) from None
     except duckdb.OutOfMemoryException:
         raise ClearwaterError(

@@ -17,7 +17,7 @@ from warehouse.files import write_atomically
 from warehouse.inference.result import Inferred
 from warehouse.onboarding import models, rules
 from warehouse.onboarding.found import Found, find, listed, told_format, written_at
-from warehouse.onboarding.yaml_text import Inline, InlineMapping, dumped, with_item
+from warehouse.onboarding.yaml_text import Commented, Inline, InlineMapping, dumped, with_item
 from warehouse.settings import Settings
 from warehouse.sources import NAME, load_sources
 
@@ -25,6 +25,7 @@ __all__ = ["Change", "Changes", "Draft", "Found", "draft", "find", "together"]
 
 # Formats that carry their columns' types.
 TYPED = ("parquet", "avro", "orc")
+PERSONAL = "likely a person's own: reports show none of their values; take out what is not"
 
 
 @dataclass(frozen=True)
@@ -152,16 +153,18 @@ def draft(
     sources: Path,
     project: Path,
     earlier: Sequence[Draft] = (),
+    personal: Mapping[str, str] = models.NOBODY,
 ) -> Draft:
     """The project files of the dataset `name`: `project` holds models/ and expectations/.
 
     Files that are no tables get an entry alone: there is nothing to model. `earlier` are drafts
-    that are written together with this one.
+    that are written together with this one. `personal` are the columns to mark as a person's own,
+    each with the reason.
     Raises ConfigurationError when one of the files, or a model of that name, is there already.
     """
     drafted = {change.path: change.after for other in earlier for change in other.changes}
-    data = models.dataset(name, inferred, written_at(found.files))
-    entry = _entry(name, found, inferred)
+    data = models.dataset(name, inferred, written_at(found.files), personal)
+    entry = _entry(name, found, inferred, personal)
     of_sources = _sources_change(sources.resolve(), entry, drafted)
     if inferred.format == "bytes":
         return Draft((of_sources,), data, entry)
@@ -206,7 +209,9 @@ def _check_free(path: Path, project: Path) -> None:
         )
 
 
-def _entry(name: str, found: Found, inferred: Inferred) -> dict[str, Any]:
+def _entry(
+    name: str, found: Found, inferred: Inferred, personal: Mapping[str, str]
+) -> dict[str, Any]:
     """The entry of sources.yml, with the keys it needs."""
     entry: dict[str, Any] = {"name": name, "kind": "files", "path": found.path}
     if told_format(found.files) != inferred.format:
@@ -222,6 +227,9 @@ def _entry(name: str, found: Found, inferred: Inferred) -> dict[str, Any]:
             else column.type.lower()
             for column in inferred.columns
         }
+    if personal:
+        reasons = (f"{column}: {reason}" for column, reason in personal.items())
+        entry["personal"] = Commented(personal, (PERSONAL, *reasons))
     if inferred.key:
         entry["key"] = Inline(inferred.key)
     for key in ("event_time", "known_at"):

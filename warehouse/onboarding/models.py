@@ -3,29 +3,36 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from types import MappingProxyType
 from typing import Any
 
 from warehouse.duck import identifier
 from warehouse.inference.result import Inferred, InferredColumn
 from warehouse.onboarding.names import column_names, is_bare, sql_name
-from warehouse.onboarding.yaml_text import Inline, dumped
+from warehouse.onboarding.yaml_text import Inline, InlineMapping, dumped
 from warehouse.sources import known_type
 
 JINJA = re.compile(r"\{[{%#]")
 SIMPLE_TYPE = re.compile(r"[A-Z0-9_ ]+(\(\d+, ?\d+\))?(\[\d*\])*")
 LONGEST_LINE = 80
+NOBODY: Mapping[str, str] = MappingProxyType({})
 LOADED_AT = "When the row entered the lake, UTC."
 
 
 @dataclass(frozen=True)
 class Column:
-    """A column of the models: the name it gets, and what was seen of it."""
+    """A column of the models: the name it gets, and what was seen of it.
+
+    `personal` is why its values are likely a person's own; empty if they are not.
+    """
 
     name: str
     type: str
     seen: InferredColumn
+    personal: str = ""
 
     @property
     def shown_type(self) -> str:
@@ -81,11 +88,22 @@ class Dataset:
         return f"One row per {' and '.join(column.name for column in self.key)}"
 
 
-def dataset(name: str, inferred: Inferred, written_at: datetime) -> Dataset:
-    """The dataset under our column names; `written_at` is when its newest file was, UTC."""
+def dataset(
+    name: str,
+    inferred: Inferred,
+    written_at: datetime,
+    personal: Mapping[str, str] = NOBODY,
+) -> Dataset:
+    """The dataset under our column names; `written_at` is when its newest file was, UTC.
+
+    `personal` has the reasons for which columns, by their own names, are marked as personal.
+    """
     source, own_name = name.split(".")
     names = column_names(column.name for column in inferred.columns)
-    columns = tuple(Column(names[c.name], known_type(c.type), c) for c in inferred.columns)
+    columns = tuple(
+        Column(names[c.name], known_type(c.type), c, personal.get(c.name, ""))
+        for c in inferred.columns
+    )
     return Dataset(source, own_name, inferred, columns, written_at)
 
 
@@ -192,11 +210,14 @@ def _model_file(model: dict[str, Any]) -> str:
     return f"version: 2\n\n{dumped({'models': [model]})}"
 
 
-def _described(column: Column, **more: str) -> dict[str, Any]:
+def _described(column: Column, **more: Any) -> dict[str, Any]:
     described: dict[str, Any] = {"name": _rendered(column.name)}
     if not is_bare(column.name):
         described["quote"] = True
-    return described | more | {"description": _rendered(description(column))}
+    described |= more | {"description": _rendered(description(column))}
+    if column.personal:
+        described["config"] = {"meta": InlineMapping(personal=True)}
+    return described
 
 
 def description(column: Column) -> str:
@@ -208,4 +229,6 @@ def description(column: Column) -> str:
         parts.append(f"first seen from {seen.minimum} to {seen.maximum}")
     if seen.null_count:
         parts.append(f"{seen.null_count:,} empty at first")
+    if column.personal:
+        parts.append(f"marked as personal: {column.personal}")
     return "; ".join(parts) + "."

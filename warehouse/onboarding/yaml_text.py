@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import yaml
@@ -18,6 +19,14 @@ class Inline(list[Any]):
     """A list that is written on one line: `[a, b]`."""
 
 
+class Commented(Inline):
+    """A list on one line below `comments`, a line each, in a mapping that `dumped` is given."""
+
+    def __init__(self, items: Iterable[Any], comments: Iterable[str]) -> None:
+        super().__init__(items)
+        self.comments = tuple(comments)
+
+
 class InlineMapping(dict[str, Any]):
     """A mapping that is written on one line: `{a: b}`."""
 
@@ -28,7 +37,7 @@ class _Dumper(yaml.SafeDumper):
         super().increase_indent(flow, False)
 
 
-_Dumper.add_representer(
+_Dumper.add_multi_representer(
     Inline, lambda dumper, value: dumper.represent_sequence("tag:yaml.org,2002:seq", value, True)
 )
 _Dumper.add_representer(
@@ -40,8 +49,27 @@ _Dumper.add_representer(
 def dumped(value: Any, indent: int = 0) -> str:
     """The value as block YAML, each line behind `indent` spaces, with a newline at its end."""
     text = yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=WIDTH)
+    for item in value if isinstance(value, list) else [value]:
+        text = _with_comments(text, item)
     margin = " " * indent
     return "".join(margin + line for line in text.splitlines(keepends=True))
+
+
+def _with_comments(text: str, item: Any) -> str:
+    """The block text with the comments of the item's own keys, each above its key."""
+    for key, value in item.items() if isinstance(item, Mapping) else ():
+        if isinstance(value, Commented):
+            above = re.search(rf"^( *){re.escape(str(key))}: ", text, re.M)
+            assert above is not None  # it was just dumped
+            lines = "".join(f"{above[1]}# {_one_line(line)}\n" for line in value.comments)
+            text = f"{text[: above.start()]}{lines}{text[above.start() :]}"
+    return text
+
+
+def _one_line(text: str) -> str:
+    """Text that ends no comment and that YAML allows in one."""
+    line = " ".join(text.split())
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in line)
 
 
 def with_item(text: str, path: tuple[str | int, ...], item: Mapping[str, Any], where: str) -> str:

@@ -67,7 +67,7 @@ def read(con: duckdb.DuckDBPyConnection, source: Source, opened: Opened) -> list
         raise BatchRefusedError(
             f"not a readable Avro file: {error}",
             where=where(source, opened),
-            next_step="have it written again; the bytes that came are kept in landing/",
+            next_step="ask the sender for a new file; the bytes that came are kept in landing/",
         ) from None
     return converted.leave(con, source, opened, files)
 

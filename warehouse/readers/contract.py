@@ -120,7 +120,7 @@ def unreadable_refused(what: str, where: str) -> Iterator[None]:
         raise BatchRefusedError(
             f"{what}: {OWN_PATH.sub('the file', text)}",
             where=where,
-            next_step="have it written again; the bytes that came are kept in landing/",
+            next_step="ask the sender for a new file; the bytes that came are kept in landing/",
         ) from None
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import mmap
+import re
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -31,6 +32,8 @@ LONGEST_LINE = 8 << 20  # DuckDB loses some from 16 MB on
 BLOCK_BYTES = 1 << 20
 LINE_ENDS = (b"\n", b"\r")
 csv.field_size_limit(LONGEST_FIELD)
+# The beginning of JSON's objects where a column's name should be; of an array, the rest may follow.
+OBJECTS = re.compile(r'\s*(\[\s*)?\{\s*"|\s*[\[{]\s*$')
 BLANK_LINES = (b"\n\n", b"\r\n\r\n", b"\r\r", b"\n\r\n")
 
 
@@ -38,6 +41,7 @@ def read(con: duckdb.DuckDBPyConnection, source: Source, opened: Opened) -> list
     """Leave `incoming` as a table of the typed records, `rejected` with the torn ones."""
     _check_lines(source, opened)
     names = _names(source, opened)
+    _check_no_objects(names, source, opened)
     check_names(names, source, opened)
     with unreadable_refused("not a readable CSV file", where(source, opened)):
         try:
@@ -71,6 +75,20 @@ def _read(
     return columns
 
 
+def _check_no_objects(names: list[str], source: Source, opened: Opened) -> None:
+    """Refuse JSON that is read as CSV: the first line's parts are no names."""
+    if not names or not OBJECTS.match(names[0]):
+        return
+    is_by_lines = names[0].lstrip().startswith("{") and names[-1].rstrip().endswith("}")
+    name = "ndjson" if is_by_lines else "json"
+    raise BatchRefusedError(
+        f"it is read as CSV and looks like {name.upper()}",
+        where=where(source, opened),
+        next_step=f"declare `format: {name}` if all files of the source are; else ask the sender"
+        " for CSV",
+    )
+
+
 def _check_lines(source: Source, opened: Opened) -> None:
     """Refuse a line so long that DuckDB may pass over it without a word."""
     if opened.path.stat().st_size <= LONGEST_LINE:
@@ -86,7 +104,8 @@ def _check_lines(source: Source, opened: Opened) -> None:
                 raise BatchRefusedError(
                     f"line {line:,} is longer than {LONGEST_LINE:,} bytes",
                     where=where(source, opened),
-                    next_step="have it written again; the bytes that came are kept in landing/",
+                    next_step="ask the sender for a new file; the bytes that came are kept in"
+                    " landing/",
                 )
 
 
@@ -249,7 +268,7 @@ def _with_even_lines(source: Source, opened: Opened) -> Path:
         raise BatchRefusedError(
             f"the records cannot be told apart: {error}",
             where=where(source, opened),
-            next_step="have it written again; the bytes that came are kept in landing/",
+            next_step="ask the sender for a new file; the bytes that came are kept in landing/",
         ) from None
     return even
 

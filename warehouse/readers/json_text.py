@@ -288,5 +288,5 @@ class _Document:
         return BatchRefusedError(
             f"not valid JSON: {what}",
             where=f"{self._where}: line {line}, column {column}",
-            next_step="have it written again; the bytes that came are kept in landing/",
+            next_step="ask the sender for a new file; the bytes that came are kept in landing/",
         )

@@ -255,7 +255,7 @@ class Records:
             raise BatchRefusedError(
                 f"the name {odd!r} holds a NUL character" if odd else "no record has a named value",
                 where=where(self._source, self._opened),
-                next_step="have it written again; the bytes that came are kept in landing/",
+                next_step="ask the sender for a new file; the bytes that came are kept in landing/",
             )
 
     def _scan(self, names: list[str], absent: int, *, plain: bool) -> str:

@@ -167,7 +167,7 @@ def _refused(source: Source, opened: Opened, target: _Target, what: str) -> Batc
         where=f"{where(source, opened)}: line {target.parser.CurrentLineNumber}",
         next_step="have it written as UTF-8"
         if "encoding" in what
-        else "have it written again; the bytes that came are kept in landing/",
+        else "ask the sender for a new file; the bytes that came are kept in landing/",
     )
 
 
