@@ -94,6 +94,7 @@ def made_up(
         stages=tuple(StageReport(name, "done", chance.random() * 5) for name in stages),
         tables=tuple(_table(chance, name) for name in names),
         gate=gate,
+        steps={r.rule_id: _steps(r.table) for r in results if r.status == "fail"},
         message=_blocked(results) if gate.verdict == "block" else "",
         waiting=Waiting(
             tuple(
@@ -165,6 +166,11 @@ def _blocked(results: tuple[RuleResult, ...]) -> str:
         f"{bad[0].table}: the gate says block: {bad[0].rule_id}: {bad[0].detail} (and"
         f" {len(bad) - 1} more)\n  next: nothing was published, the last release is still served"
     )
+
+
+def _steps(table: str) -> tuple[str, ...]:
+    rows = "ask the sender of shop.orders for a corrected file, or mend the rule, if it is wrong"
+    return rows, f"`clearwater accept {table}` if it is meant so"
 
 
 def _table(chance: random.Random, name: str) -> TableReport:

@@ -56,7 +56,7 @@ class Auditor:
             self.close()
         if answer is None:
             code = self._process.returncode
-            return gate.unchecked(rules, f"the gate's process ended with {code}")
+            return gate.unchecked(rules, f"{gate.NO_GATE[1]} with {code}")
         if isinstance(answer, Exception):
             raise answer
         return answer

@@ -31,7 +31,7 @@ _DATE_IN_NAME = re.compile(r"(?<!\d)(20\d\d)[-_.]?(0[1-9]|1[0-2])[-_.]?(0[1-9]|[
 _DIGITS = re.compile(r"\d+")
 # With fewer files of the same kind of name, those of every name are compared.
 FEWEST_OF_A_NAME = 8
-SHOWN = 4
+SHOWN = 3  # of what is unlike before, the worst first
 _Found = Sequence[tuple[Rule, Anomaly]]
 COMPARING_FAULTS = (
     duckdb.BinderException,
@@ -76,7 +76,8 @@ class Examiner:
             raise BatchRefusedError(
                 f"it cannot be compared with the files before it: {_told(error)}",
                 where=batch.where,
-                next_step="mend the file, or its rules in expectations/rules/raw",
+                next_step="ask the sender for a corrected file, or mend its rules in"
+                " expectations/rules/raw if they are wrong",
             ) from None
         self._found[batch.id] = new
         shifts = self._history.shifts(subject)

@@ -26,8 +26,14 @@ if TYPE_CHECKING:
     from expectations.compilation import Outcome
     from warehouse.settings import Settings
 
-Status = Literal["pass", "info", "warn", "fail", "error", "carried"]
+Status = Literal["pass", "info", "warn", "fail", "error", "carried", "unseen"]
 Verdict = Literal["pass", "warn", "block", "error"]
+
+# What keeps a check from being made, and is no fault of its rule.
+SAW_NO_ROWS = "the check saw no rows"
+NO_GATE = ("Great Expectations cannot be imported", "the gate's process ended")
+NOT_BUILT = "is not in the build"
+NO_TABLE = "published relations are tables"
 
 _NONE: Mapping[str, Any] = MappingProxyType({})
 # From this share of changed rows on, reading the whole table costs less than setting them apart.
@@ -55,9 +61,10 @@ class RuleResult:
     """What became of one rule.
 
     `carried` means: nothing it reads has changed since the base release, where it held; `info` that
-    a rule of that severity does not hold, which is shown and is no warning. `sample`
-    has up to 20 of the rows that break it, as texts, with the values of `columns`. `kinds` are in
-    which ways a table is unlike before, each with what is told of it.
+    a rule of that severity does not hold, which is shown and is no warning; `unseen` that a raw
+    rule has had no row to look at, in any run. `sample` has up to 20 of the rows that break it, as
+    texts, with the values of `columns`. `kinds` are in which ways a table is unlike before, each
+    with what is told of it.
     """
 
     rule_id: str
@@ -157,7 +164,7 @@ def audit(
     try:
         load()
     except Exception as error:  # whatever a broken installation raises
-        return unchecked(rules, f"Great Expectations cannot be imported: {error}")
+        return unchecked(rules, f"{NO_GATE[0]}: {error}")
     started = time.perf_counter()
     with (
         garbage_collection_paused(),
@@ -302,11 +309,8 @@ def _absent(scope: TableScope) -> str:
     """Why there is no such table."""
     kind = {"view": "a view", "ephemeral": "ephemeral"}.get(scope.materialized)
     if kind is None:
-        return f"{scope.table} is not in the build"
-    return (
-        f"{scope.table} is {kind}: published relations are tables; set materialized to table or"
-        " incremental"
-    )
+        return f"{scope.table} {NOT_BUILT}"
+    return f"{scope.table} is {kind}: {NO_TABLE}; set materialized to table or incremental"
 
 
 def _settled(*batches: _Batch, carried: tuple[RuleResult, ...] = ()) -> _Plan:
@@ -314,7 +318,7 @@ def _settled(*batches: _Batch, carried: tuple[RuleResult, ...] = ()) -> _Plan:
     unseen = [
         rule for batch in batches if not batch.rows for rule in batch.rules if _reads_rows(rule)
     ]
-    errors = tuple(_result(rule, "error", detail="the check saw no rows") for rule in unseen)
+    errors = tuple(_result(rule, "error", detail=SAW_NO_ROWS) for rule in unseen)
     remaining = (
         replace(batch, rules=tuple(rule for rule in batch.rules if rule not in unseen))
         for batch in batches

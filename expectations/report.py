@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from expectations.incidents import stale_sources
 from expectations.offenders import EXAMPLES
 from expectations.reporting.changes import BROKEN, Change, changes, earlier
-from expectations.reporting.words import without_rows
+from expectations.reporting.words import moment_of, without_rows
+from expectations.rules import LEARNED
 from warehouse.files import link_atomically, write_atomically
 from warehouse.row_rules import RULE
 from warehouse.waiting import Held, Waiting
@@ -29,18 +30,21 @@ if TYPE_CHECKING:
 # All samples of a report together, so that a run in which everything breaks still makes a page.
 SAMPLE_CHARACTERS = 120_000
 LONGEST_DETAIL = 300
+# What a comparison with the past finds is told in full, as long as all of it together is not more.
+DETAIL_CHARACTERS = 60_000
 SHOWN_NAMES = 3
+SHOWN_NOTES = 50  # of a source
 _CELL = 12  # what a cell costs beside its text
 # Metrics of a column that are no value of it.
 _COUNTING = ("count", "null", "missing", "distinct", "drift")
 # Reasons of the quarantine whose detail names columns alone.
 _NAMING_COLUMNS = frozenset({"not_of_type", "key_missing", "key_conflict", "superseded"})
-_WORST_FIRST = ("error", "fail", "warn", "info", "pass", "carried")
+_WORST_FIRST = ("error", "fail", "warn", "info", "pass", "carried", "unseen")
 _SENTENCES = {
-    "pass": "Every rule holds: release {release} is published.",
-    "info": "Every rule that may block or warn holds: release {release} is published.",
-    "refused": "Release {release} is published, without the files that were refused.",
-    "warn": "Release {release} is published, with warnings to look at.",
+    "pass": "Every rule holds: the release of {release} is published.",
+    "info": "Every rule that may block or warn holds: the release of {release} is published.",
+    "refused": "The release of {release} is published, without the files that were refused.",
+    "warn": "The release of {release} is published, with warnings to look at.",
     "block": "Blocked: a critical rule does not hold. Nothing was published.",
     "error": "Blocked: a check could not run, or checked nothing. Nothing was published.",
 }
@@ -48,7 +52,10 @@ _SENTENCES = {
 
 @dataclass(frozen=True)
 class SourceReport:
-    """What became of one source's rows, and where to look when some did not load."""
+    """What became of one source's rows, and where to look when some did not load.
+
+    `notes` are what changed of its files, such as new columns.
+    """
 
     name: str
     loaded: int = 0
@@ -56,6 +63,7 @@ class SourceReport:
     already_known: int = 0
     refused: int = 0
     message: str = ""
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -98,7 +106,8 @@ class RunReport:
     `waiting` what is in quarantine or refused when the report is written, whenever it came;
     `passed` the domains that passed where others were blocked; `blocked` the rows of tables in the
     build that was blocked, of which `tables` has what readers see; `lineage` the relations that
-    each relation is made from.
+    each relation is made from; `lake` the tables of the lake; `steps` what to do about each rule
+    that blocks, by its id.
     """
 
     run_id: str
@@ -120,6 +129,8 @@ class RunReport:
     trends: tuple[Trend, ...] = ()
     passed: tuple[str, ...] = ()
     blocked: Mapping[str, int] = field(default_factory=dict)
+    lake: tuple[TableReport, ...] = ()
+    steps: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def stale(self) -> dict[str, str]:
@@ -130,14 +141,15 @@ class RunReport:
     def sentence(self) -> str:
         """The outcome, in a sentence or two."""
         if self.passed:
-            return f"Blocked, but for {' and '.join(self.passed)}. Served: release {self.release}."
+            served = f"Served: the release of {moment_of(self.release)}."
+            return f"Blocked, but for {' and '.join(self.passed)}. {served}"
         if self.message and self.verdict not in ("block", "error"):
             return self.message
         said = "refused" if self.status == "refused" and self.verdict == "pass" else self.verdict
         if said == "pass" and self.gate and any(r.status == "info" for r in self.gate.results):
             said = "info"
         sentence = _SENTENCES.get(said, "The run ended before its gate.")
-        told = sentence.format(release=self.release or "(none)")
+        told = sentence.format(release=moment_of(self.release) or "(none)")
         if self.stale and said in ("pass", "info", "warn", "refused"):
             told += f" But nothing new comes from {_few(sorted(self.stale))}."
         return told
@@ -197,7 +209,10 @@ def _badness(status: str) -> int:
 
 def _shown(run: RunReport) -> RunReport:
     """The run as it may be shown: no text of raw rows, samples and details of bounded size."""
-    sources = tuple(replace(s, message=without_rows(s.message)) for s in run.sources)
+    sources = tuple(
+        replace(s, message=without_rows(s.message), notes=s.notes[:SHOWN_NOTES])
+        for s in run.sources
+    )
     waiting = replace(
         run.waiting,
         held=tuple(replace(group, detail=_reason_told(group)) for group in run.waiting.held),
@@ -236,7 +251,7 @@ def _reason_told(group: Held) -> str | None:
 
 def _bounded(results: tuple[RuleResult, ...]) -> tuple[RuleResult, ...]:
     """The results with short details, and with samples while there is room: for the worst first."""
-    left = SAMPLE_CHARACTERS
+    left, details_left = SAMPLE_CHARACTERS, DETAIL_CHARACTERS
     bounded = {}
     for n in sorted(range(len(results)), key=lambda n: _badness(results[n].status)):
         result = results[n]
@@ -244,21 +259,24 @@ def _bounded(results: tuple[RuleResult, ...]) -> tuple[RuleResult, ...]:
         if is_broken:
             left -= sum(_CELL + len(value or "") for row in result.sample for value in row)
         has_room = is_broken and left >= 0
+        details_left -= len(result.detail) if is_broken else 0
         bounded[n] = replace(
             result,
-            detail=_detail(result),
+            detail=_detail(result, is_whole=is_broken and details_left >= 0),
             columns=result.columns if has_room else (),
             sample=result.sample if has_room else (),
         )
     return tuple(bounded[n] for n in range(len(results)))
 
 
-def _detail(result: RuleResult) -> str:
+def _detail(result: RuleResult, *, is_whole: bool) -> str:
     """What was seen; the examples in it are shown as rows instead, where there is a sample."""
     detail = result.detail
     if result.sample:
         detail = detail.partition(", e.g. ")[0]
-    return detail if len(detail) <= LONGEST_DETAIL else f"{detail[: LONGEST_DETAIL - 1]}…"
+    if len(detail) <= LONGEST_DETAIL or (is_whole and result.check in LEARNED):
+        return detail
+    return f"{detail[: LONGEST_DETAIL - 1]}…"
 
 
 def _as_json(run: RunReport, changed: Iterable[Change]) -> str:

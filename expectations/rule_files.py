@@ -275,7 +275,10 @@ def _max_age(file: RuleFile, entry: Entry) -> str:
     value = entry["max_age"]
     text = " ".join(value.split()) if isinstance(value, str) else plain(value)
     if not MAX_AGE.fullmatch(text):
-        step = "write a number of minutes, hours, days or weeks: `36 hours` or `2 days`"
+        step = (
+            "write a number and one of all the units there are (minutes, hours, days, weeks):"
+            " `90 minutes`, `36 hours`, `2 days` or `1 week`"
+        )
         raise file.error(entry.lines["max_age"], f"'max_age' is {text!r}", step)
     return text
 

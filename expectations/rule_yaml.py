@@ -165,7 +165,12 @@ class RuleFile:
         """True or false; false if it is not there."""
         value = entry.get(key, False)
         if not isinstance(value, bool):
-            raise self.error(entry.lines[key], f"{key!r} is {plain(value)}", "write true or false")
+            told, bound = plain(value), key.removeprefix("strict_")
+            step = "write true or false"
+            if bound != key:  # a bound is meant, and to be left out itself
+                side = "more" if bound == "min" else "less"
+                step += f"; with `{bound}: {told}` beside it, `{key}: true` is {side} than {told}"
+            raise self.error(entry.lines[key], f"{key!r} is {told}", step)
         return value
 
     def share(self, entry: Entry, key: str, *, is_above_0: bool = False) -> float | None:

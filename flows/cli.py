@@ -486,35 +486,15 @@ def down(home: Home = None, as_json: Json = False) -> None:
 
 def _finish(run: Run, as_json: bool, *, after: str = "") -> NoReturn:
     """Print a run's summary and leave with its exit code."""
+    from flows.run_summary import print_run
+
     if as_json:
         print_json(run.summary())
     else:
-        _print_run(run)
+        print_run(run)
         if after:
             say(after)
     raise typer.Exit(run.exit_code)
-
-
-def _print_run(run: Run) -> None:
-    for problem in run.problems:
-        print(f"refused: {problem}", file=sys.stderr)
-    for name, summary in run.summaries.items():
-        for change in summary.changes:
-            say(f"changed: {name}: {change}")
-        for warning in summary.warnings:
-            say(f"warning: {name}: {warning}")
-    held = {name: s.counts.quarantined for name, s in run.summaries.items() if s.counts.quarantined}
-    for name, count in held.items():
-        are, they = ("is", "it") if count == 1 else ("are", "they")
-        rows = f"{counted(count, 'row')} of {name}"
-        say(f"{rows} {are} in quarantine. Why, and where {they} came from:")
-        say(f"  clearwater quarantine show {name}")
-    for result in run.gate.results if run.gate is not None else run.clock or ():
-        if word := {"warn": "warning", "info": "info"}.get(result.status):
-            say(f"{word}: {result.rule_id}: {result.detail.partition(', e.g.')[0]}")
-    if run.failure is not None:
-        print(f"error: {run.failure}", file=sys.stderr)
-    say(f"run {run.run_id}: {run.status}" + (f", release {run.release.id}" if run.release else ""))
 
 
 TRY = {

@@ -3,33 +3,51 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from expectations.gate import GateResult, RuleResult, verdict
+from expectations.next_steps import is_blocking, next_steps
+from expectations.rules import LEARNED
 from warehouse.domains import MAIN, Line, held_line, tables_now, worst
-from warehouse.errors import GateBlockedError
+from warehouse.errors import ClearwaterError, GateBlockedError
 from warehouse.features import PASSED
 from warehouse.lake import changed_tables, lake_identity
 from warehouse.releases import Release
+from warehouse.wording import few
 
 if TYPE_CHECKING:
+    from expectations.rules import Rule
     from warehouse.build import Build
     from warehouse.settings import Settings
+
+SHOWN_STEPS = 2  # of what to do, besides what stays published
+IN_REPORT = "; the report has all there is to do, and what is wrong in full"
+BREAK = "\n        "  # under the first step, after `  next: `
 
 
 @dataclass(frozen=True)
 class Block:
     """Why a domain is not published: what is wrong, in which table or file, and how to mend it.
 
-    `reason` is the same in short, without the values of a failing row.
+    `reason` is the same in short, without the values of a failing row; `broken` are the results
+    that block, the first one told in `what`.
     """
 
     what: str
     where: str
     next_step: str
     reason: str
+    broken: tuple[RuleResult, ...] = ()
+
+
+def in_short(result: RuleResult) -> str:
+    """What was seen; of a comparison with the past, which finds many things, the worst few."""
+    if result.check not in LEARNED:
+        return result.detail
+    return few(result.detail.split("; "))
 
 
 def domain_of(built: Build, table: str) -> str:
@@ -58,24 +76,14 @@ def blocks(built: Build, gate: GateResult) -> dict[str, Block]:
 
 def _block(results: Sequence[RuleResult]) -> Block:
     says = f"the gate says {verdict(results)}"
-    bad = [r for r in results if r.status == "error" or _is_critical_failure(r)]
+    bad = [result for result in results if is_blocking(result)]
     if not bad:
         return Block(told := f"{says}: no rule was checked", "", "", told)
     first = bad[0]
     more = f" (and {len(bad) - 1} more)" if len(bad) > 1 else ""
-    mend = ""
-    if first.check == "columns":
-        file = f"expectations/rules/{first.boundary}/{first.table.partition('.')[2]}.yml"
-        mend = f"if the table is meant so, write it into {file}"
-    elif tables := sorted({r.table for r in bad if r.kinds}):
-        mend = f"if it is meant so: `clearwater accept {' '.join(tables)}`"
-    details = (first.detail, first.detail.partition(", e.g.")[0])
+    details = (in_short(first), in_short(first).partition(", e.g.")[0])
     what, reason = (f"{says}: {first.rule_id}: {detail}{more}" for detail in details)
-    return Block(what, first.table, mend, reason)
-
-
-def _is_critical_failure(result: RuleResult) -> bool:
-    return result.status == "fail" and result.severity == "critical"
+    return Block(what, first.table, "", reason, tuple(bad))
 
 
 def passed(built: Build, found: Mapping[str, Block]) -> list[str]:
@@ -87,15 +95,37 @@ def blocked(built: Build, found: Mapping[str, Block], serving: Release | None) -
     """The error that tells which domains are blocked and why, and what readers see meanwhile."""
     several = len({*built.lines, *found}) > 1
     told = [f"domain {name}: {b.what}" if several else b.what for name, b in found.items()]
-    steps = [block.next_step for block in found.values() if block.next_step]
+    steps = _steps(built, found)
     if free := passed(built, found):
-        steps += [_what_stays(name, built, serving) for name in found]
-        steps.append(f"{' and '.join(free)} {'is' if len(free) == 1 else 'are'} not held back")
-        steps.append("see the report")
+        stays = [_what_stays(name, built, serving) for name in found]
+        stays.append(f"{' and '.join(free)} {'is' if len(free) == 1 else 'are'} not held back")
     else:
-        steps.append("nothing was published, the last release is still served; see the report")
+        served = "the last release is still served" if serving else "there is no release yet"
+        stays = [f"nothing was published, {served}"]
+    lines = [*steps[:SHOWN_STEPS], "; ".join(stays) + IN_REPORT]
     where = next(iter(found.values())).where
-    return GateBlockedError("; ".join(told), where=where, next_step="; ".join(steps))
+    return GateBlockedError("; ".join(told), where=where, next_step=BREAK.join(lines))
+
+
+def _steps(built: Build, found: Mapping[str, Block]) -> list[str]:
+    """What to do about each thing that blocks, each step once, with its rule where they differ."""
+    rules = known_rules()
+    steps = {block.next_step: "" for block in found.values() if block.next_step}
+    broken = [result for block in found.values() for result in block.broken]
+    shifted = sorted({result.table for result in broken if result.kinds})
+    for result in broken:
+        step = next_steps(result, rules.get(result.rule_id), built.lineage, shifted)[0]
+        steps.setdefault(step, f"{result.rule_id}: ")
+    return [rule + step if len(steps) > 1 else step for step, rule in steps.items()]
+
+
+def known_rules() -> dict[str, Rule]:
+    """The rules by id, as far as their files can be read."""
+    from expectations.rule_files import load_rules
+
+    with suppress(ClearwaterError):  # rules that cannot be read have failed the run already
+        return {rule.id: rule for rule in load_rules()}
+    return {}
 
 
 def _what_stays(domain: str, built: Build, serving: Release | None) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -52,6 +53,11 @@ SOURCES = PROJECT / "sources.yml"
 def say(text: str) -> None:
     """A line for people, on stdout."""
     print(text, flush=True)
+
+
+def complain(text: str) -> None:
+    """A line for people about what went wrong, on stderr."""
+    print(text, file=sys.stderr, flush=True)
 
 
 def print_json(value: Any) -> None:

@@ -146,6 +146,15 @@ class Run:
             return "failed"
         return "refused" if self.problems else "done"
 
+    def _broken(self) -> list[dict[str, str]]:
+        """The rules of the gate that do not hold, with what was seen, without rows."""
+        return [
+            {"rule_id": r.rule_id, "table": r.table, "status": r.status}
+            | {"detail": r.detail.partition(", e.g.")[0]}
+            for r in (self.gate.results if self.gate else self.clock or ())
+            if r.status not in ("pass", "carried")
+        ]
+
     def summary(self) -> dict[str, Any]:
         """The run for machines."""
         return {
@@ -155,6 +164,7 @@ class Run:
             "release": self.release.id if self.release else None,
             "lake_snapshot": self.lake_snapshot,
             "verdict": self.verdict,
+            "broken": self._broken(),
             "domains": releases.told_lines(self.release) if self.release else {},
             "held": releases.held_at(self.settings) is not None,
             "stages": {name: asdict(trace) for name, trace in self.trace.items()},

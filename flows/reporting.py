@@ -4,28 +4,33 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import duckdb
 
 from expectations.incidents import incidents_for_report
+from expectations.next_steps import is_blocking, next_steps
 from expectations.report import RunReport, SourceReport, StageReport, TableReport, write_report
-from expectations.reporting.sizes import table_sizes
+from expectations.reporting.sizes import lake_sizes, table_sizes
+from flows.domains import IN_REPORT, known_rules
 from flows.raw_results import raw_results
+from flows.run_summary import notes_of
 from flows.standing import standing
+from warehouse.arrived import SourceArrivals, arrivals
 from warehouse.errors import ClearwaterError
 from warehouse.releases import folder
-from warehouse.waiting import waiting_and_arrivals
+from warehouse.waiting import waiting_and
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
     from typing import Any
 
     from expectations.missing import TableMissing
-    from expectations.rules import Rule
     from expectations.trends import Trend
     from flows.pipeline import Run
+    from warehouse.sources import Source
 
 
 def write(run: Run) -> Path:
@@ -38,9 +43,10 @@ def _told(run: Run) -> RunReport:
     gate = run.gate
     if gate is None and (run.clock or run.failure is None):
         gate = standing(run)
-    waits, arrived = waiting_and_arrivals(run.settings)
+    none: tuple[tuple[SourceArrivals, ...], tuple[TableReport, ...]] = ((), ())
+    waits, (arrived, lake) = waiting_and(run.settings, partial(_of_lake, run.declared), none)
     if gate is not None:
-        raw = raw_results(run, _rules(), waits)
+        raw = raw_results(run, list(known_rules().values()), waits, arrived)
         gate = replace(gate, results=(*raw, *gate.results))
     return RunReport(
         run_id=run.run_id,
@@ -66,7 +72,32 @@ def _told(run: Run) -> RunReport:
         missing=_missing(run),
         passed=run.passed,
         blocked=run.blocked,
+        lake=lake,
+        steps=_steps(run),
     )
+
+
+def _of_lake(
+    declared: Sequence[Source], con: duckdb.DuckDBPyConnection
+) -> tuple[tuple[SourceArrivals, ...], tuple[TableReport, ...]]:
+    """What arrived, and the sizes of the tables that it is in; no time that is personal."""
+    arrived = arrivals(con)
+    times = {
+        f"raw_{source.name}": source.event_time
+        for source in declared
+        if source.event_time not in source.personal
+    }
+    return arrived, lake_sizes(con, {found.table: times.get(found.table) for found in arrived})
+
+
+def _steps(run: Run) -> dict[str, tuple[str, ...]]:
+    """What to do about each rule that blocks, by its id."""
+    rules = known_rules()
+    return {
+        result.rule_id: next_steps(result, rules.get(result.rule_id), _lineage(run))
+        for result in (run.gate.results if run.gate else ())
+        if is_blocking(result)
+    }
 
 
 def _trends(run: Run) -> tuple[Trend, ...]:
@@ -103,7 +134,7 @@ def _missing(run: Run) -> tuple[TableMissing, ...]:
 
 def _message(run: Run) -> str:
     if run.failure is not None:
-        return str(run.failure)
+        return str(run.failure).removesuffix(IN_REPORT)
     if run.build is not None:
         return "The build passed its gate and is not published yet."
     return ""
@@ -161,19 +192,15 @@ def _event_times(feature_sets: Mapping[str, Mapping[str, Any]]) -> Iterator[tupl
 
 
 def _fresh_columns() -> list[tuple[str, str]]:
-    return [(rule.table, rule.columns[0]) for rule in _rules() if rule.check == "freshness"]
-
-
-def _rules() -> list[Rule]:
-    from expectations.rule_files import load_rules
-
-    rules: list[Rule] = []
-    with suppress(ClearwaterError):  # rules that cannot be read have failed the run already
-        rules += load_rules()
-    return rules
+    return [
+        (rule.table, rule.columns[0])
+        for rule in known_rules().values()
+        if rule.check == "freshness"
+    ]
 
 
 def _sources(run: Run) -> tuple[SourceReport, ...]:
+    rules = list(known_rules().values())
     return tuple(
         SourceReport(
             name=name,
@@ -182,6 +209,7 @@ def _sources(run: Run) -> tuple[SourceReport, ...]:
             already_known=summary.counts.already_known,
             refused=summary.counts.refused,
             message="\n".join(summary.problems),
+            notes=tuple(notes_of(summary, rules)),
         )
         for name, summary in run.summaries.items()
     )

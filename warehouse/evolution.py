@@ -333,7 +333,8 @@ def _frozen(problem: str, where: str) -> BatchRefusedError:
     return BatchRefusedError(
         f"the schema is frozen and {problem}",
         where=where,
-        next_step="mend the file, or set `schema: evolve` in sources.yml",
+        next_step="ask the sender for a corrected file, or set `schema: evolve` in sources.yml"
+        " if it is meant so",
     )
 
 

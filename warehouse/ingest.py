@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -53,13 +53,7 @@ class SourceSummary:
     @property
     def changes(self) -> tuple[str, ...]:
         """What the source's owner should know of its files, each thing once."""
-        files: dict[str, list[str]] = {}
-        for file, text in self.told:
-            files.setdefault(text, []).append(file)
-        return tuple(
-            f"{first}{f' and {len(more):,} more' if more else ''}: {text}"
-            for text, (first, *more) in files.items()
-        )
+        return tuple(f"{files}: {text}" for text, files in by_text(self.told).items())
 
     def with_problem(self, error: Exception) -> SourceSummary:
         """The summary with one more problem."""
@@ -74,6 +68,17 @@ class SourceSummary:
             batches=self.batches + 1,
             told=(*self.told, *((batch.file, text) for text in loaded.told)),
         )
+
+
+def by_text(told: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """The files, in words, of which each text is told; `told` are pairs of file and text."""
+    found: dict[str, list[str]] = {}
+    for file, text in told:
+        found.setdefault(text, []).append(file)
+    return {
+        text: f"{first}{f' and {len(more):,} more' if more else ''}"
+        for text, (first, *more) in found.items()
+    }
 
 
 @dataclass(frozen=True)

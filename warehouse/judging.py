@@ -255,7 +255,8 @@ def check_rows(con: duckdb.DuckDBPyConnection, batch: Batch, rows_in: int) -> No
         f"{failed} of {rows_in} rows cannot be loaded, {limit};"
         f" the first is row {first[0]}: {first[1]}{_value(con, batch, first[0])}",
         where=batch.where,
-        next_step="mend the file, or `columns:` or `tolerance:` in sources.yml, and run again",
+        next_step="ask the sender for a corrected file, or correct `columns:` or `tolerance:` in"
+        " sources.yml if they are wrong, and run again",
     )
 
 

@@ -110,7 +110,8 @@ def check_tolerances(con: duckdb.DuckDBPyConnection, batch: Batch, rows_in: int)
             f" more than its tolerance of {tolerance:.0%};"
             f" the first is row {first[0]}: {_shown(batch, first[1])}",
             where=batch.where,
-            next_step="mend the file, or the rule in expectations/rules/raw, and run again",
+            next_step="ask the sender for a corrected file, or mend the rule in"
+            " expectations/rules/raw if it is wrong, and run again",
         )
 
 

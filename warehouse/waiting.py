@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
 import duckdb
 
-from warehouse.arrived import SourceArrivals, arrivals
 from warehouse.duck import is_lake_lost, no_lake
 from warehouse.errors import ClearwaterError
 from warehouse.landing import standing_bytes
 from warehouse.query import open_lake
 from warehouse.settings import Settings
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -62,27 +64,24 @@ class Waiting:
 
 def waiting(settings: Settings) -> Waiting:
     """What waits now; needs no lock, and never raises for a lake that cannot be read."""
-    return _asked(settings, lambda _: ())[0]
+    return waiting_and(settings, lambda _: None, None)[0]
 
 
-def waiting_and_arrivals(settings: Settings) -> tuple[Waiting, tuple[SourceArrivals, ...]]:
-    """What waits now, and what arrived last: none of a lake that cannot be read."""
-    return _asked(settings, arrivals)
+def waiting_and(
+    settings: Settings, also: Callable[[duckdb.DuckDBPyConnection], T], none: T
+) -> tuple[Waiting, T]:
+    """What waits now, and what else is asked while the lake is open: opening it costs the most.
 
-
-def _asked(
-    settings: Settings,
-    also: Callable[[duckdb.DuckDBPyConnection], tuple[SourceArrivals, ...]],
-) -> tuple[Waiting, tuple[SourceArrivals, ...]]:
-    """What waits, and what else is asked while the lake is open: opening it costs the most."""
+    `none` is the answer of a lake that is not there, or cannot be read.
+    """
     if not settings.lake_catalog.exists():
-        return Waiting(problem=no_lake(settings).what if is_lake_lost(settings) else None), ()
+        return Waiting(problem=no_lake(settings).what if is_lake_lost(settings) else None), none
     try:
         with open_lake(settings) as con:
             return Waiting(_held(con), _refused(con, settings)), also(con)
     except (ClearwaterError, duckdb.Error) as error:
         text = error.what if isinstance(error, ClearwaterError) else str(error).strip()
-        return Waiting(problem=text.partition("\n")[0]), ()
+        return Waiting(problem=text.partition("\n")[0]), none
 
 
 def _held(con: duckdb.DuckDBPyConnection) -> tuple[Held, ...]:

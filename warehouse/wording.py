@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 NEAR = 0.6  # of difflib's ratio; what is less alike is no misspelling
 MOST_NAMES = 8
@@ -13,6 +13,12 @@ def counted(count: int, noun: str) -> str:
     """The number with its noun, such as `1 row`, `2,000 rows` and `3 batches`."""
     ending = "es" if noun.endswith(("ch", "s", "x")) else "s"
     return f"{count:,} {noun}{ending * (count != 1)}"
+
+
+def few(items: Sequence[str], *, most: int = 3) -> str:
+    """The first items with semicolons, and how many more there are: `a; b; c (and 4 more)`."""
+    more = len(items) - most
+    return "; ".join(items[:most]) + (f" (and {more:,} more)" if more > 0 else "")
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

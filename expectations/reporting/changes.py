@@ -52,7 +52,7 @@ class Change:
 
 @dataclass(frozen=True)
 class Earlier:
-    """What an earlier report told: the verdict and status of its run, its rules and tables."""
+    """What an earlier report told: verdict and status of its run, rules, tables and the lake's."""
 
     run_id: str
     started_at: str
@@ -60,6 +60,7 @@ class Earlier:
     verdict: str
     rules: dict[str, dict[str, Any]] = field(default_factory=dict)
     tables: dict[str, dict[str, Any]] = field(default_factory=dict)
+    lake: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def unexpected(self, rule_id: str) -> int | None:
         """In how many rows the rule was broken then; None if it was not, or is not known."""
@@ -93,6 +94,7 @@ def _read(file: Path) -> Earlier:
         verdict=told["verdict"],
         rules={result["rule_id"]: result for result in results},
         tables={table["name"]: table for table in told["tables"]},
+        lake={table["name"]: table for table in told.get("lake", ())},
     )
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from expectations.reporting import charts, words
 from expectations.reporting.missing_words import told_missing
 from expectations.reporting.views import Overview, is_alarmed, overview, page_name
+from expectations.rules import LEARNED
 from warehouse.files import write_atomically
 from warehouse.wording import counted
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
     from jinja2 import Environment
 
+    from expectations.gate import RuleResult
     from expectations.report import RunReport
     from expectations.reporting.changes import Change, Earlier
 
@@ -93,6 +95,7 @@ def _environment(shown: Overview) -> Environment:
         pages=tables,
         counted=counted,
         words=words,
+        worst_first=_worst_first,
         away=partial(words.away, run_at=shown.run.started_at, run_end=_end(shown.run)),
         shown_changes=SHOWN_CHANGES,
         is_alarmed=is_alarmed,
@@ -105,7 +108,23 @@ def _environment(shown: Overview) -> Environment:
         shown_alarms=SHOWN_ALARMS,
     )
     environment.filters["rows"] = "{:,}".format
+    environment.filters["steps"] = _with_code
     return environment
+
+
+def _worst_first(result: RuleResult) -> list[str]:
+    """What was seen, in its parts: a comparison with the past finds many, the worst first."""
+    return result.detail.split("; ") if result.check in LEARNED else [result.detail]
+
+
+def _with_code(text: str) -> str:
+    """Text with what stands between backticks as code."""
+    from markupsafe import Markup, escape
+
+    parts = [escape(part) for part in text.split("`")]
+    return Markup("").join(
+        Markup("<code>{}</code>").format(part) if n % 2 else part for n, part in enumerate(parts)
+    )
 
 
 def _policy(style: str, script: str) -> str:

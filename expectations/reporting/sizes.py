@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from contextlib import closing
+from contextlib import closing, suppress
 from typing import TYPE_CHECKING
+
+import duckdb
 
 from expectations.offenders import relation
 from expectations.report import NewestValue, TableReport
@@ -14,8 +16,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from datetime import datetime
     from pathlib import Path
-
-    import duckdb
 
     from warehouse.settings import Settings
 
@@ -44,6 +44,27 @@ def table_sizes(
             _size(con, name, columns, declared.get(name, ()), personal.get(name, ()))
             for name, columns in _columns(con).items()
         )
+
+
+def lake_sizes(
+    con: duckdb.DuckDBPyConnection, event_times: Mapping[str, str | None]
+) -> tuple[TableReport, ...]:
+    """The rows of these tables of the lake, and the newest of the column that each is given with.
+
+    `con` has the lake open. A table that is not there, or cannot be read, is left out.
+    """
+    found = []
+    for name, column in event_times.items():
+        newest = f", typeof(any_value({identifier(column)})), {_newest(column)}" if column else ""
+        with suppress(duckdb.Error):
+            row = con.execute(f"select count(*){newest} from {relation(name)}").fetchone()
+            assert row is not None
+            times: tuple[NewestValue, ...] = ()
+            if column and row[2] is not None:
+                at = row[2].date() if row[1] == "DATE" else row[2]
+                times = (NewestValue(column, at),)
+            found.append(TableReport(name, int(row[0]), newest=times))
+    return tuple(found)
 
 
 def _columns(con: duckdb.DuckDBPyConnection) -> dict[str, list[tuple[str, str]]]:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 LAYERS = ("staging", "intermediate", "marts", "features")
 # How a table's worst rule is told of the table.
-_ORDER = ("error", "fail", "warn", "info", "pass", "none", "lake")
+_ORDER = ("error", "fail", "warn", "info", "pass", "unseen", "none", "lake")
 _RECENTLY = timedelta(days=7)
 
 
@@ -56,7 +56,12 @@ class TableView:
     @property
     def holding(self) -> tuple[RuleResult, ...]:
         """The rules that hold."""
-        return tuple(result for result in self.results if result.status not in BROKEN)
+        return tuple(result for result in self.checked if result.status not in BROKEN)
+
+    @property
+    def checked(self) -> tuple[RuleResult, ...]:
+        """The rules that had something to look at, in this run or before."""
+        return tuple(result for result in self.results if result.status != "unseen")
 
     @property
     def alarms(self) -> int:
@@ -105,9 +110,9 @@ def overview(run: RunReport, changed: Iterable[Change], before: Earlier | None) 
     """All that the pages show of the run."""
     tables = _tables(run, before)
     results = run.gate.results if run.gate else ()
-    counts = dict.fromkeys((*BROKEN, "pass"), 0)
+    counts = dict.fromkeys((*BROKEN, "pass", "unseen"), 0)
     for result in results:
-        counts[result.status if result.status in BROKEN else "pass"] += 1
+        counts["pass" if result.status == "carried" else result.status] += 1
     broken = sorted(
         (result for result in results if result.status in BROKEN),
         key=lambda result: (BROKEN.index(result.status), result.table, result.rule_id),
@@ -161,6 +166,7 @@ def _tables(run: RunReport, before: Earlier | None) -> list[TableView]:
     """Every table that the run speaks of, the worst first."""
     ruled = {found.table: found for found in rules_by_table(run.gate.results if run.gate else ())}
     sizes = {table.name: table for table in run.tables}
+    lake = {table.name: table for table in run.lake}
     missing = {found.table: found for found in run.missing}
     trends: dict[str, list[Trend]] = {}
     for trend in run.trends:
@@ -174,8 +180,8 @@ def _tables(run: RunReport, before: Earlier | None) -> list[TableView]:
             page=f"tables/{page_name(name)}",
             status=_status(ruled[name].status) if name in ruled else _without_rules(name),
             results=ruled[name].results if name in ruled else (),
-            report=sizes.get(name),
-            grown=_grown(sizes.get(name), before),
+            report=sizes.get(name) or lake.get(name),
+            grown=_grown(sizes.get(name) or lake.get(name), before),
             trends=tuple(sorted(trends.get(name, ()), key=_trend_order)),
             missing=missing.get(name),
             upstream=lineage.upstream(name),
@@ -210,7 +216,8 @@ def _trend_order(trend: Trend) -> tuple[bool, bool, str, str]:
 
 
 def _grown(table: TableReport | None, before: Earlier | None) -> str:
-    old = before.tables.get(table.name) if table and before else None
+    known = before.tables | before.lake if before else {}
+    old = known.get(table.name) if table else None
     return change(table.rows, int(old["rows"])) if table and old else ""
 
 

@@ -6,6 +6,7 @@ import math
 import re
 from datetime import UTC, date, datetime, timedelta
 
+RELEASE_ID = "%Y%m%dT%H%M%S%f"
 _UNITS = (
     *((365 * 86_400, "year"), (7 * 86_400, "week"), (86_400, "day")),
     *((3600, "hour"), (60, "minute"), (1, "second")),
@@ -66,6 +67,15 @@ def clock(moment: datetime | date) -> str:
     if isinstance(moment, datetime):
         return f"{utc(moment):%Y-%m-%d %H:%M} UTC"
     return moment.isoformat()
+
+
+def moment_of(release: str) -> str:
+    """When a release was made, by its id, as `21 November 2026, 06:15 UTC`; else the id itself."""
+    try:
+        made = datetime.strptime(release, RELEASE_ID).replace(tzinfo=UTC)
+    except ValueError:
+        return release
+    return f"{made.day} {made:%B %Y, %H:%M} UTC"
 
 
 def away(moment: datetime | date, run_at: datetime, run_end: datetime | None = None) -> str:

@@ -187,14 +187,67 @@ def test_any_name_of_a_table_is_a_page(settings):
 @pytest.mark.parametrize(
     ("verdict", "sentence"),
     [
-        ("pass", "Every rule holds: release release-1 is published."),
-        ("warn", "Release release-1 is published, with warnings to look at."),
+        ("pass", "Every rule holds: the release of 1 November 2026, 06:15 UTC is published."),
+        (
+            "warn",
+            "The release of 1 November 2026, 06:15 UTC is published, with warnings to look at.",
+        ),
         ("", "The run ended before its gate."),
     ],
 )
 def test_sentences(verdict, sentence):
-    run = RunReport("run-1", RUN.started_at, "done", verdict, "release-1")
+    run = RunReport("run-1", RUN.started_at, "done", verdict, "20261101T061507000000")
     assert run.sentence == sentence
+
+
+def test_a_rule_that_saw_no_row_is_counted_apart(settings):
+    unseen = tuple(
+        replace(result(f"later{n}", "unseen", table="raw_shop.later"), boundary="raw")
+        for n in range(2)
+    )
+    run = replace(RUN, gate=GateResult("block", (*unseen, *RESULTS), 1.0))
+    index = write_report(settings, run)
+    page = index.read_text()
+    assert "1 of 4 does not hold" in page
+    assert "2 not checked: no data yet" in page
+    later = table_page(index, "raw_shop.later")
+    assert "– no data yet" in later
+    assert "2 rules not checked: no data yet" in later
+    assert "holds" not in later
+
+
+def test_what_to_do_about_a_rule_stands_beside_it(settings):
+    steps = {"breaks": ("ask the sender of <shop>", "`clearwater accept marts.payments`")}
+    index = write_report(settings, replace(RUN, steps=steps))
+    for page in (index.read_text(), table_page(index, "marts.payments")):
+        assert "<b>Next:</b> ask the sender of &lt;shop&gt;." in page
+        assert "<code>clearwater accept marts.payments</code>" in page
+
+
+def test_a_table_of_the_lake_has_its_rows_and_newest_value(settings):
+    day = NewestValue("ordered_at", date(2026, 11, 20))
+    lake = TableReport("raw_shop.orders", 1234, newest=(day,))
+    held = replace(result("fit", "pass", table=lake.name), boundary="raw")
+    run = replace(RUN, gate=GateResult("pass", (held,), 1.0), lake=(lake,))
+    write_report(settings, run)
+    more = replace(run, run_id="run-2", lake=(replace(lake, rows=2468),))
+    page = write_report(settings, more).read_text()
+    row = page.partition("raw_shop.orders</a>")[2].partition("</tr>")[0]
+    assert ">2,468<" in row
+    assert "+100.0%" in row
+    assert "ordered_at" in row
+
+
+def test_what_a_comparison_finds_is_all_there_the_worst_three_open(settings):
+    detail = "; ".join(f"finding number {n} of what is unlike before" for n in range(12))
+    odd = replace(result("odd", "warn", detail=detail), check="anomaly", severity="warning")
+    index = write_report(settings, replace(RUN, gate=GateResult("warn", (odd,), 1.0)))
+    shown, _, folded = index.read_text().partition("<summary>and 9 more</summary>")
+    assert "finding number 2 of" in shown.partition('id="broken"')[2]
+    assert "finding number 3 of" not in shown.partition('id="broken"')[2]
+    assert "finding number 11 of what is unlike before</li>" in folded
+    told = json.loads(index.with_name("index.json").read_text())
+    assert told["gate"]["results"][0]["detail"] == detail
 
 
 def test_what_only_informs_is_no_warning(settings):
@@ -203,7 +256,7 @@ def test_what_only_informs_is_no_warning(settings):
         RUN, status="done", verdict="pass", message="", gate=GateResult("pass", (told,), 1.0)
     )
     page = write_report(settings, run).read_text()
-    assert "Every rule that may block or warn holds: release release-0 is published." in page
+    assert "Every rule that may block or warn holds: the release of release-0 is published." in page
     assert '<span class="badge pass">✓ passed</span>' in page
     assert '<span class="badge info">i info</span>' in page
     assert "1 for information" in page

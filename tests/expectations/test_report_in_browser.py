@@ -123,6 +123,18 @@ def test_the_phones_page_is_not_wider_than_the_phone(opened, table):
             assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
 
 
+def test_the_phones_shares_of_missing_data_say_of_what_they_are(opened):
+    with opened(viewport=PHONE) as page:
+        labels = page.evaluate(
+            """[...document.querySelectorAll("[aria-labelledby=missing] td")].map(
+            (cell) => getComputedStyle(cell, "::before").content)"""
+        )
+        assert {label.strip('"') for label in labels} == {
+            "Most is missing of:",
+            "Dropping incomplete rows would cost:",
+        }
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_every_text_can_be_told_from_what_is_behind_it(opened, table, scheme):
     for name in ("index.html", table):

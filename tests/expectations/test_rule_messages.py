@@ -90,6 +90,13 @@ def of_rule(folder: Path, lines: str, table: str = "marts.t") -> str:
         ("check: in_set; column: a; values: [a, [b]]", "has ['b'] in it", "single values"),
         ("check: in_set; column: a", "'values' is missing", "write `values: [a, b]`"),
         ("check: freshness; column: a; max_age: 36", "'max_age' is '36'", "`36 hours`"),
+        ("check: freshness; column: a; max_age: 9 seconds", "'9 seconds'", "minutes, hours, days"),
+        (
+            "check: between; column: a; strict_min: 0",
+            "'strict_min' is 0",
+            "with `min: 0` ",
+        ),
+        ("check: between; column: a; max: 1; strict_max: 1", "is 1", "`strict_max: true` is less"),
         ("check: freshness; column: a; max_age: 1 month", "'max_age' is '1 month'", "weeks"),
         ("check: regex; column: a; pattern: '[a'", "regular expression: missing ]", "quotes"),
         ("check: columns; columns: [a]", "'columns' is not a mapping", "{name: type}"),

@@ -25,6 +25,7 @@ from expectations.rules import Severity
 from flows import cli
 from flows.events import Events
 from flows.pipeline import Options, Run
+from flows.run_summary import print_run
 from warehouse import duck, releases
 from warehouse.lock import writer_lock
 from warehouse.settings import PROJECT, Settings
@@ -478,5 +479,5 @@ def test_what_only_informs_is_printed_as_that(
 
     run = Run(settings, Options(), "run", Events("json", "run"), datetime.now(UTC))
     run.gate = GateResult("warn", (result("mild", "info"), result("odd", "warning")), 0.1)
-    cli._print_run(run)
-    assert capsys.readouterr().out.splitlines()[:2] == ["info: mild: 1 row", "warning: odd: 1 row"]
+    print_run(run)
+    assert capsys.readouterr().out.splitlines()[:2] == ["warning: odd: 1 row", "info: mild: 1 row"]

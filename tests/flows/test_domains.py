@@ -21,6 +21,7 @@ from expectations import rule_files
 from expectations.history import open_history
 from expectations.incidents import Tracked
 from expectations.known_columns import mistakes, of_project
+from expectations.reporting.words import moment_of
 from flows.cli import app
 from flows.pipeline import STAGES, Run
 from warehouse import dbt_runner, releases
@@ -183,7 +184,9 @@ def test_summary_and_report_tell_it(shop_held: Held) -> None:
     told = shop_held.run.summary()["domains"]["shop"]
     assert (told["release"], bool(told["held"])) == (shop_held.before.id, True)
     page = (shop_held.home.settings.reports / "latest" / "index.html").read_text()
-    assert f"Blocked, but for main. Served: release {shop_held.release.id}." in page
+    assert (
+        f"Blocked, but for main. Served: the release of {moment_of(shop_held.release.id)}." in page
+    )
 
 
 def test_report_has_the_figures_that_readers_see_and_the_blocked_ones_apart(
@@ -312,7 +315,11 @@ def test_all_domains_blocked_publish_nothing(home: TwoDomains) -> None:
     run = home.run()
     assert (run.exit_code, home.served()) == (3, before)
     assert "publish" not in run.trace
-    assert "nothing was published" in str(run.failure)
+    told = str(run.failure)
+    assert "nothing was published" in told
+    assert len(told.splitlines()) <= 4
+    assert "ask the sender of " in told
+    assert ".yml, line " in told
     assert "domain main: " in str(run.failure)
     assert "domain shop: " in str(run.failure)
 

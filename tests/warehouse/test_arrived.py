@@ -7,9 +7,9 @@ from pathlib import Path
 
 from shop import ORDERS, Shop
 
-from warehouse.arrived import NEWEST_FILES
+from warehouse.arrived import NEWEST_FILES, arrivals
 from warehouse.settings import Settings
-from warehouse.waiting import Waiting, waiting_and_arrivals
+from warehouse.waiting import Waiting, waiting_and
 
 
 def test_the_newest_files_of_each_source_come_first(shop: Shop) -> None:
@@ -18,7 +18,7 @@ def test_the_newest_files_of_each_source_come_first(shop: Shop) -> None:
     shop.put("id\n1\n", "visits.csv")
     shop.put('id,amount\n1,"torn', "orders9.csv")
     shop.load_all(ORDERS, {"name": "shop.visits", "path": "visits.csv"})
-    _, (orders, visits) = waiting_and_arrivals(shop.settings)
+    _, (orders, visits) = waiting_and(shop.settings, arrivals, ())
     assert (orders.source, orders.table) == ("shop.orders", "raw_shop.orders")
     assert (orders.batches, orders.rows) == (7, 14)
     assert [file.file for file in orders.newest] == [f"orders{n}.csv" for n in (6, 5, 4, 3, 2)]
@@ -28,14 +28,14 @@ def test_the_newest_files_of_each_source_come_first(shop: Shop) -> None:
 
 
 def test_nothing_arrived_at_an_empty_lake_or_none(settings: Settings, empty_lake: Path) -> None:
-    assert waiting_and_arrivals(settings) == (Waiting(), ())
+    assert waiting_and(settings, arrivals, ()) == (Waiting(), ())
     shutil.copytree(empty_lake, settings.home)
-    assert waiting_and_arrivals(settings) == (Waiting(), ())
+    assert waiting_and(settings, arrivals, ()) == (Waiting(), ())
 
 
 def test_a_lake_that_cannot_be_read_is_told_once(settings: Settings) -> None:
     settings.lake_catalog.parent.mkdir(parents=True)
     settings.lake_catalog.write_bytes(b"no catalog")
-    waits, arrived = waiting_and_arrivals(settings)
+    waits, arrived = waiting_and(settings, arrivals, ())
     assert waits.problem
     assert arrived == ()

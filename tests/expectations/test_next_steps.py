@@ -1,0 +1,123 @@
+"""What a person is told to do about each kind of rule that blocks."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from expectations.gate import NO_GATE, NO_TABLE, NOT_BUILT, SAW_NO_ROWS, RuleResult
+from expectations.next_steps import is_blocking, next_steps
+from expectations.rules import Check, Rule
+
+TABLE = "marts.fct_orders"
+LINEAGE = {
+    TABLE: ["staging.stg_orders", "staging.stg_shops"],
+    "staging.stg_orders": ["raw_shop.orders"],
+    "staging.stg_shops": ["raw_shop.shops"],
+}
+WHERE = "rules/marts/fct_orders.yml, line 12"
+
+
+def rule(check: Check, **told: object) -> Rule:
+    made = Rule("r", "marts", TABLE, check, "critical", "me", "so it is", columns=("a",))
+    return replace(made, file="rules/marts/fct_orders.yml", line=12, **told)  # type: ignore[arg-type]
+
+
+def result(check: str, status: str = "fail", detail: str = "3 rows") -> RuleResult:
+    return RuleResult(
+        "r",
+        TABLE,
+        "marts",
+        check,  # type: ignore[arg-type]
+        "critical",
+        status,  # type: ignore[arg-type]
+        9,
+        3,
+        detail,
+        "so it is",
+    )
+
+
+def steps(check: Check, **told: object) -> tuple[str, ...]:
+    return next_steps(result(check), rule(check, **told), LINEAGE)
+
+
+@pytest.mark.parametrize("check", ["not_null", "between", "unique", "expression", "total"])
+def test_rows_are_corrected_at_their_source_or_the_rule_is(check: Check) -> None:
+    first, where, conflict = steps(check)
+    assert first.startswith("ask the sender of shop.orders, shop.shops for a corrected file")
+    assert "`write: merge`" in first
+    assert f"mend the rule at {WHERE}, if it is wrong" in first
+    assert "_source_file" in where
+    assert "raw_shop.orders" in where
+    assert "`clearwater quarantine replay shop.orders`" in conflict
+
+
+@pytest.mark.parametrize(
+    ("check", "told"),
+    [
+        ("volume", {}),
+        ("anomaly", {"by": "a"}),
+        ("null_share", {}),
+        ("null_share", {"maximum": 0.1, "by": "a"}),
+        ("drift", {}),
+        ("freshness", {}),
+    ],
+)
+def test_what_is_unlike_before_may_be_accepted(check: Check, told: dict[str, object]) -> None:
+    (step,) = steps(check, **told)
+    assert step.startswith(f"`clearwater accept {TABLE}` if it is meant so")
+
+
+@pytest.mark.parametrize(
+    ("check", "told"),
+    [
+        ("null_share", {"maximum": 0.1}),
+        ("drift", {"reference_table": "marts.other"}),
+        ("freshness", {"max_age": "1 day"}),
+    ],
+)
+def test_a_written_bound_is_not_accepted_but_corrected(
+    check: Check, told: dict[str, object]
+) -> None:
+    first = steps(check, **told)[0]
+    assert "accept" not in first
+    assert WHERE in first
+
+
+@pytest.mark.parametrize(
+    ("detail", "step"),
+    [
+        ("Binder Error: no such column", f"mend the rule at {WHERE}"),
+        (SAW_NO_ROWS, f"{TABLE} has no rows to check: look at what came from shop.orders"),
+        (f"{TABLE} {NOT_BUILT}", f"bring the model of {TABLE} back, or delete the rule at {WHERE}"),
+        (f"{TABLE} is a view: {NO_TABLE}; set it", "set `materialized: table` in the model of"),
+        (f"{NO_GATE[0]}: broken", "`clearwater doctor` looks at the installation"),
+        (f"{NO_GATE[1]} with -9", "`clearwater doctor` looks at the installation"),
+    ],
+)
+def test_an_error_is_mended_where_it_is(detail: str, step: str) -> None:
+    (told,) = next_steps(result("between", "error", detail), rule("between"), LINEAGE)
+    assert told.startswith(step)
+
+
+def test_files_to_write_are_named() -> None:
+    file = "expectations/rules/marts/fct_orders.yml"
+    (none,) = next_steps(result("suite", "error"), None, LINEAGE)
+    assert none == f"write rules of {TABLE} into {file} (docs/rules.md)"
+    (columns,) = steps("columns")
+    assert columns.endswith(f"if the table is meant so, write it into {file}")
+
+
+def test_a_rule_or_a_source_that_is_not_known_is_not_made_up() -> None:
+    (step,) = next_steps(result("between"), None, {})
+    assert step.startswith("ask the sender for a corrected file")
+    assert "the rule in expectations/rules/marts/fct_orders.yml, if it is wrong" in step
+
+
+def test_only_errors_and_critical_failures_block() -> None:
+    assert is_blocking(result("between"))
+    assert is_blocking(replace(result("between", "error"), severity="info"))
+    assert not is_blocking(replace(result("between"), severity="warning"))
+    assert not is_blocking(result("between", "warn"))
