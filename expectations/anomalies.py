@@ -99,6 +99,8 @@ _FAMILIES = {
 _EXPLAINED = 0.05
 # Rows that the lake does not take show in these, and no reader will see them.
 _HARMLESS = ("known_share", "quarantined_share")
+# What is loaded over what stands already: a file may well change more than usual.
+_CHANGED_FLOORS = (0.05, 0.3)
 # A column that moves on with every batch, such as a time or a running number, has no level.
 _MOVING = (
     *("values", "labels", "new_label_share"),
@@ -314,6 +316,8 @@ class _Series:
             return _COUNT_FLOORS
         if name in self._new.shapes:
             return _SHAPE_FLOORS[measure or default_measure(self._new.shapes[name])]
+        if name[1] == "changed_share":
+            return _CHANGED_FLOORS
         if name[1] in _HARMLESS:
             return (0.05, math.inf)
         if self._new.scalars[name].scale == "share":
@@ -357,6 +361,9 @@ def _rows(profile: Profile) -> int:
 
 def _new_rows(profile: Profile) -> int:
     """How many rows were not known already."""
+    changed = profile.scalars.get(("", "changed_share"))
+    if changed is not None:
+        return round(profile.rows * changed.value)
     known = profile.scalars.get(("", "known_share"))
     return round(profile.rows * (1 - known.value)) if known else profile.rows
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 _EPOCH = date(1970, 1, 1)
 _FAMILIES = {
     "rows": "rows",
+    "changed_share": "rows",
     "known_share": "rows",
     "quarantined_share": "rows",
     "repeated_share": "repeats",

@@ -80,6 +80,7 @@ _IN_WORDS = {
     "step": "{column}: days since the one before are",
     "pace": "{column}: since the one before it went on by",
     "days_off_name": "{column}: days between it and the date in the file's name are",
+    "changed_share": "rows that are new or changed:",
     "known_share": "rows that were known already:",
     "quarantined_share": "rows for the quarantine:",
 }

@@ -201,12 +201,15 @@ class Examiner:
         for line in lines:
             name, file = str(line[0]), str(line[1])
             rows_in, loaded, held, known = (int(str(value)) for value in line[3:])
-            profile = found.get(name)
-            # Rows that newer files replaced are gone: what is left says little of the file.
-            if profile is not None and profile.rows >= 0.9 * loaded:
-                counts = Counts(rows_in=rows_in, loaded=loaded, quarantined=held)
-                counts = counts + Counts(already_known=known)
-                made[name] = _with_counts(profile, batch, file, counts)
+            if name not in whens:
+                continue
+            profile = found.get(name) or Profile(whens[name], 0)
+            if profile.rows < 0.9 * loaded:
+                # Rows that newer files replaced are gone: what is left says little of the file.
+                profile = Profile(profile.at, 0)
+            counts = Counts(rows_in=rows_in, loaded=loaded, quarantined=held)
+            counts = counts + Counts(already_known=known)
+            made[name] = _with_counts(profile, batch, file, counts)
         self._history.keep(_subject(batch), batch.run_id, made)
         return made
 
@@ -308,10 +311,12 @@ def _with_counts(profile: Profile, batch: Batch, file: str, counts: Counts) -> P
     """The profile with what the ledger and the file's name say of the batch."""
     scalars: dict[Name, Scalar] = dict(profile.scalars)
     if counts.rows_in:
-        for metric, rows in (
-            ("known_share", counts.already_known),
-            ("quarantined_share", counts.quarantined),
-        ):
+        shares = {"quarantined_share": counts.quarantined}
+        if batch.source.write == "append":
+            shares["known_share"] = counts.already_known
+        else:  # what stands already may be overwritten
+            shares["changed_share"] = counts.rows_in - counts.already_known - counts.quarantined
+        for metric, rows in shares.items():
             scalars["", metric] = Scalar(rows / counts.rows_in, "share", counts.rows_in)
     named, event_time = _named_date(file), batch.source.event_time
     if named is not None and event_time is not None:

@@ -290,7 +290,8 @@ def cramers_v(table: NDArray[np.int64]) -> float:
     rows, columns = table.shape
     phi2 = max(0.0, phi2 - (rows - 1) * (columns - 1) / (n - 1))
     rows_, columns_ = (side - (side - 1) ** 2 / (n - 1) for side in (rows, columns))
-    return float(min(1.0, (phi2 / (min(rows_, columns_) - 1)) ** 0.5))
+    most = min(rows_, columns_) - 1
+    return float(min(1.0, (phi2 / most) ** 0.5)) if most > 0 else 0.0
 
 
 def holm(values: Sequence[float]) -> list[float]:

@@ -324,3 +324,37 @@ def test_the_lake_made_again_holds_the_same_files_back(orders: Orders) -> None:
     done = rebuild(orders.settings, orders.sources())
     assert done.is_equal, done
     assert len(orders.run().problems) == 1
+
+
+class Catalogue(Orders):
+    """A source that sends the same rows each day, of which the newest hold."""
+
+    def sources(self) -> list[Source]:
+        entry = {name: value for name, value in ENTRY.items() if name != "event_time"}
+        return read_sources(sources_file(self.folder, entry | {"write": "merge"}), self.settings)
+
+    def send(self, day: int, changed: int) -> SourceSummary | None:
+        """The rows of the first day, of which the amounts of some are some cents higher."""
+
+        def damage(rows: list[Row], _: random.Random) -> list[Row]:
+            return [
+                [*row[:-1], f"{float(row[-1]) + 0.01 * day:.2f}"] if at < changed else row
+                for at, row in enumerate(rows)
+            ]
+
+        self.put(0, damage, named=day)
+        return self.run() if day >= 20 else None
+
+
+def test_a_file_that_changes_far_more_of_what_stands_than_usual_is_refused(
+    tmp_path: Path, settings: Settings
+) -> None:
+    catalogue = Catalogue(tmp_path, settings)
+    for day in range(20):
+        catalogue.send(day, changed=1 + day % 3)
+    assert not catalogue.run().problems
+    told = catalogue.send(20, changed=4)
+    assert told is not None and not told.problems
+    told = catalogue.send(21, changed=200)
+    assert told is not None
+    assert "rows that are new or changed: 48.3 %" in told.problems[0]

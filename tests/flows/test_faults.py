@@ -20,7 +20,7 @@ ROWS = 400
 
 def payments(rng: np.random.Generator, day: int) -> Frame:
     second = np.sort(rng.integers(0, 86_400, ROWS))
-    fraud = (rng.random(ROWS) < 0.05).astype(np.int64)
+    fraud = (rng.random(ROWS) < 0.4).astype(np.int64)
     return {
         "TRANSACTION_ID": day * ROWS + np.arange(ROWS),
         "TX_DATETIME": np.datetime64("2026-11-03", "s") + day * 86_400 + second,
@@ -38,7 +38,7 @@ def sales(rng: np.random.Generator, day: int) -> Frame:
     second = np.repeat(np.sort(rng.integers(0, 86_400, ROWS // 4)), 4)
     basket = np.repeat(np.arange(ROWS // 4), 4)
     return {
-        "household_id": 1 + basket % 40,
+        "household_id": 7 + basket % 40,
         "store_id": 1 + basket % 7,
         "basket_id": 31_000_000_000 + day * ROWS + basket,
         "product_id": 100 + np.arange(ROWS),
