@@ -55,6 +55,8 @@ _IN_WORDS = {
     "new_label_share": "{column}: labels never seen before in",
     "negative_share": "{column}: below zero in",
     "zero_share": "{column}: zero in",
+    "even_share": "{column}: even in its last digit in",
+    "fifth_share": "{column}: 0 or 5 in its last digit in",
     "whole_share": "{column}: whole numbers in",
     "nan_share": "{column}: not a number in",
     "true_share": "{column}: true in",
