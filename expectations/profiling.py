@@ -286,19 +286,11 @@ def _of_numbers(column: Field, name: str, share: Any) -> list[_Measure]:
     # Numbers that were merged, rounded or converted end otherwise: in cents where they have parts.
     # Of few different ones the last digit says no more than they do.
     last = name if column.type in WHOLE else f"round({number} * 100)"
-    measures = [
-        share("negative_share", f"{name} < 0"),
-        share("zero_share", f"{name} = 0"),
-        *(
-            _Measure(
-                column.name,
-                metric,
-                f"if(count(distinct {name}) > {FEW}, count_if({last} % {step} = 0) / count(*), null)",
-                "share",
-            )
-            for metric, step in (("even_share", 2), ("fifth_share", 5))
-        ),
-    ]
+    measures = [share("negative_share", f"{name} < 0"), share("zero_share", f"{name} = 0")]
+    for metric, step in (("even_share", 2), ("fifth_share", 5)):
+        ends = f"count_if({last} % {step} = 0) / count(*)"
+        sql = f"if(count(distinct {name}) > {FEW}, {ends}, null)"
+        measures.append(_Measure(column.name, metric, sql, "share"))
     if not column.is_personal:
         measures.append(_quantiles(column.name, "values", number))
         measures += [_Measure(column.name, m, sql, "value") for m, sql in spread.items()]

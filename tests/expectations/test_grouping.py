@@ -175,3 +175,20 @@ def test_hours_without_rows(con: duckdb.DuckDBPyConnection) -> None:
         (found,) = of(compare(before, profile(con, DAYS, kept)), "hole")
         assert found.stops is stops
         assert found.told.startswith("paid_at: the most hours nearly without rows are")
+
+
+@pytest.mark.parametrize(
+    ("rows", "told"),
+    [
+        ("select * replace (customer // 2 * 2 as customer) from payments", "customer: even in"),
+        ("select * replace (round(amount * 20) / 20 as amount) from payments", "amount: 0 or 5 in"),
+        ("select * replace (amount * 2 as amount) from payments", "amount: even in"),
+    ],
+)
+def test_numbers_show_by_their_last_digit_what_became_of_them(
+    con: duckdb.DuckDBPyConnection, rows: str, told: str
+) -> None:
+    before = past(con)
+    assert not compare(before, profile(con, DAYS, "from payments"))
+    found = compare(before, profile(con, DAYS, rows))
+    assert any(anomaly.stops and anomaly.told.startswith(told) for anomaly in found)
