@@ -33,7 +33,7 @@ from expectations.past import (
     relearn,
 )
 from expectations.profiling import Name, Profile, Scalar
-from expectations.remembering import EXPLAINED, METRIC, tenth
+from expectations.remembering import LEAST_EXPLAINED, LEAST_REMEMBERED, METRIC, tenth
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -99,7 +99,7 @@ _FAMILIES = {
     "sum_each": "groups",
 }
 # What is less than this in more than one of ten cases is not clearly there.
-_CLEARLY = {"explained": EXPLAINED, METRIC: 0.2}
+_CLEARLY = {"explained": LEAST_EXPLAINED, METRIC: LEAST_REMEMBERED}
 # Rows that the lake does not take show in these, and no reader will see them.
 _HARMLESS = ("known_share", "quarantined_share")
 # What is loaded over what stands already: a file may well change more than usual.

@@ -73,7 +73,7 @@ class Examiner:
             if not past and all(rule.is_learned for rule in rules):
                 return []
             new = _with_counts(self._profile(con, batch, counts), batch, batch.file, counts)
-            new = _remembered(con, batch, counts, past, new)
+            new = _with_memory(con, batch, counts, past, new)
         except COMPARING_FAULTS as error:
             raise BatchRefusedError(
                 f"it cannot be compared with the files before it: {_told(error)}",
@@ -174,7 +174,8 @@ class Examiner:
             ).fetchall()
             self._files[subject] = dict(loaded)
             past = {n: p for n, p in known.items() if n in self._files[subject]}
-            made = _memory(con, batch, past).lacking()
+            columns = {column.name.lower() for column in table_columns(con, batch.source)}
+            made = Memory(con, table_name(batch.source), past, columns).lacking()
             self._history.keep(subject, batch.run_id, made)
             self._past[subject] = past | made
         return {name: p for name, p in self._past[subject].items() if name != batch.id}
@@ -267,27 +268,21 @@ def _taken(counts: Counts) -> str:
     )
 
 
-def _memory(
-    con: duckdb.DuckDBPyConnection, batch: Batch, past: dict[str, Profile], but: Sequence[str] = ()
-) -> Memory:
-    """The rows that the lake has of the batches of the past, but for the columns named."""
-    columns = {column.name.lower() for column in table_columns(con, batch.source)}
-    return Memory(con, table_name(batch.source), past, columns.difference(but))
-
-
-def _remembered(
+def _with_memory(
     con: duckdb.DuckDBPyConnection,
     batch: Batch,
     counts: Counts,
     past: dict[str, Profile],
     new: Profile,
 ) -> Profile:
-    """The profile of the batch with what the lake remembers of its codes."""
-    if not counts.loaded:
-        return new
-    absent = [column.name.lower() for column in _absent(con, batch)]
-    found = _memory(con, batch, past, absent).of(_taken(counts))
-    return replace(new, scalars={**new.scalars, **found})
+    """The profile with how much the rows of each code are like its earlier ones in the lake."""
+    columns = {
+        column.lower()
+        for (column, metric), scalar in new.scalars.items()
+        if metric == "null_share" and scalar.value < 1
+    }
+    memory = Memory(con, table_name(batch.source), past, columns)
+    return replace(new, scalars={**new.scalars, **memory.coefficients(_taken(counts))})
 
 
 def _fields(con: duckdb.DuckDBPyConnection, batch: Batch) -> list[Field]:

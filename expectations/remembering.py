@@ -21,12 +21,15 @@ if TYPE_CHECKING:
 METRIC = "remembered"
 # How many earlier batches are remembered, the newest; and about how many of their rows at most.
 BATCHES = 30
-MOST_ROWS = 1_000_000
+MOST_ROWS = 100_000
+MOST_OF_ALL = 1_000_000  # where it is made for all of the past at once
 # Of fewer rows whose code is known, nothing is said.
 FEWEST_ROWS = 100
-# Codes that explain less of a number than this in any of ten cases do not explain it.
-EXPLAINED = 0.05
-_FEWEST_PROFILES = 8
+# Codes that explain less of a number than this in more than one of ten cases do not explain it, and
+# are not known by it again where it is less like the earlier ones than that.
+LEAST_EXPLAINED = 0.05
+LEAST_REMEMBERED = 0.1
+FEWEST_PROFILES = 8
 
 
 def tenth(values: Iterable[float]) -> float:
@@ -38,33 +41,40 @@ def tenth(values: Iterable[float]) -> float:
 def remembered_pairs(past: Sequence[Profile], columns: Collection[str]) -> list[str]:
     """The pairs, such as "customer and amount", whose code explained the number in the past.
 
-    `columns` are those that there are, in small letters. What the newest profile has is kept up.
+    `columns` are those that there are, in small letters. What the newest profile has is kept up;
+    left out is what was never remembered, such as what receipts are of.
     """
-    names = {name for p in past for name in p.scalars if name[1] == "explained"}
-    kept = {column for column, metric in (past[-1].scalars if past else ()) if metric == METRIC}
+    pairs = {column for p in past for column, metric in p.scalars if metric == "explained"}
     found = []
-    for name in names:
-        values = [p.scalars[name].value for p in past if name in p.scalars]
-        is_clear = len(values) >= _FEWEST_PROFILES and tenth(values) >= EXPLAINED
-        if (is_clear or name[0] in kept) and _parts(name[0], columns):
-            found.append(name[0])
-    return sorted(found)
+    for pair in sorted(pairs):
+        explained = _values(past, (pair, "explained"))
+        remembered = _values(past, (pair, METRIC))
+        is_kept = bool(past) and (pair, METRIC) in past[-1].scalars
+        is_clear = len(explained) >= FEWEST_PROFILES and tenth(explained) >= LEAST_EXPLAINED
+        is_vain = len(remembered) >= FEWEST_PROFILES and max(remembered) < LEAST_REMEMBERED
+        if (is_clear or is_kept) and not is_vain and _parts(pair, columns):
+            found.append(pair)
+    return found
+
+
+def _values(past: Iterable[Profile], name: Name) -> list[float]:
+    return [profile.scalars[name].value for profile in past if name in profile.scalars]
 
 
 def _parts(pair: str, columns: Collection[str]) -> tuple[str, str] | None:
-    """The code and the number of a pair; names of columns may have an "and" themselves."""
+    """The code and the number of a pair, in small letters; a name may have an "and" itself."""
     words = pair.split(" and ")
     for at in range(1, len(words)):
         code, number = " and ".join(words[:at]), " and ".join(words[at:])
         if code.lower() in columns and number.lower() in columns:
-            return code, number
+            return code.lower(), number.lower()
     return None
 
 
 class Memory:
-    """The earlier rows of one table of the lake, as those of its newest batches.
+    """What the lake remembers of a source: the rows of its newest batches.
 
-    `past` are the profiles by batch, `columns` those of the table, in small letters.
+    `past` are the profiles by batch, `columns` those that have values, in small letters.
     """
 
     def __init__(
@@ -88,11 +98,12 @@ class Memory:
             self._newest.append(name)
         most = max((self._past[name].rows for name in self._newest), default=0)
         self._every = max(1, most // MOST_ROWS)
+        self._every_of_all = max(1, sum(p.rows for p in past.values()) // MOST_OF_ALL)
 
     def lacking(self) -> dict[str, Profile]:
-        """The past profiles that had not what is `remembered`, with it: in one pass for each pair.
+        """The past profiles that had no such coefficient, with it.
 
-        Each batch is held against those before it.
+        Each batch is held against those before it, all of them in one pass for each pair.
         """
         found: dict[str, Profile] = {}
         for pair in self._pairs:
@@ -106,34 +117,46 @@ class Memory:
                     found[batch] = replace(profile, scalars=scalars)
         return found
 
-    def of(self, relation: str) -> dict[Name, Scalar]:
-        """What is `remembered` of the rows of a relation that the lake has not yet.
+    def coefficients(self, relation: str) -> dict[Name, Scalar]:
+        """How much the rows of a relation, which the lake has not yet, are like the earlier ones.
 
         That is the correlation of each row's number (its inverse hyperbolic sine) with the mean of
         the earlier rows of the same code.
         """
+        if not self._pairs:
+            return {}
+        columns = ", ".join(sorted({sql for pair in self._pairs for sql in self._columns_of(pair)}))
         ids = ", ".join(map(quoted, self._newest))
-        found: dict[Name, Scalar] = {}
-        for pair in self._pairs:
-            code, number = self._sql(pair)
-            row = self._con.execute(
-                f"select corr(y, mean), count(*) from (select {code} as code, {number} as y"
-                f" from {relation}) join (select {code} as code, avg({number}) as mean"
-                f" from {self._table} where _batch_id in ({ids}){self._thinned(code)} group by 1)"
-                " using (code) where y is not null and mean is not null"
-            ).fetchone()
-            assert row is not None
-            found[pair, METRIC] = _scalar(*row)
-        return found
+        each = " union all ".join(
+            self._coefficient(at, pair) for at, pair in enumerate(self._pairs)
+        )
+        found = self._con.execute(
+            f"with earlier as materialized (select {columns} from {self._table}"
+            f" where _batch_id in ({ids})),"
+            f" new as materialized (select {columns} from {relation}) {each}"
+        ).fetchall()
+        return {(self._pairs[at], METRIC): _scalar(value, rows) for at, value, rows in found}
+
+    def _coefficient(self, at: int, pair: str) -> str:
+        code, number = self._columns_of(pair)
+        return (
+            f"select {at}, corr(y, mean), count(*) from"
+            f" (select {code} as code, {_folded(number)} as y from new) join"
+            f" (select {code} as code, avg({_folded(number)}) as mean from earlier"
+            f" where {_chosen(code, self._every)} group by 1) using (code)"
+            " where y is not null and mean is not null"
+        )
 
     def _of_the_past(self, pair: str) -> dict[str, Scalar]:
-        code, number = self._sql(pair)
+        code, number = self._columns_of(pair)
+        ids = ", ".join(map(quoted, self._past))
         places = ", ".join(f"({quoted(batch)}, {n})" for n, batch in enumerate(self._past))
         found = self._con.execute(
             "with held as materialized (select _batch, place, code, y from"
-            f" (select _batch_id as _batch, {code} as code, {number} as y from {self._table}"
-            f" where true{self._thinned(code)}) join (values {places}) as t(_batch, place)"
-            " using (_batch) where code is not null and y is not null),"
+            f" (select _batch_id as _batch, {code} as code, {_folded(number)} as y"
+            f" from {self._table} where _batch_id in ({ids})"
+            f" and {_chosen(code, max(self._every, self._every_of_all))})"
+            f" join (values {places}) as t(_batch, place) using (_batch) where y is not null),"
             " each as (select place, code, count(*) as n, sum(y) as total from held group by all),"
             " before as (select place, code, sum(total) over earlier / sum(n) over earlier as mean"
             " from each window earlier as (partition by code order by place"
@@ -144,16 +167,22 @@ class Memory:
         known = {batch: _scalar(value, rows) for batch, value, rows in found}
         return {batch: known.get(batch, _scalar(None, 0)) for batch in self._past}
 
-    def _sql(self, pair: str) -> tuple[str, str]:
-        """SQL for the code, and for the number as it is compared."""
+    def _columns_of(self, pair: str) -> tuple[str, str]:
+        """The code and the number in SQL."""
         parts = _parts(pair, self._columns)
         assert parts is not None
-        number = f"{identifier(parts[1])}::double"
-        return identifier(parts[0]), f"asinh(if(isfinite({number}), {number}, null))"
+        return identifier(parts[0]), identifier(parts[1])
 
-    def _thinned(self, code: str) -> str:
-        """SQL for the condition that leaves only some of the codes of a very large table."""
-        return f" and hash({code}) % {self._every} = 0" if self._every > 1 else ""
+
+def _chosen(code: str, every: int) -> str:
+    """SQL for the condition that leaves one in `every` codes."""
+    return f"hash({code}) % {every} = 0" if every > 1 else f"{code} is not null"
+
+
+def _folded(number: str) -> str:
+    """SQL for the number as it is compared."""
+    plain = f"try_cast({number} as double)"
+    return f"asinh(if(isfinite({plain}), {plain}, null))"
 
 
 def _scalar(value: float | None, rows: int) -> Scalar:
