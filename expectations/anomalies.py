@@ -33,6 +33,7 @@ from expectations.past import (
     relearn,
 )
 from expectations.profiling import Name, Profile, Scalar
+from expectations.remembering import LEAST_EXPLAINED, LEAST_REMEMBERED, METRIC, tenth
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -65,6 +66,7 @@ _VALUE_FLOORS = {  # in the measure's own unit; of amounts in natural logarithms
     "rows_each": (0.15, 0.25),  # in natural logarithms
     "sum_each": (0.15, 0.25),
     "explained": (0.5, 0.8),  # parts of what is usual
+    METRIC: (0.5, 0.8),  # likewise; more than usual is nothing
     "pace": (2.0, 10.0),  # in usual steps: days that come late or not at all are no alarm
 }
 # What is this many times as large as what stops need not be certain, only likely.
@@ -90,13 +92,14 @@ _FAMILIES = {
     "correlation": "pairs",
     "below_share": "pairs",
     "explained": "codes",
+    METRIC: "codes",
     "clock": "clocks",
     "hole": "holes",
     "rows_each": "groups",
     "sum_each": "groups",
 }
-# Codes that explain less of a number than this in any of ten cases do not explain it.
-_EXPLAINED = 0.05
+# What is less than this in more than one of ten cases is not clearly there.
+_CLEARLY = {"explained": LEAST_EXPLAINED, METRIC: LEAST_REMEMBERED}
 # Rows that the lake does not take show in these, and no reader will see them.
 _HARMLESS = ("known_share", "quarantined_share")
 # What is loaded over what stands already: a file may well change more than usual.
@@ -105,6 +108,7 @@ _CHANGED_FLOORS = (0.05, 0.3)
 _MOVING = (
     *("values", "labels", "new_label_share"),
     *("least", "greatest", "mean", "middle", "correlation", "below_share"),
+    METRIC,
 )
 _MOVES_FROM = 0.9
 
@@ -184,7 +188,8 @@ def _related(profiles: Sequence[Profile]) -> list[Profile]:
     known: dict[Name, set[str]] = {}
     for profile in profiles:
         before = done[-1] if done else None
-        scalars = {**profile.scalars, **_moved(profile, before)}
+        known_of = {n: s for n, s in profile.scalars.items() if s.rows or n[1] != METRIC}
+        scalars = {**known_of, **_moved(profile, before)}
         for name, shape in profile.shapes.items():
             if isinstance(shape, Numbers) and (name[0], "middle") in scalars:
                 scalars[name[0], "hole"] = Scalar(_hole(shape), "value", shape.rows)
@@ -259,16 +264,17 @@ class _Series:
                 continue
             if name[1] == "pace" and (name[0], "step") in self._new.scalars:
                 continue  # a time, whose steps are days
-            if name[1] == "explained" and not self._is_explained(name):
+            if name[1] in _CLEARLY and not self._is_clear(name):
                 continue
             if name[1] == "rows_each" and name[0] in self._summed:
                 continue  # what is summed up tells the same, and more surely
             if not (moves and name[1] in _MOVING):
                 yield name
 
-    def _is_explained(self, name: Name) -> bool:
-        found = sorted(p.scalars[name].value for p in self._past if name in p.scalars)
-        return bool(found) and found[len(found) // 10] >= _EXPLAINED
+    def _is_clear(self, name: Name) -> bool:
+        """Whether code and number had to do with each other in nine of ten cases."""
+        found = [p.scalars[name].value for p in self._past if name in p.scalars]
+        return tenth(found) >= _CLEARLY[name[1]]
 
     def judged(
         self,
@@ -333,6 +339,9 @@ class _Series:
             return math.log(large / small)
         if name[1] in ("pace", "explained"):
             return abs(judgement.value / judgement.expected - 1) if judgement.expected else 0.0
+        if name[1] == METRIC:
+            usual = judgement.expected
+            return max(0.0, 1 - judgement.value / usual) if usual > 0 else 0.0
         if name[1] in ("least", "greatest") and self._is_within_spread(name, judgement):
             return 0.0
         return abs(judgement.value - judgement.expected)

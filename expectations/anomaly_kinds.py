@@ -29,7 +29,7 @@ _FAMILIES = {
     **dict.fromkeys(("clock", "hole", "hour", "midnight_share", "age", "days_off_name"), "times"),
     **dict.fromkeys(("before", "after", "step", "pace"), "times"),
     **dict.fromkeys(("correlation", "below_share", "explained"), "relations"),
-    **dict.fromkeys(("rows_each", "sum_each"), "relations"),
+    **dict.fromkeys(("rows_each", "sum_each", "remembered"), "relations"),
 }
 # What follows from any other kind of the same columns, and is one of its own only without.
 _FOLLOWING = ("extremes", "relations")

@@ -68,6 +68,7 @@ _IN_WORDS = {
     "rows_each": "{column}: rows of each, typically,",
     "sum_each": "{other}: summed up by {one} it is, typically,",
     "explained": "{other}: of its variance {one} explains",
+    "remembered": "{other}: like the earlier ones of its {one} only by",
     "clock": "{column}: the mean hour of the day is",
     "hole": "{column}: the most hours nearly without rows are",
     "midnight_share": "{column}: midnight sharp in",

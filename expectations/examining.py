@@ -18,6 +18,7 @@ from expectations.anomalies import REMEMBERED, Anomaly, comes_by_hours, compare,
 from expectations.anomaly_kinds import kinds
 from expectations.history import KEPT, History, Shift, accepted, open_history
 from expectations.profiling import Field, Name, Profile, Scalar, profiles
+from expectations.remembering import Memory
 from expectations.rules import LEARNED, Rule
 from warehouse.batch import Batch, Counts
 from warehouse.duck import identifier, quoted
@@ -72,6 +73,7 @@ class Examiner:
             if not past and all(rule.is_learned for rule in rules):
                 return []
             new = _with_counts(self._profile(con, batch, counts), batch, batch.file, counts)
+            new = _with_memory(con, batch, counts, past, new)
         except COMPARING_FAULTS as error:
             raise BatchRefusedError(
                 f"it cannot be compared with the files before it: {_told(error)}",
@@ -171,7 +173,11 @@ class Examiner:
                 [batch.source.name],
             ).fetchall()
             self._files[subject] = dict(loaded)
-            self._past[subject] = {n: p for n, p in known.items() if n in self._files[subject]}
+            past = {n: p for n, p in known.items() if n in self._files[subject]}
+            columns = {column.name.lower() for column in table_columns(con, batch.source)}
+            made = Memory(con, table_name(batch.source), past, columns).lacking()
+            self._history.keep(subject, batch.run_id, made)
+            self._past[subject] = past | made
         return {name: p for name, p in self._past[subject].items() if name != batch.id}
 
     def _made_again(
@@ -214,12 +220,7 @@ class Examiner:
         return made
 
     def _profile(self, con: duckdb.DuckDBPyConnection, batch: Batch, counts: Counts) -> Profile:
-        relation = "incoming"
-        if counts.loaded < counts.rows_in:
-            relation = (
-                "(from incoming anti join (from judged where verdict in ('quarantine', 'known'))"
-                " using (_source_row))"
-            )
+        relation = _taken(counts)
         fields, absent = _fields(con, batch), _absent(con, batch)
         if absent:  # what the file lacks is null in each of its rows
             nulls = ", ".join(f"null::{c.type} as {identifier(c.name)}" for c in absent)
@@ -255,6 +256,33 @@ def _told(error: duckdb.Error) -> str:
 
 def _subject(batch: Batch) -> str:
     return f"{batch.source.schema_name}.{batch.source.table_name}"
+
+
+def _taken(counts: Counts) -> str:
+    """SQL for the rows of the batch that the lake will take."""
+    if counts.loaded >= counts.rows_in:
+        return "incoming"
+    return (
+        "(from incoming anti join (from judged where verdict in ('quarantine', 'known'))"
+        " using (_source_row))"
+    )
+
+
+def _with_memory(
+    con: duckdb.DuckDBPyConnection,
+    batch: Batch,
+    counts: Counts,
+    past: dict[str, Profile],
+    new: Profile,
+) -> Profile:
+    """The profile with how much the rows of each code are like its earlier ones in the lake."""
+    columns = {
+        column.lower()
+        for (column, metric), scalar in new.scalars.items()
+        if metric == "null_share" and scalar.value < 1
+    }
+    memory = Memory(con, table_name(batch.source), past, columns)
+    return replace(new, scalars={**new.scalars, **memory.coefficients(_taken(counts))})
 
 
 def _fields(con: duckdb.DuckDBPyConnection, batch: Batch) -> list[Field]:

@@ -358,3 +358,45 @@ def test_a_file_that_changes_far_more_of_what_stands_than_usual_is_refused(
     told = catalogue.send(21, changed=200)
     assert told is not None
     assert "rows that are new or changed: 48.3 %" in told.problems[0]
+
+
+class Regulars(Orders):
+    """A source whose customers, of whom nothing may be told, pay each an amount of their own."""
+
+    def sources(self) -> list[Source]:
+        return read_sources(
+            sources_file(self.folder, ENTRY | {"personal": ["customer"]}), self.settings
+        )
+
+    def send(self, day: int, *, renumbered: bool = False) -> None:
+        def damage(rows: list[Row], random_: random.Random) -> list[Row]:
+            named = [str(number) for number in range(100)]
+            if renumbered:
+                random_.shuffle(named)
+            regulars = []
+            for row in rows:
+                customer = random_.randrange(100)
+                amount = (5 + customer % 7 * 20) * random_.uniform(0.5, 1.5)
+                regulars.append([*row[:3], named[customer], f"{amount:.2f}"])
+            return regulars
+
+        self.put(day, damage)
+
+
+def test_customers_who_were_exchanged_wait_also_after_a_first_run_of_many_days(
+    tmp_path: Path, settings: Settings
+) -> None:
+    orders = Regulars(tmp_path, settings)
+    for day in range(21):
+        orders.send(day)
+    assert not orders.run().problems
+    orders.send(21)
+    assert not orders.run().problems
+    orders.send(22, renumbered=True)
+    told = "amount: like the earlier ones of its customer only by"
+    assert told in orders.run().problems[0]
+    for file in settings.home.glob("state.db*"):
+        file.unlink()
+    assert told in orders.run().problems[0]
+    assert orders.accept() == 1
+    assert not orders.run().problems
