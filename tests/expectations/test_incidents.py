@@ -335,6 +335,15 @@ def test_report_shows_the_open_ones_and_those_closed_in_the_last_seven_days(
     assert in_order([]) == ()
 
 
+def test_most_urgent_stand_first_whoever_knows_of_them() -> None:
+    mild = failure("apart", weight=Weight.WARNING)
+    known = after(ran(0, failure("fct")), ran(1, failure("fct"), failure("other")))
+    known = follow(known, ran(2, failure("fct"), failure("other"), mild))
+    fct, other, apart = (t.incident for t in known)
+    seen_to = replace(other, acknowledged_by="ada", acknowledged_at=NOON)
+    assert in_order([apart, seen_to, fct]) == (fct, seen_to, apart)
+
+
 def test_state_that_is_no_database_is_one_clear_error_and_no_end_of_a_report(
     settings: Settings,
 ) -> None:

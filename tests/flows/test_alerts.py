@@ -222,6 +222,7 @@ def test_nothing_critical_begins_unheard_whatever_failed_and_was_known_before(
     heard: dict[str, Told] = {}
     lasting: set[tuple[str, str]] = set()
     gone: dict[tuple[str, str], datetime] = {}
+    known_as: dict[str, bool] = {}  # whether it was critical after the run before
     at = NOON
     for hours, found, unchecked, seen_to in sequence:
         at += timedelta(hours=hours)
@@ -252,7 +253,11 @@ def test_nothing_critical_begins_unheard_whatever_failed_and_was_known_before(
         left = {p for p in lasting - critical if p not in found and p[0] in unchecked}
         gone |= dict.fromkeys(lasting - critical - left, at)
         lasting = critical | left
+        for tracked in known:
+            name, is_critical = tracked.incident.id, tracked.incident.severity == "critical"
+            assert is_critical or not (tracked.incident.acknowledged_by and known_as.get(name))
         known = [known_to_ada(t, at) if t.incident.root in seen_to else t for t in known]
+        known_as = {t.incident.id: t.is_open and t.incident.severity == "critical" for t in known}
         again = follow(known, replace(run, at=at + timedelta(minutes=1)))
         assert news(again, heard, Weight.CRITICAL, at) == []
         known_to_some = {t.incident.id for t in known if t.is_open and t.incident.acknowledged_by}
