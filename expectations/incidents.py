@@ -1,38 +1,24 @@
 """Incidents: one for each root cause, the same one over all runs in which it lasts.
 
-What a run saw is an `Observation`; `follow` takes the incidents on by it, and touches no file.
+What a run saw is an `Observation`; `expectations.following` takes the incidents on by it.
 """
 
 from __future__ import annotations
 
-import hashlib
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
-from expectations.root_causes import (
-    NOTHING_NEW,
-    OVERDUE,
-    Cause,
-    Failure,
-    Lineage,
-    Weight,
-    causes,
-    title,
-)
+from expectations.root_causes import NOTHING_NEW, OVERDUE, Failure, Lineage, Weight
 
 if TYPE_CHECKING:
     from warehouse.settings import Settings
 
-ID_CHARACTERS = 6
 # An incident that comes back within this time is the old one: it flaps.
 FLAPPING = timedelta(hours=24)
 Key = tuple[str, str, str]
 REPORTED = timedelta(days=7)
-# Said of an incident that is closed because what failed is no longer there.
-REMOVED = "removed since"
 
 
 @dataclass(frozen=True)
@@ -62,9 +48,9 @@ class Incident:
     """A root cause with all that fails of it; times are UTC.
 
     `root` is the table or the stage where it begins, `runs` the number of runs that saw it.
-    `closed_at` is None while it is open; its symptoms are then those that fail now. An
-    acknowledgement holds until the incident is closed or gets worse; `acknowledged_before` tells
-    of one that holds no more.
+    `closed_at` is None while it is open; its symptoms are then those that fail now, and so are its
+    title and severity. An acknowledgement holds until the incident is closed, gets worse or has
+    nothing critical any more; `acknowledged_before` tells of one that holds no more.
     """
 
     id: str
@@ -83,18 +69,34 @@ class Incident:
 
 
 @dataclass(frozen=True)
+class Spell:
+    """What is known of a critical symptom: since when it holds, and how often it came back.
+
+    `held_since` is None while it fails, or is not known to hold.
+    """
+
+    held_since: datetime | None = None
+    returns: int = 0
+
+
+@dataclass(frozen=True)
 class Tracked:
     """An incident with what its alerts depend on.
 
-    `worst` is the worst since it was opened last, `kinds` the critical symptoms that its root ever
-    had, `reopenings` how often it came back. `news_at` is when it opened last, became worse or got
-    another of these kinds: an acknowledgement from before does not cover that.
+    `failures` are its symptoms with how bad they are. `worst` is the worst since it was opened, or
+    became critical, last. `news_at` is when it opened last, became worse, got another critical
+    symptom that no other explains, or lost the last: an acknowledgement from before does not cover
+    that. `criticals` are these symptoms, until they have been gone for a day. `news` counts how
+    often one of them was to be told: when it failed first, and when it came back first.
+    `reopenings` is how often the incident came back.
     """
 
     incident: Incident
     worst: Weight
     news_at: datetime
-    kinds: frozenset[Key] = frozenset()
+    failures: tuple[Failure, ...] = ()
+    criticals: Mapping[Key, Spell] = field(default_factory=dict)
+    news: int = 0
     reopenings: int = 0
 
     @property
@@ -107,13 +109,26 @@ class Tracked:
         """The keys of its symptoms."""
         return frozenset(symptom.key for symptom in self.incident.symptoms)
 
+    def up_to_date(self) -> Tracked:
+        """The incident, known to nobody if it was acknowledged before its last news."""
+        known = self.incident
+        if known.acknowledged_at is None or known.acknowledged_at >= self.news_at:
+            return self
+        told = f"known to {known.acknowledged_by}, {known.acknowledged_at:%Y-%m-%d %H:%M} UTC"
+        told += f": {known.note}" if known.note else ""
+        gone = replace(
+            known, acknowledged_by="", acknowledged_at=None, note="", acknowledged_before=told
+        )
+        return replace(self, incident=gone)
+
     def row(self) -> dict[str, Any]:
         """The incident as the state database keeps it."""
         content = vars(self.incident) | {
-            "symptoms": [asdict(symptom) for symptom in self.incident.symptoms],
+            "symptoms": [_entry(failure) for failure in self.failures],
             "worst": int(self.worst),
             "news_at": self.news_at,
-            "kinds": sorted(map(list, self.kinds)),
+            "kinds": [[*key, *_kept(spell)] for key, spell in sorted(self.criticals.items())],
+            "news": self.news,
             "reopenings": self.reopenings,
         }
         del content["acknowledged_before"]  # it follows from the times
@@ -121,33 +136,44 @@ class Tracked:
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> Tracked:
-        """The incident that `row` told."""
+        """The incident that `row` told; of an earlier version it lacks what that did not know."""
         content = dict(row)
-        worst, reopenings = content.pop("worst"), content.pop("reopenings")
+        worst, reopenings = Weight(content.pop("worst")), content.pop("reopenings")
         kinds, news_at = content.pop("kinds") or (), content.pop("news_at")
-        symptoms = tuple(Symptom(**symptom) for symptom in content.pop("symptoms"))
-        return _up_to_date(
-            cls(
-                Incident(**content, symptoms=symptoms),
-                Weight(worst),
-                news_at or content["opened_at"],
-                frozenset((rule_id, table, kind) for rule_id, table, kind in kinds),
-                reopenings,
-            )
+        news = content.pop("news") or 0
+        usual = worst if content["severity"] == "critical" else Weight.WARNING
+        failures = tuple(_failure(entry, usual) for entry in content.pop("symptoms"))
+        tracked = cls(
+            Incident(**content, symptoms=tuple(failure.symptom for failure in failures)),
+            worst,
+            news_at or content["opened_at"],
+            failures,
+            {(rule_id, table, kind): _spell(*kept) for rule_id, table, kind, *kept in kinds},
+            news,
+            reopenings,
         )
+        return tracked.up_to_date()
 
 
-def _up_to_date(tracked: Tracked) -> Tracked:
-    """The incident, known to nobody if it was acknowledged before its last news."""
-    known = tracked.incident
-    if known.acknowledged_at is None or known.acknowledged_at >= tracked.news_at:
-        return tracked
-    told = f"known to {known.acknowledged_by}, {known.acknowledged_at:%Y-%m-%d %H:%M} UTC"
-    told += f": {known.note}" if known.note else ""
-    gone = replace(
-        known, acknowledged_by="", acknowledged_at=None, note="", acknowledged_before=told
-    )
-    return replace(tracked, incident=gone)
+def _entry(failure: Failure) -> dict[str, Any]:
+    own = {name: value for name, value in vars(failure).items() if name != "symptom"}
+    return asdict(failure.symptom) | own | {"weight": int(failure.weight)}
+
+
+def _failure(entry: Mapping[str, Any], usual: Weight) -> Failure:
+    content = dict(entry)
+    weight = Weight(content.pop("weight", usual))
+    own = {name: content.pop(name, "") for name in ("check", "subject")}
+    is_by_rows = content.pop("is_by_rows", False)
+    return Failure(Symptom(**content), weight, **own, is_by_rows=is_by_rows)
+
+
+def _kept(spell: Spell) -> tuple[str | None, int]:
+    return spell.held_since.isoformat() if spell.held_since else None, spell.returns
+
+
+def _spell(held_since: str | None = None, returns: int = 0) -> Spell:
+    return Spell(datetime.fromisoformat(held_since) if held_since else None, returns)
 
 
 def _never(_symptom: Symptom) -> bool:
@@ -166,166 +192,6 @@ class Observation:
     lineage: Lineage = field(default_factory=dict)
     checked: Callable[[Symptom], bool] = _never
     removed: Callable[[Symptom], bool] = _never
-
-
-def follow(known: Sequence[Tracked], seen: Observation) -> list[Tracked]:
-    """The known incidents after a run, and those that it opened.
-
-    A failure that is in an open incident stays there. A new one joins the open incident of its
-    cause, or reopens the one that was closed less than a day ago, or opens one. A symptom that was
-    checked and does not fail is gone, and an incident without symptoms is closed.
-    """
-    owners = {
-        key: tracked.incident.id for tracked in known if tracked.is_open for key in tracked.keys
-    }
-    failures = _worst_of_each(seen.failures)
-    found = causes(failures, seen.lineage, lambda failure: failure.symptom.key not in owners)
-    by_id = {tracked.incident.id: tracked for tracked in known}
-    parts: dict[str, list[Cause]] = defaultdict(list)
-    for cause in found:
-        home = _home(cause, owners, by_id) or _returning(cause, known, seen.at)
-        if home is None:
-            opened = _opened(cause, seen.at, by_id)
-            by_id[opened.incident.id] = opened
-            home = opened.incident.id
-        for owner, part in _shares(cause, owners, home).items():
-            parts[owner].append(part)
-    return [_taken_on(tracked, parts.get(name, []), seen) for name, tracked in by_id.items()]
-
-
-def _worst_of_each(failures: Iterable[Failure]) -> list[Failure]:
-    worst: dict[Key, Failure] = {}
-    for failure in failures:
-        before = worst.get(failure.symptom.key)
-        if before is None or failure.weight > before.weight:
-            worst[failure.symptom.key] = failure
-    return list(worst.values())
-
-
-def _home(cause: Cause, owners: Mapping[Key, str], known: Mapping[str, Tracked]) -> str | None:
-    """The oldest open incident that has a symptom of this cause."""
-    ids = {owners[f.symptom.key] for f in cause.failures if f.symptom.key in owners}
-    return min(ids, key=lambda name: (known[name].incident.opened_at, name), default=None)
-
-
-def _returning(cause: Cause, known: Sequence[Tracked], at: datetime) -> str | None:
-    """The incident closed last, less than a day ago, that had a symptom of this cause."""
-    keys = {failure.symptom.key for failure in cause.failures}
-    recent = [
-        (tracked.incident.closed_at, tracked.incident.id)
-        for tracked in known
-        if tracked.incident.closed_at is not None
-        and at - tracked.incident.closed_at < FLAPPING
-        and not tracked.keys.isdisjoint(keys)
-    ]
-    return max(recent)[1] if recent else None
-
-
-def _shares(cause: Cause, owners: Mapping[Key, str], home: str) -> dict[str, Cause]:
-    """The cause's failures by the incident that they are in, new ones in `home`."""
-    shares: dict[str, list[Failure]] = defaultdict(list)
-    for failure in cause.failures:
-        shares[owners.get(failure.symptom.key, home)].append(failure)
-    return {name: Cause(cause.root, tuple(found)) for name, found in shares.items()}
-
-
-def _opened(cause: Cause, at: datetime, known: Mapping[str, Tracked]) -> Tracked:
-    """A new incident that no run has counted yet."""
-    incident = Incident(
-        id=_new_id(cause, at, known),
-        title="",
-        severity="warning",
-        root=cause.root,
-        opened_at=at,
-        last_seen_at=at,
-        closed_at=None,
-        runs=0,
-        acknowledged_by="",
-        acknowledged_at=None,
-        note="",
-        symptoms=(),
-    )
-    return Tracked(incident, Weight.WARNING, news_at=at)
-
-
-def _new_id(cause: Cause, at: datetime, known: Mapping[str, Tracked]) -> str:
-    first = min(failure.symptom.key for failure in cause.failures)
-    digits = hashlib.sha256(repr((cause.root, first, at)).encode()).hexdigest()
-    lengths = range(ID_CHARACTERS, len(digits))
-    return next(digits[:length] for length in lengths if digits[:length] not in known)
-
-
-def _taken_on(tracked: Tracked, parts: Sequence[Cause], seen: Observation) -> Tracked:
-    """The incident after the run, `parts` being what failed of it."""
-    failures = [failure for part in parts for failure in part.failures]
-    if not tracked.is_open:
-        return _reopened(tracked, parts, failures, seen) if failures else tracked
-    failing = {failure.symptom.key for failure in failures}
-    unknown = tuple(
-        symptom
-        for symptom in tracked.incident.symptoms
-        if symptom.key not in failing and not (seen.removed(symptom) or seen.checked(symptom))
-    )
-    if failures:
-        return _seen_again(tracked, parts, failures, unknown, seen)
-    if unknown:
-        return replace(tracked, incident=replace(tracked.incident, symptoms=unknown))
-    # The symptoms stay: they tell what it was, and by them it is known again.
-    closed = replace(tracked.incident, closed_at=seen.at)
-    if all(map(seen.removed, closed.symptoms)):
-        closed = replace(closed, title=f"{closed.title} ({REMOVED})")
-    return replace(tracked, incident=closed)
-
-
-def _reopened(
-    tracked: Tracked, parts: Sequence[Cause], failures: list[Failure], seen: Observation
-) -> Tracked:
-    reopened = replace(
-        tracked,
-        incident=replace(tracked.incident, closed_at=None, severity="warning"),
-        worst=Weight.WARNING,
-        news_at=seen.at,
-        reopenings=tracked.reopenings + 1,
-    )
-    return _seen_again(reopened, parts, failures, (), seen)
-
-
-def _seen_again(
-    tracked: Tracked,
-    parts: Sequence[Cause],
-    failures: list[Failure],
-    unknown: tuple[Symptom, ...],
-    seen: Observation,
-) -> Tracked:
-    before = tracked.incident
-    roots = {part.root for part in parts}
-    root = roots.pop() if len(roots) == 1 else before.root
-    worst = max(failure.weight for failure in failures)
-    is_critical = worst > Weight.WARNING or (bool(unknown) and before.severity == "critical")
-    incident = replace(
-        before,
-        title=title(root, failures),
-        severity="critical" if is_critical else "warning",
-        root=root,
-        last_seen_at=seen.at,
-        runs=before.runs + 1,
-        symptoms=_root_first(root, [*(failure.symptom for failure in failures), *unknown]),
-    )
-    own = {f.symptom.key for part in parts for f in part.own if f.weight > Weight.WARNING}
-    is_news = worst > tracked.worst or not own <= tracked.kinds
-    return _up_to_date(
-        replace(
-            tracked,
-            incident=incident,
-            worst=max(tracked.worst, worst),
-            news_at=seen.at if is_news else tracked.news_at,
-            kinds=tracked.kinds | own,
-        )
-    )
-
-
-def _root_first(root: str, symptoms: Iterable[Symptom]) -> tuple[Symptom, ...]:
-    return tuple(sorted(symptoms, key=lambda s: (s.table != root, s.table, s.rule_id)))
 
 
 def incidents_for_report(
@@ -361,6 +227,12 @@ def stale_sources(incidents: Iterable[Incident]) -> dict[str, str]:
 
 
 def in_order(incidents: Iterable[Incident]) -> tuple[Incident, ...]:
-    """The open ones first, then the critical ones, then the newest."""
+    """The open ones first, then the critical ones, those that nobody knows of, the newest."""
     newest = sorted(incidents, key=lambda incident: incident.opened_at, reverse=True)
-    return tuple(sorted(newest, key=lambda i: (i.closed_at is not None, i.severity != "critical")))
+    return tuple(sorted(newest, key=_urgency))
+
+
+def _urgency(incident: Incident) -> tuple[bool, bool, bool]:
+    is_closed = incident.closed_at is not None
+    is_known = not is_closed and incident.acknowledged_at is not None
+    return is_closed, incident.severity != "critical", is_known

@@ -61,9 +61,10 @@ class Cause:
     failures: tuple[Failure, ...]
 
     @property
-    def own(self) -> tuple[Failure, ...]:
-        """What fails at the root; all of it where only tables made from the root fail."""
-        return tuple(f for f in self.failures if f.symptom.table == self.root) or self.failures
+    def leading(self) -> tuple[Failure, ...]:
+        """What is critical at the root; where nothing is, all that is critical."""
+        critical = tuple(f for f in self.failures if f.weight > Weight.WARNING)
+        return tuple(f for f in critical if f.symptom.table == self.root) or critical
 
 
 def causes(
@@ -72,8 +73,10 @@ def causes(
     """The failures by root cause, each in exactly one.
 
     `lineage` has the tables that each table reads. A failure belongs to the most upstream table
-    above it that fails and can explain it. Where nothing fails above two tables, and both fail anew
-    and of the same kind, the nearest table that they are both made from is the root.
+    above it that fails and can explain it. A file that was refused or did not come explains neither
+    rows that are there nor what failed before it; another warning explains nothing critical. Where
+    nothing fails above two tables, and both fail anew and of the same kind, the nearest table that
+    they are both made from is the root.
     """
     found = sorted(failures, key=lambda f: (f.symptom.table, f.symptom.rule_id))
     above = Ancestors(lineage)
@@ -82,7 +85,7 @@ def causes(
         failing[failure.symptom.table].append(failure)
     by_root: dict[str, list[Failure]] = defaultdict(list)
     for failure in found:
-        by_root[_root(failure, failing, above)].append(failure)
+        by_root[_root(failure, failing, above, is_new)].append(failure)
     return _with_siblings_joined(by_root, failing, above, is_new)
 
 
@@ -114,13 +117,18 @@ class Ancestors:
         return self._known[table]
 
 
-def _root(failure: Failure, failing: Mapping[str, list[Failure]], above: Ancestors) -> str:
+def _root(
+    failure: Failure,
+    failing: Mapping[str, list[Failure]],
+    above: Ancestors,
+    is_new: Callable[[Failure], bool],
+) -> str:
     """The most upstream failing table; of several the one that fails of the same kind, or near."""
     table = failure.symptom.table
     steps = {
         name: step
         for name, step in above.of(table).items()
-        if any(_explains(other, failure) for other in failing.get(name, ()))
+        if any(_explains(other, failure, is_new) for other in failing.get(name, ()))
     }
     tops = [name for name in steps if steps.keys().isdisjoint(above.of(name))]
     if not tops:
@@ -129,8 +137,10 @@ def _root(failure: Failure, failing: Mapping[str, list[Failure]], above: Ancesto
     return min(tops, key=lambda name: (failure.kind not in kinds[name], steps[name], name))
 
 
-def _explains(upstream: Failure, failure: Failure) -> bool:
-    return upstream.check not in _MISSING or not failure.is_by_rows
+def _explains(upstream: Failure, failure: Failure, is_new: Callable[[Failure], bool]) -> bool:
+    if upstream.check in _MISSING:
+        return not failure.is_by_rows and (is_new(failure) or not is_new(upstream))
+    return upstream.weight > Weight.WARNING or failure.weight == Weight.WARNING
 
 
 def _with_siblings_joined(
@@ -167,24 +177,38 @@ def _most_shared(
     return best[1], frozenset(several[best])
 
 
-def title(root: str, failures: Iterable[Failure]) -> str:
-    """What fails, in one line for a person; holds names and counts, no values of the data."""
+def title(root: str, failures: Iterable[Failure], *, others: int = 0) -> str:
+    """What fails, in one line for a person; holds names and counts, no values of the data.
+
+    Of the root it names what is worst, and where that is a warning something critical besides.
+    `others` is the number of tables that fail for another reason.
+    """
     found = list(failures)
     own = [failure for failure in found if failure.symptom.table == root]
     tables = {failure.symptom.table for failure in found} - {root}
+    besides = f", and {counted(others, 'other table')}" if others else ""
     if own:
+        told = _told(root, own)
+        critical = [failure for failure in found if failure.weight > Weight.WARNING]
+        if critical and max(failure.weight for failure in own) == Weight.WARNING:
+            effect = min(failure.symptom.table for failure in critical)
+            told += f", and so {_told(effect, [f for f in critical if f.symptom.table == effect])}"
+            tables -= {effect}
         downstream = f", and {counted(len(tables), 'table')} downstream" if tables else ""
-        return f"{_told(root, own)}{downstream}"
+        return f"{told}{downstream}{besides}"
     kinds = {failure.kind for failure in found}
     if len(kinds) == 1:
         check, subject = kinds.pop()
-        what = f"{check} of {subject}" if subject else check
-        return f"{root}: {what} fails in {counted(len(tables), 'table')} made from it"
-    rules = counted(len({failure.symptom.rule_id for failure in found}), "rule")
-    return f"{root}: {rules} fail in {counted(len(tables), 'table')} made from it"
+        what = f"{check} of {subject} fails" if subject else f"{check} fails"
+    else:
+        what = f"{counted(len({f.symptom.rule_id for f in found}), 'rule')} fail"
+    return f"{root}: {what} in {counted(len(tables), 'table')} made from it{besides}"
 
 
-def _told(root: str, own: list[Failure]) -> str:
+def _told(root: str, failures: list[Failure]) -> str:
+    """What is worst of what fails in one table."""
+    worst = max(failure.weight for failure in failures)
+    own = [failure for failure in failures if failure.weight == worst]
     checks = {failure.check for failure in own}
     if STAGE in checks:
         return f"the {root} stage failed"

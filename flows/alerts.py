@@ -58,7 +58,7 @@ class News:
     @property
     def told(self) -> Told:
         """What the receiver knows after it."""
-        return Told(self.tracked.is_open, int(self.tracked.worst), len(self.tracked.kinds))
+        return Told(self.tracked.is_open, int(self.tracked.worst), self.tracked.news)
 
 
 @dataclass(frozen=True)
@@ -130,9 +130,10 @@ def news(
 ) -> list[News]:
     """What is to be told to a receiver that was told `told` before, by incident.
 
-    An incident is told when it opens or comes back, when it is worse than ever told or its root
-    fails in another critical way than was ever told, and when it is closed after that. One that
-    flaps is told as closed when it has been so for a day.
+    An incident is told when it opens or comes back, when it is worse than was told or something
+    critical begins in it that no other symptom explains, and when it is closed after that. What
+    comes and goes is told when it comes back first; an incident that does, as closed when it has
+    been so for a day.
     """
     found = []
     for tracked in incidents:
@@ -155,7 +156,7 @@ def _kind(tracked: Tracked, told: Told | None, least: Weight, now: datetime) -> 
         return "opened"
     if not told.is_open:
         return "reopened"
-    is_worse = tracked.worst > told.weight or len(tracked.kinds) > told.kinds
+    is_worse = tracked.worst > told.weight or tracked.news > told.news
     return "worsened" if is_worse else None
 
 
@@ -181,7 +182,8 @@ def message(found: Sequence[News], outcome: Outcome) -> Message:
 def _lines(item: News) -> Iterator[str]:
     incident = item.tracked.incident
     severity = f" {incident.severity}" if item.kind != "closed" else ""
-    yield f"{item.kind.upper()}{severity}: {incident.title}"
+    word = item.kind.upper() if item.kind != "closed" else "CLOSED, was"
+    yield f"{word}{severity}: {incident.title}"
     told = [counted(len(incident.symptoms), "symptom")]
     if item.kind == "closed":
         told = [f"lasted {counted(incident.runs, 'run')}"]

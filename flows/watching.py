@@ -7,8 +7,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from expectations.following import follow
 from expectations.gate import GateResult, RuleResult, verdict
-from expectations.incidents import FLAPPING, Observation, Symptom, Tracked, follow
+from expectations.incidents import FLAPPING, Observation, Symptom, Tracked
 from expectations.root_causes import (
     BUILD,
     NOTHING_NEW,
@@ -69,13 +70,15 @@ def _is_stopped(run: Run) -> bool:
 
 
 def _tell(run: Run, before: Tracked | None, now: Tracked) -> None:
-    """A line for an incident that opened, came back, is worse or over; none for one that lasts."""
+    """A line for an incident that opened, came back, is worse, better or over; else none."""
     incident = now.incident
     if not now.is_open:
-        run.events.note(f"incident {incident.id} is closed: {incident.title}")
+        run.events.note(f"incident {incident.id} is closed, was: {incident.title}")
     elif before is None or not before.is_open:
         word = "opened" if before is None else "is back"
         run.events.note(f"incident {incident.id} {word}, {incident.severity}: {incident.title}")
+    elif incident.severity == "warning" and before.incident.severity == "critical":
+        run.events.note(f"incident {incident.id} is a warning now: {incident.title}")
     elif now.news_at > before.news_at:
         run.events.note(f"incident {incident.id} got worse: {incident.title}")
 

@@ -64,6 +64,7 @@ incidents = Table(
     Column("reopenings", Integer, nullable=False),
     Column("news_at", UtcDateTime),
     Column("kinds", JSON),
+    Column("news", Integer),
 )
 alerts = Table(
     "incident_alerts",
@@ -72,7 +73,7 @@ alerts = Table(
     Column("receiver", String, primary_key=True),
     Column("is_open", Boolean, nullable=False),
     Column("weight", Integer, nullable=False),
-    Column("kinds", Integer),
+    Column("news", Integer),
 )
 # A person writes these, and may while a run is at work.
 ACKNOWLEDGEMENT = ("acknowledged_by", "acknowledged_at", "note")
@@ -81,12 +82,12 @@ ACKNOWLEDGEMENT = ("acknowledged_by", "acknowledged_at", "note")
 class Told(NamedTuple):
     """What a receiver was told of an incident last: whether it is open, and how bad it is.
 
-    `kinds` is how many kinds of critical symptoms its root had had.
+    `news` is how often something critical had begun in it by then.
     """
 
     is_open: bool
     weight: int
-    kinds: int = 0
+    news: int = 0
 
 
 class IncidentLog:
@@ -143,7 +144,7 @@ class IncidentLog:
         with self._engine.connect() as con:
             found = con.execute(chosen).mappings().all()
         return {
-            row["incident_id"]: Told(row["is_open"], row["weight"], row["kinds"] or 0)
+            row["incident_id"]: Told(row["is_open"], row["weight"], row["news"] or 0)
             for row in found
         }
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING
 
+from expectations.incidents import in_order
 from expectations.report import rules_by_table
 from expectations.reporting.changes import BROKEN, Change, Earlier
 from expectations.reporting.words import change, utc
@@ -78,11 +79,15 @@ class TableView:
 
 @dataclass(frozen=True)
 class Incidents:
-    """The incidents by what is to be done: nothing yet known, being seen to, and closed lately."""
+    """The incidents that are open, the most urgent first, and those closed lately."""
 
-    waiting: tuple[Incident, ...]
-    acknowledged: tuple[Incident, ...]
+    open: tuple[Incident, ...]
     closed: tuple[Incident, ...]
+
+    @property
+    def acknowledged(self) -> int:
+        """How many of the open ones somebody is seeing to."""
+        return sum(incident.acknowledged_at is not None for incident in self.open)
 
 
 @dataclass(frozen=True)
@@ -151,13 +156,10 @@ def is_alarmed(trend: Trend) -> bool:
 
 
 def _incidents(run: RunReport) -> Incidents:
-    newest_first = sorted(run.incidents, key=lambda found: utc(found.opened_at), reverse=True)
-    ordered = sorted(newest_first, key=lambda found: found.severity != "critical")
-    is_open = [found for found in ordered if found.closed_at is None]
+    ordered = in_order(run.incidents)
     recent = utc(run.started_at) - _RECENTLY
     return Incidents(
-        waiting=tuple(found for found in is_open if found.acknowledged_at is None),
-        acknowledged=tuple(found for found in is_open if found.acknowledged_at is not None),
+        open=tuple(found for found in ordered if found.closed_at is None),
         closed=tuple(f for f in ordered if f.closed_at is not None and utc(f.closed_at) >= recent),
     )
 

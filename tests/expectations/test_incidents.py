@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from expectations.following import follow
 from expectations.incidents import (
     FLAPPING,
     Incident,
     Observation,
     Symptom,
     Tracked,
-    follow,
     in_order,
     incidents_for_report,
     stale_sources,
@@ -236,10 +236,12 @@ def test_incident_that_comes_back_within_a_day_is_the_same(hours: float, same: b
     assert found[0].reopenings == same
 
 
-def test_severity_follows_what_fails_now_and_the_worst_is_remembered() -> None:
-    mild = failure("fct", weight=Weight.WARNING)
-    found = after(ran(0, mild), ran(1, failure("fct")), ran(2, mild))
-    assert (only(found).severity, found[0].worst) == ("warning", Weight.BLOCKING)
+def test_severity_follows_what_fails_now_and_the_worst_lasts_while_something_is_critical() -> None:
+    mild, held_back = (failure("fct", weight=w) for w in (Weight.WARNING, Weight.CRITICAL))
+    found = after(ran(0, mild), ran(1, failure("fct")), ran(2, held_back))
+    assert (only(found).severity, found[0].worst) == ("critical", Weight.BLOCKING)
+    found = follow(found, ran(3, mild))
+    assert (only(found).severity, found[0].worst) == ("warning", Weight.WARNING)
 
 
 # -- any sequence of runs ---------------------------------------------------------------------
@@ -279,7 +281,9 @@ def test_each_failure_is_in_one_open_incident_and_a_clean_run_ends_them_all(
         for tracked in known:
             earlier = before.get(tracked.incident.id)
             if earlier is not None and earlier.is_open and tracked.is_open:
-                assert tracked.worst >= earlier.worst
+                assert tracked.worst >= earlier.worst or tracked.incident.severity == "warning"
+                weights = {f.weight > Weight.WARNING for f in tracked.failures}
+                assert (tracked.incident.severity == "critical") is any(weights)
             if earlier is not None and not earlier.is_open and tracked.is_open:
                 assert earlier.incident.closed_at is not None
                 assert at - earlier.incident.closed_at < FLAPPING
@@ -331,6 +335,15 @@ def test_report_shows_the_open_ones_and_those_closed_in_the_last_seven_days(
     assert in_order([]) == ()
 
 
+def test_most_urgent_stand_first_whoever_knows_of_them() -> None:
+    mild = failure("apart", weight=Weight.WARNING)
+    known = after(ran(0, failure("fct")), ran(1, failure("fct"), failure("other")))
+    known = follow(known, ran(2, failure("fct"), failure("other"), mild))
+    fct, other, apart = (t.incident for t in known)
+    seen_to = replace(other, acknowledged_by="ada", acknowledged_at=NOON)
+    assert in_order([apart, seen_to, fct]) == (fct, seen_to, apart)
+
+
 def test_state_that_is_no_database_is_one_clear_error_and_no_end_of_a_report(
     settings: Settings,
 ) -> None:
@@ -376,7 +389,7 @@ def test_acknowledgement_does_not_cover_another_kind_of_failure_of_the_root() ->
     (first,) = after(ran(0, *refused_for("amount: values")))
     both = refused_for("amount: values", "customer: nulls")
     (wider,) = follow([acknowledged(first, NOON)], ran(1, *both))
-    assert (wider.incident.acknowledged_by, len(wider.kinds)) == ("", 2)
+    assert (wider.incident.acknowledged_by, len(wider.criticals)) == ("", 2)
     (seen,) = follow([acknowledged(wider, NOON + timedelta(hours=1))], ran(2, *both))
     assert seen.incident.acknowledged_by == "ada"
 
@@ -389,6 +402,75 @@ def test_failure_downstream_of_a_known_one_is_no_news() -> None:
     assert left.incident.acknowledged_by == ""
 
 
+WARNED = failure("fct", "odd", weight=Weight.WARNING, check="between")
+BLOCKED = failure("fct", "like_before", check="anomaly")
+
+
+def test_acknowledgement_goes_with_the_critical_part_of_an_incident() -> None:
+    (first,) = after(ran(0, WARNED, BLOCKED))
+    (eased,) = follow([acknowledged(first, NOON)], ran(1, WARNED))
+    assert (eased.incident.severity, eased.incident.acknowledged_by) == ("warning", "")
+    assert eased.incident.acknowledged_before == "known to ada, 2026-03-02 12:00 UTC: on it"
+    known = acknowledged(eased, NOON + timedelta(hours=1))
+    assert only(follow([known], ran(2, WARNED))).acknowledged_by == "ada"
+    for fault in (BLOCKED, failure("daily"), failure("fct", "other")):
+        found = follow([known], ran(2, WARNED, fault))
+        (again,) = (t for t in found if t.incident.severity == "critical")
+        assert again.incident.acknowledged_by == ""
+        assert again.news_at == NOON + timedelta(hours=2)
+
+
+def test_what_is_mended_and_fails_again_beside_a_known_fault_is_news() -> None:
+    both = (failure("fct", "a"), failure("fct", "b"))
+    (first,) = after(ran(0, *both))
+    (left,) = follow([acknowledged(first, NOON)], ran(1, both[1]))
+    assert left.incident.acknowledged_by == "ada"
+    (again,) = follow([left], ran(2, *both))
+    assert (again.incident.acknowledged_by, again.news) == ("", first.news + 1)
+    (flapping,) = follow(follow([again], ran(3, both[1])), ran(4, *both))
+    assert (flapping.news_at, flapping.news) == (NOON + timedelta(hours=4), again.news)
+    (new,) = follow(follow([flapping], ran(5, both[1])), ran(30, both[1]))
+    (new,) = follow([new], ran(31, *both))
+    assert new.news == flapping.news + 1
+
+
+def test_title_and_severity_are_of_what_fails_now_though_nothing_was_checked_but_it() -> None:
+    first = ran(0, failure("fct"), failure("daily", weight=Weight.WARNING))
+    second = replace(ran(1), checked=lambda symptom: symptom.table == "fct")
+    left = only(after(first, second))
+    assert (left.severity, left.title, left.runs) == ("warning", "daily: daily_complete fails", 1)
+    assert left.last_seen_at == NOON
+
+
+def test_warning_explains_nothing_critical_and_the_title_names_what_is_worst() -> None:
+    found = after(ran(0, WARNED, failure("daily", "wrong", check="sql")))
+    assert {t.incident.title for t in found} == {
+        "fct: fct_odd fails",
+        "daily: daily_wrong fails",
+    }
+    mild = failure("daily", weight=Weight.WARNING)
+    joined = after(ran(0, WARNED, mild), ran(1, WARNED, failure("daily")))
+    assert only(joined).title == "daily: daily_complete fails, and 1 other table"
+    apart = after(ran(0, WARNED, mild), ran(1, WARNED, mild, failure("daily", "wrong")))
+    assert [t.incident.title for t in apart] == [
+        "fct: fct_odd fails, and 1 table downstream",
+        "daily: daily_wrong fails",
+    ]
+    assert only(after(ran(0, WARNED, BLOCKED))).title == "fct: fct_like_before fails"
+    overdue = Failure(Symptom(OVERDUE, "raw", "raw", "no file came"), Weight.WARNING, STALE)
+    expired = failure("daily", "fresh", check="freshness", subject="")
+    assert only(after(ran(0, overdue, expired))).title == (
+        "raw: nothing new comes, and so daily: daily_fresh fails"
+    )
+
+
+def test_file_that_is_refused_explains_nothing_that_failed_before_it() -> None:
+    low = failure("daily", "like_before", check="anomaly")
+    found = after(ran(0, low), ran(1, low, refused("raw")))
+    assert [(t.incident.root, len(t.keys)) for t in found] == [("daily", 1), ("raw", 1)]
+    assert only(after(ran(0, refused("raw")), ran(1, low, refused("raw")))).root == "raw"
+
+
 def test_incidents_of_an_earlier_version_are_read_and_taken_on(settings: Settings) -> None:
     (tracked,) = after(ran(0, failure("fct")))
     with open_incident_log(settings) as log:
@@ -396,10 +478,11 @@ def test_incidents_of_an_earlier_version_are_read_and_taken_on(settings: Setting
     with open_state(settings) as engine, engine.begin() as con:
         con.exec_driver_sql("alter table incidents drop column kinds")
         con.exec_driver_sql("alter table incidents drop column news_at")
-        con.exec_driver_sql("alter table incident_alerts drop column kinds")
+        con.exec_driver_sql("alter table incidents drop column news")
+        con.exec_driver_sql("alter table incident_alerts drop column news")
     with open_incident_log(settings) as log:
         (old,) = (Tracked.from_row(row) for row in log.rows())
-        assert (old.kinds, old.news_at) == (frozenset(), NOON)
+        assert (old.criticals, old.news, old.news_at) == ({}, 0, NOON)
         (later,) = follow([old], ran(1, failure("fct")))
         log.save([later.row()])
         assert [Tracked.from_row(row) for row in log.rows()] == [later]

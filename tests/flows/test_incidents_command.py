@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
-from expectations.incidents import Observation, Symptom, follow
+from expectations.following import follow
+from expectations.incidents import Observation, Symptom
 from expectations.root_causes import Failure, Weight
 from flows.cli import app
 from warehouse.errors import ClearwaterError, ConfigurationError

@@ -67,7 +67,7 @@ def test_blocked_gate_is_one_incident_that_is_told_once_and_closes_itself(
     [closed] = shown(works)
     assert closed.id == opened.id
     assert closed.closed_at is not None
-    assert f"incident {opened.id} is closed" in capsys.readouterr().err
+    assert f"incident {opened.id} is closed, was: {closed.title}" in capsys.readouterr().err
     assert [message.subject.rpartition(" ")[2] for message in sent] == ["opened", "closed"]
     assert f"release {works.served()} is served" in sent[0].text
 
