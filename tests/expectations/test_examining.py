@@ -262,14 +262,28 @@ def test_what_was_only_told_can_be_accepted_until_other_files_come(
         (told,) = history.open_shifts()
         assert (told.stops, history.waiting()) == (False, [])
         history.accept([told])
-    orders.put(31, times(100))
-    assert orders.run().changes == ()
-    orders.put(32)
+    for number in (31, 32, 33):
+        orders.put(number, times(100))
+        assert orders.run().changes == ()
+    orders.put(34)
     assert orders.run().changes
-    orders.put(33, times(100))
+    orders.put(35, times(100))
     orders.run()
     with open_history(orders.settings) as history:
         assert history.open_shifts() == []
+
+
+def test_after_an_accepted_odd_day_the_usual_ones_pass_and_another_odd_one_waits(
+    orders: Orders,
+) -> None:
+    orders.put(30, times(100))
+    assert orders.run().problems
+    assert orders.accept() == 1
+    for number in range(31, 34):
+        orders.put(number)
+        assert not orders.run().problems, number
+    orders.put(34, times(100))
+    assert orders.run().problems
 
 
 @pytest.mark.slow
