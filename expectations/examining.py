@@ -27,6 +27,7 @@ from warehouse.lake import table_columns, table_name
 from warehouse.loads import UNLIKE
 from warehouse.settings import Settings
 from warehouse.sources import Source
+from warehouse.wording import accept_command
 
 _DATE_IN_NAME = re.compile(r"(?<!\d)(20\d\d)[-_.]?(0[1-9]|1[0-2])[-_.]?(0[1-9]|[12]\d|3[01])(?!\d)")
 _DIGITS = re.compile(r"\d+")
@@ -104,10 +105,10 @@ class Examiner:
         subject = _subject(batch)
         if profile is None:
             return
-        self._history.keep(subject, batch.run_id, {batch.id: profile})
         self._history.forget(subject, [batch.id])
         if batch.id in self._shifts:
             self._history.note(self._shifts[batch.id])
+        self._history.keep(subject, batch.run_id, {batch.id: profile})
         self._past.setdefault(subject, {})[batch.id] = profile
         self._files.setdefault(subject, {})[batch.id] = batch.file
 
@@ -129,7 +130,7 @@ class Examiner:
             f"{UNLIKE}, says the rule {stopping[0][0].id}: {told}",
             where=batch.where,
             next_step="ask the sender for a new file; if it is meant so,"
-            f" `clearwater accept {batch.source.name}` loads it with the next run",
+            f" `{accept_command(batch.source.name, batch.file)}` loads it with the next run",
         )
         by_rule: dict[str, list[Anomaly]] = {}
         for rule, anomaly in stopping:

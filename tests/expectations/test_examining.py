@@ -205,7 +205,7 @@ def test_a_day_unlike_the_others_waits(orders: Orders, fault: str) -> None:
     assert len(summary.problems) == 1, summary
     assert "unlike the files before it, says the rule like_before" in summary.problems[0]
     assert named in summary.problems[0]
-    assert "clearwater accept shop.orders" in summary.problems[0]
+    assert "clearwater accept shop.orders --only orders-2026-" in summary.problems[0]
     assert (summary.counts.loaded, orders.rows()) == (0, before)
     assert len(orders.waiting()) == 1
 
