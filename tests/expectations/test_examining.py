@@ -73,6 +73,7 @@ class Orders:
         (rules / "orders.yml").write_text(RULE.replace("SEVERITY", severity))
         self.rules: list[Rule] = load_rules(rules.parent)
         self.runs = 0
+        self.write = "append"
 
     def put(self, number: int, damage: Damage = lambda rows, _: rows, *, named: int = 0) -> Path:
         rows = damage(day_rows(number), random.Random(f"damage {number}"))
@@ -84,7 +85,7 @@ class Orders:
         return file
 
     def sources(self) -> list[Source]:
-        return read_sources(sources_file(self.folder, ENTRY), self.settings)
+        return read_sources(sources_file(self.folder, ENTRY | {"write": self.write}), self.settings)
 
     def run(self) -> SourceSummary:
         self.runs += 1
@@ -226,6 +227,22 @@ def test_the_corrected_file_loads_and_nothing_waits_any_more(orders: Orders) -> 
     summary = orders.run()
     assert (summary.problems, summary.batches) == ((), 1)
     assert orders.waiting() == []
+
+
+@pytest.mark.parametrize("write", ["append", "merge"])
+def test_the_file_that_mends_a_loaded_one_is_compared_with_the_days_before(
+    thirty_days: Path, tmp_path: Path, write: str
+) -> None:
+    orders = copied(thirty_days, tmp_path)
+    orders.write = write
+    orders.put(30, lambda rows, _: [row for n, row in enumerate(rows) if n % 10])
+    assert orders.run().batches == 1
+    orders.put(30)
+    summary = orders.run()
+    assert (summary.batches, summary.problems, summary.changes) == (1, (), ()), summary
+    orders.put(31)
+    summary = orders.run()
+    assert (summary.batches, summary.problems, summary.changes) == (1, (), ())
 
 
 def test_the_same_fault_has_the_same_reason_and_another_one_another(orders: Orders) -> None:
