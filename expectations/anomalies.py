@@ -28,9 +28,9 @@ from expectations.past import (
     Point,
     Shape,
     alarms,
-    judge,
+    judge_accepted,
     judge_shape,
-    relearn,
+    since_accepted,
 )
 from expectations.profiling import Name, Profile, Scalar
 from expectations.remembering import LEAST_EXPLAINED, LEAST_REMEMBERED, METRIC, tenth
@@ -296,25 +296,20 @@ class _Series:
                 if name in p.scalars
             ]
             new = Point(self._new.at, scalar.value, scalar.rows)
-            known = relearn(points, accepted, scalar.scale) if accepted else points
-            return judge(known, new, scalar.scale, alarm_rate=alarm_rate)
+            return judge_accepted(points, accepted, new, scalar.scale, alarm_rate=alarm_rate)
         shape = self._new.shapes[name]
         shapes = [(p.at, p.shapes[name]) for p in self._past if name in p.shapes]
-        since = max(accepted, default=None)
-        if since is not None:
-            # A distribution has no level that could be moved: it begins anew.
-            shapes = [(at, one) for at, one in shapes if at >= since]
         like = [(at, one) for at, one in shapes if type(one) is type(shape)]
-        new_one = (self._new.at, shape)
-        return judge_shape(like, new_one, measure or default_measure(shape), alarm_rate=alarm_rate)
+        used = measure or default_measure(shape)
+        known = since_accepted(like, accepted, used) if accepted else like
+        return judge_shape(known, (self._new.at, shape), used, alarm_rate=alarm_rate)
 
     def _volume(
         self, accepted: Sequence[datetime], alarm_rate: float, rows: Callable[[Profile], int]
     ) -> Judgement:
         points = [Point(p.at, rows(p), rows(p)) for p in self._past]
         new = Point(self._new.at, rows(self._new), rows(self._new))
-        known = relearn(points, accepted, "count") if accepted else points
-        return judge(known, new, "count", alarm_rate=alarm_rate)
+        return judge_accepted(points, accepted, new, "count", alarm_rate=alarm_rate)
 
     def floors(self, name: Name, measure: Measure | None) -> tuple[float, float]:
         """The effects from which on an alarm warns and stops."""

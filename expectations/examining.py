@@ -7,7 +7,7 @@ cannot be read does, until it is replaced or `clearwater accept` says that it is
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, date, datetime
@@ -17,6 +17,7 @@ import duckdb
 from expectations.anomalies import REMEMBERED, Anomaly, comes_by_hours, compare, of_the_hour
 from expectations.anomaly_kinds import kinds
 from expectations.history import KEPT, History, Shift, accepted, open_history
+from expectations.naming import mended_by, named_date, newest
 from expectations.profiling import Field, Name, Profile, Scalar, profiles
 from expectations.remembering import Memory
 from expectations.rules import LEARNED, Rule
@@ -27,11 +28,13 @@ from warehouse.lake import table_columns, table_name
 from warehouse.loads import UNLIKE
 from warehouse.settings import Settings
 from warehouse.sources import Source
+from warehouse.wording import accept_command
 
-_DATE_IN_NAME = re.compile(r"(?<!\d)(20\d\d)[-_.]?(0[1-9]|1[0-2])[-_.]?(0[1-9]|[12]\d|3[01])(?!\d)")
 _DIGITS = re.compile(r"\d+")
 # With fewer files of the same kind of name, those of every name are compared.
 FEWEST_OF_A_NAME = 8
+# How much of a file stands in the lake already.
+_OVERLAPS = (("", "known_share"), ("", "changed_share"))
 SHOWN = 3  # of what is unlike before, the worst first
 _Found = Sequence[tuple[Rule, Anomaly]]
 COMPARING_FAULTS = (
@@ -72,8 +75,7 @@ class Examiner:
             past = self._before(con, batch)
             if not past and all(rule.is_learned for rule in rules):
                 return []
-            new = _with_counts(self._profile(con, batch, counts), batch, batch.file, counts)
-            new = _with_memory(con, batch, counts, past, new)
+            new = self._measured(con, batch, counts, past)
         except COMPARING_FAULTS as error:
             raise BatchRefusedError(
                 f"it cannot be compared with the files before it: {_told(error)}",
@@ -104,10 +106,12 @@ class Examiner:
         subject = _subject(batch)
         if profile is None:
             return
-        self._history.keep(subject, batch.run_id, {batch.id: profile})
         self._history.forget(subject, [batch.id])
         if batch.id in self._shifts:
             self._history.note(self._shifts[batch.id])
+        self._history.keep(subject, batch.run_id, {batch.id: profile})
+        for name in self._mended(subject, batch):
+            self._past.get(subject, {}).pop(name, None)
         self._past.setdefault(subject, {})[batch.id] = profile
         self._files.setdefault(subject, {})[batch.id] = batch.file
 
@@ -129,7 +133,7 @@ class Examiner:
             f"{UNLIKE}, says the rule {stopping[0][0].id}: {told}",
             where=batch.where,
             next_step="ask the sender for a new file; if it is meant so,"
-            f" `clearwater accept {batch.source.name}` loads it with the next run",
+            f" `{accept_command(batch.source.name, batch.file)}` loads it with the next run",
         )
         by_rule: dict[str, list[Anomaly]] = {}
         for rule, anomaly in stopping:
@@ -169,16 +173,22 @@ class Examiner:
             known |= self._made_again(con, batch, lacking)
             loaded = con.execute(
                 "select batch_id, source_file from lake.meta.batches"
-                " where source = ? and status = 'loaded'",
+                " where source = ? and status = 'loaded' order by loaded_at",
                 [batch.source.name],
             ).fetchall()
             self._files[subject] = dict(loaded)
-            past = {n: p for n, p in known.items() if n in self._files[subject]}
+            standing = newest(self._files[subject])
+            past = {name: p for name, p in known.items() if name in standing}
             columns = {column.name.lower() for column in table_columns(con, batch.source)}
             made = Memory(con, table_name(batch.source), past, columns).lacking()
             self._history.keep(subject, batch.run_id, made)
             self._past[subject] = past | made
-        return {name: p for name, p in self._past[subject].items() if name != batch.id}
+        others = {batch.id, *self._mended(subject, batch)}
+        return {name: p for name, p in self._past[subject].items() if name not in others}
+
+    def _mended(self, subject: str, batch: Batch) -> set[str]:
+        """The batches that were loaded before and that this one mends."""
+        return mended_by(batch.file, self._files.get(subject, {})) - {batch.id}
 
     def _made_again(
         self, con: duckdb.DuckDBPyConnection, batch: Batch, lines: list[tuple[object, ...]]
@@ -196,7 +206,7 @@ class Examiner:
         at = _middles(con, batch, table)
         arrived = {str(line[0]): line[2] for line in lines}
         order = "_source_row"
-        named = {str(line[0]): _named_date(str(line[1])) for line in lines}
+        named = {str(line[0]): named_date(str(line[1])) for line in lines}
         whens = {
             name: at.get(name) or named[name] or moment
             for name, moment in arrived.items()
@@ -219,15 +229,29 @@ class Examiner:
         self._history.keep(_subject(batch), batch.run_id, made)
         return made
 
-    def _profile(self, con: duckdb.DuckDBPyConnection, batch: Batch, counts: Counts) -> Profile:
-        relation = _taken(counts)
+    def _measured(
+        self,
+        con: duckdb.DuckDBPyConnection,
+        batch: Batch,
+        counts: Counts,
+        past: dict[str, Profile],
+    ) -> Profile:
+        """The profile of what the lake will take; of all its rows where the file mends another."""
+        mends = bool(self._mended(_subject(batch), batch))
+        relation = _taken(counts, with_known=mends)
+        new = _with_counts(self._profile(con, batch, relation), batch, batch.file, counts)
+        if mends:  # that it overlaps with what stands already is as it should be
+            new = _without(new, _OVERLAPS)
+        return _with_memory(con, batch, relation, past, new)
+
+    def _profile(self, con: duckdb.DuckDBPyConnection, batch: Batch, relation: str) -> Profile:
         fields, absent = _fields(con, batch), _absent(con, batch)
         if absent:  # what the file lacks is null in each of its rows
             nulls = ", ".join(f"null::{c.type} as {identifier(c.name)}" for c in absent)
             relation, fields = f"(select *, {nulls} from {relation})", [*fields, *absent]
         at = _middles(con, batch, relation, quoted(batch.id)).get(batch.id)
         arrived = datetime.fromisoformat(batch.landed.arrived_at)
-        when = at or _named_date(batch.file) or arrived.astimezone(UTC).replace(tzinfo=None)
+        when = at or named_date(batch.file) or arrived.astimezone(UTC).replace(tzinfo=None)
         made = profiles(
             con,
             relation,
@@ -258,20 +282,25 @@ def _subject(batch: Batch) -> str:
     return f"{batch.source.schema_name}.{batch.source.table_name}"
 
 
-def _taken(counts: Counts) -> str:
-    """SQL for the rows of the batch that the lake will take."""
+def _taken(counts: Counts, *, with_known: bool) -> str:
+    """SQL for the rows of the batch that the lake will take, or those that it has already, too."""
     if counts.loaded >= counts.rows_in:
         return "incoming"
+    left_out = "'quarantine'" if with_known else "'quarantine', 'known'"
     return (
-        "(from incoming anti join (from judged where verdict in ('quarantine', 'known'))"
-        " using (_source_row))"
+        f"(from incoming anti join (from judged where verdict in ({left_out})) using (_source_row))"
     )
+
+
+def _without(profile: Profile, metrics: Collection[Name]) -> Profile:
+    scalars = {name: scalar for name, scalar in profile.scalars.items() if name not in metrics}
+    return replace(profile, scalars=scalars)
 
 
 def _with_memory(
     con: duckdb.DuckDBPyConnection,
     batch: Batch,
-    counts: Counts,
+    taken: str,
     past: dict[str, Profile],
     new: Profile,
 ) -> Profile:
@@ -282,7 +311,7 @@ def _with_memory(
         if metric == "null_share" and scalar.value < 1
     }
     memory = Memory(con, table_name(batch.source), past, columns)
-    return replace(new, scalars={**new.scalars, **memory.coefficients(_taken(counts))})
+    return replace(new, scalars={**new.scalars, **memory.coefficients(taken)})
 
 
 def _fields(con: duckdb.DuckDBPyConnection, batch: Batch) -> list[Field]:
@@ -324,17 +353,6 @@ def _middles(
     return {name: middle for name, middle in rows if middle is not None}
 
 
-def _named_date(file: str) -> datetime | None:
-    """The date in a file's name, as in orders-2026-09-30.csv; None where it has none."""
-    found = _DATE_IN_NAME.findall(file)
-    if not found:
-        return None
-    try:
-        return datetime(*(int(part) for part in found[-1]))  # type: ignore[arg-type]  # noqa: DTZ001
-    except ValueError:
-        return None
-
-
 def _with_counts(profile: Profile, batch: Batch, file: str, counts: Counts) -> Profile:
     """The profile with what the ledger and the file's name say of the batch."""
     scalars: dict[Name, Scalar] = dict(profile.scalars)
@@ -346,7 +364,7 @@ def _with_counts(profile: Profile, batch: Batch, file: str, counts: Counts) -> P
             shares["changed_share"] = counts.rows_in - counts.already_known - counts.quarantined
         for metric, rows in shares.items():
             scalars["", metric] = Scalar(rows / counts.rows_in, "share", counts.rows_in)
-    named, event_time = _named_date(file), batch.source.event_time
+    named, event_time = named_date(file), batch.source.event_time
     if named is not None and event_time is not None:
         middle = scalars.get((event_time, "middle"))
         if middle is not None:

@@ -204,10 +204,32 @@ class History:
 
     def accept(self, shifts: Sequence[Shift]) -> None:
         """Let these shifts be the new level."""
+        self._set(shifts, is_accepted=True)
+
+    def take_back(self, shifts: Sequence[Shift]) -> None:
+        """Let these shifts, of `unused`, wait again."""
+        self._set(shifts, is_accepted=False)
+
+    def unused(self) -> list[Shift]:
+        """The accepted shifts of whose subjects no profile was kept since, oldest first."""
+        since = (_profiles.c.subject == _shifts.c.subject) & (
+            _profiles.c.noted_at > _shifts.c.noted_at
+        )
+        query = (
+            select(_shifts)
+            .where(_shifts.c.is_accepted, ~select(_profiles.c.slice).where(since).exists())
+            .order_by(_shifts.c.noted_at)
+        )
+        return [_shift(row) for row in self._read(query)]
+
+    def _set(self, shifts: Sequence[Shift], *, is_accepted: bool) -> None:
+        noted_at = datetime.now(UTC).replace(tzinfo=None)
         with self.told(), self._engine.begin() as con:
             for shift in shifts:
                 same = (_shifts.c.subject == shift.subject) & (_shifts.c.slice == shift.slice)
-                con.execute(update(_shifts).where(same).values(is_accepted=True))
+                con.execute(
+                    update(_shifts).where(same).values(is_accepted=is_accepted, noted_at=noted_at)
+                )
 
 
 def accepted(shifts: Iterable[Shift]) -> dict[Name, list[datetime]]:

@@ -11,7 +11,15 @@ from itertools import pairwise
 import numpy as np
 from scipy.special import betainc  # type: ignore[import-untyped]
 
-from expectations.past import MIN_PAST, Judgement, Point, Scale, is_known_weekday, unjudged
+from expectations.past import (
+    MIN_PAST,
+    SETTLING,
+    Judgement,
+    Point,
+    Scale,
+    is_known_weekday,
+    unjudged,
+)
 from expectations.prediction import (
     BEND,
     FIRST,
@@ -245,12 +253,71 @@ def _claim(series: _Series, ahead: Ahead, new: Point) -> _Claim:
 def move_levels(past: Sequence[Point], accepted: Sequence[datetime], scale: Scale) -> list[Point]:
     """`past.relearn`."""
     points = _in_order(past)
-    starts = [i for i, point in enumerate(points) if point.at in set(accepted)]
+    starts = _held(points, _starts(points, accepted), scale)
     for start, end in pairwise([*starts, len(points)]):
         if start:
             before, after = points[:start], points[start : min(end, start + 7)]
             points = [*_moved(before, after, scale), *points[start:]]
     return points
+
+
+def judge_either(
+    past: Sequence[Point],
+    accepted: Sequence[datetime],
+    new: Point,
+    scale: Scale,
+    alarm_rate: float,
+) -> Judgement:
+    """`past.judge_accepted`."""
+    levels = _levels(_in_order(past), accepted, scale)
+    judged = [judge_point(points, new, scale, alarm_rate) for points in levels]
+    known = [judgement for judgement in judged if judgement.enough]
+    return max(known, key=lambda judgement: judgement.p) if known else judged[0]
+
+
+def _levels(points: list[Point], accepted: Sequence[datetime], scale: Scale) -> list[list[Point]]:
+    """The past at the last accepted level and, while it is not settled, at those before it."""
+    starts = _starts(points, accepted)
+    if not starts or len(points) - 1 - starts[-1] >= SETTLING:
+        return [move_levels(points, accepted, scale)]
+    last = starts[-1]
+    accepted_level = move_levels(points[: last + 1], accepted, scale)
+    return [accepted_level, *_levels(points[:last], accepted, scale)]
+
+
+def _starts(points: Sequence[Point], accepted: Sequence[datetime]) -> list[int]:
+    times = set(accepted)
+    return [i for i, point in enumerate(points) if point.at in times]
+
+
+def _held(points: list[Point], starts: list[int], scale: Scale) -> list[int]:
+    """The starts at which the level stayed; after the others it was the old one again."""
+    held: list[int] = []
+    for start in reversed(starts):
+        end = held[0] if held else len(points)
+        after = [p for i, p in enumerate(points[:end]) if i > start and i not in starts]
+        if not _is_back(points[: start + 1], after, scale):
+            held.insert(0, start)
+    return held
+
+
+def _is_back(points: list[Point], after: list[Point], scale: Scale) -> bool:
+    """Whether what came after the last point is nearer to the level before it than to its own."""
+    if len(points) < 2:
+        return False
+    series = _series(points[:-1][-WINDOW:], scale)
+    if _is_busy(series):
+        after = [point for point in after if point.value]  # a closed day tells of no level
+    if not after:
+        return False
+    compared = [points[-1], *after[:SETTLING]]
+    found = transform(np.array([point.value for point in compared]), scale)
+    own, *others = (
+        float(value) - _expected(series, point)
+        for value, point in zip(found, compared, strict=True)
+    )
+    moved = middle(others)
+    return abs(moved) < abs(moved - own)
 
 
 def _moved(before: list[Point], after: list[Point], scale: Scale) -> list[Point]:
@@ -259,6 +326,8 @@ def _moved(before: list[Point], after: list[Point], scale: Scale) -> list[Point]
     The new level is only as sure as its few observations: the spread is widened by that.
     """
     series = _series(before[-WINDOW:], scale)
+    if is_busy := _is_busy(series):
+        after = [point for point in after if point.value] or after
     found = transform(np.array([point.value for point in after]), scale)
     expected = [_expected(series, point) for point in after]
     level, shift = middle(expected), middle((found - np.array(expected)).tolist())
@@ -268,12 +337,15 @@ def _moved(before: list[Point], after: list[Point], scale: Scale) -> list[Point]
     errors = np.zeros(len(before))
     errors[-len(series.values) :] = _errors(series, after[0])
     moved = (values - level) * gain + level + shift + (wider - 1) * gain * errors
-    # A day without any row among days of many is closed, and stays so at any level.
-    is_busy = scale == "count" and back(middle(series.values.tolist()), scale) > BUSY
     return [
         point if is_busy and point.value == 0 else replace(point, value=back(float(value), scale))
         for point, value in zip(before, moved, strict=True)
     ]
+
+
+def _is_busy(series: _Series) -> bool:
+    """Whether a day without any row is a closed one, and stays so at any level."""
+    return series.scale == "count" and back(middle(series.values.tolist()), "count") > BUSY
 
 
 def _gains(level: float, shift: float, scale: Scale) -> tuple[float, float]:

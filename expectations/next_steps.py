@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from expectations.rules import Rule
 
 SHOWN_SOURCES = 3
+_REPLACES = ", which takes the place of loaded rows only under `write: merge` or `snapshot`"
 
 
 def is_blocking(result: RuleResult) -> bool:
@@ -46,7 +47,7 @@ def next_steps(
     if rule is not None and _may_be_accepted(rule):
         return (
             f"`clearwater accept {' '.join(shifted or [result.table])}` if it is meant so; if not,"
-            f" {_asked(sources)} for a corrected file",
+            f" {_asked(sources)} for a corrected file{_REPLACES}",
         )
     if result.check == "freshness":
         return (
@@ -54,8 +55,8 @@ def next_steps(
             " if it is too short",
         )
     return (
-        f"{_asked(sources)} for a corrected file, which takes the place of loaded rows only under"
-        f" `write: merge` or `snapshot`, or mend the rule {_at(result, rule)}, if it is wrong",
+        f"{_asked(sources)} for a corrected file{_REPLACES}, or mend the rule"
+        f" {_at(result, rule)}, if it is wrong",
         *_about_rows(sources),
     )
 

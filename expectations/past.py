@@ -17,6 +17,7 @@ Measure = Literal["psi", "ks", "js"]
 
 MIN_PAST = 8  # so that a daily series has seen each weekday
 SETTLED_DAYS = 14  # a weekday that was not seen for so long is an odd one, and not just a first one
+SETTLING = 3  # observations after an accepted one that say whether it was an odd day or a new level
 
 
 @dataclass(frozen=True)
@@ -83,12 +84,31 @@ def judge(past: Sequence[Point], new: Point, scale: Scale, *, alarm_rate: float)
     return judge_point(past, new, scale, alarm_rate)
 
 
+def judge_accepted(
+    past: Sequence[Point],
+    accepted: Sequence[datetime],
+    new: Point,
+    scale: Scale,
+    *,
+    alarm_rate: float,
+) -> Judgement:
+    """The same where the level of what came at the times `accepted` was meant so.
+
+    Until three observations came after one of them, nobody knows whether it was one odd day or a
+    new level: the new one may be at either, and the judgement is of the one that is nearer.
+    """
+    from expectations.judgement import judge_either
+
+    return judge_either(past, accepted, new, scale, alarm_rate)
+
+
 def relearn(past: Sequence[Point], accepted: Sequence[datetime], scale: Scale) -> list[Point]:
     """The past in order, as if its level had always been that of the last accepted observation.
 
     What lies before an accepted observation is moved on the transformed scale, by the difference
     between what came then (the median of up to a week) and what was expected. The spread that was
-    learnt stays, so that no days are blind. Acceptances without an observation are passed over.
+    learnt stays, so that no days are blind. Acceptances without an observation are passed over,
+    and so are those after which (by the median of the next three) the level was the old one again.
     """
     from expectations.judgement import move_levels
 
@@ -129,6 +149,19 @@ def judge_shape(
     from expectations.shapes import judge_distribution
 
     return judge_distribution(past, new, measure, alarm_rate)
+
+
+def since_accepted(
+    shapes: Sequence[tuple[datetime, Shape]], accepted: Sequence[datetime], measure: Measure
+) -> list[tuple[datetime, Shape]]:
+    """The distributions, all of one kind, from the last accepted one on that was no odd day.
+
+    A distribution has no level that could be moved: it begins anew. An accepted one was an odd day
+    if the next three are, by the median, nearer to the week before it.
+    """
+    from expectations.shapes import begin_anew
+
+    return begin_anew(shapes, accepted, measure)
 
 
 def alarms(judgements: Mapping[Key, Judgement], alarm_rate: float) -> set[Key]:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from expectations.judgement import WINDOW, spared
 from expectations.past import (
     MIN_PAST,
+    SETTLING,
     Judgement,
     Labels,
     Measure,
@@ -21,7 +22,7 @@ from expectations.past import (
     is_known_weekday,
     unjudged,
 )
-from expectations.prediction import Vector, predictive
+from expectations.prediction import Vector, middle, predictive
 
 HUGE = 4e307  # stands for an infinity: differences of two do not overflow
 WEEKDAY_SEEN = 4  # so many earlier shapes of a weekday are a reference of their own
@@ -41,6 +42,34 @@ def diverge(reference: Shape, new: Shape, measure: Measure) -> float:
     cells = _cells([reference, new], weights, measure)
     rows = np.array([reference.rows, new.rows], dtype=np.float64)
     return float(_divergence(cells[:1], cells[1:], rows.min(keepdims=True), measure)[0])
+
+
+Dated = tuple[datetime, Shape]
+
+
+def begin_anew(
+    shapes: Sequence[Dated], accepted: Sequence[datetime], measure: Measure
+) -> list[Dated]:
+    """`past.since_accepted`."""
+    known = sorted(shapes, key=lambda item: item[0])
+    meant = set(accepted)
+    for since in sorted(meant, reverse=True):
+        before = [(at, one) for at, one in known if at < since]
+        after = [one for at, one in known if at > since and at not in meant][:SETTLING]
+        own = [one for at, one in known if at == since]
+        if not own or len(after) < SETTLING or not _is_back(before, own[0], after, measure):
+            return [(at, one) for at, one in known if at >= since]
+        known = [(at, one) for at, one in known if at != since]
+    return known
+
+
+def _is_back(before: Sequence[Dated], own: Shape, after: Sequence[Shape], measure: Measure) -> bool:
+    """Whether the shapes after an accepted one are nearer to the week before it than to it."""
+    week = [one for _, one in before[-7:]]
+    if not week:
+        return False
+    to_week = [middle([diverge(one, new, measure) for one in week]) for new in after]
+    return middle(to_week) < middle([diverge(own, new, measure) for new in after])
 
 
 def _is_empty(shape: Shape) -> bool:

@@ -30,7 +30,7 @@ from flows.options import (
     say,
 )
 from warehouse.settings import Settings, load_settings
-from warehouse.wording import counted
+from warehouse.wording import accept_command, counted
 
 if TYPE_CHECKING:
     from flows.pipeline import Options, Run
@@ -313,7 +313,7 @@ def status(home: Home = None, as_json: Json = False) -> None:
     say(f"server    {server.url}" if server else "server    not running; `clearwater up` starts it")
     _print_waiting(waits, home)
     for name, text in stale.items():
-        say(f"stale     {name}: {text} (seen by the last run)")
+        say(f"stale     {name}: {text} (told until something new comes)")
     if told := incidents.open_told(settings, home):
         say(f"incidents {told}")
     if runs:
@@ -355,11 +355,15 @@ def _print_waiting(waits: Waiting, home: Path | None) -> None:
         say(f"            clearwater quarantine list {name}{at_home}")
     for batch in waits.refused[:SHOWN_REFUSALS]:
         say(f"refused   {batch.source}: {batch.file}: {batch.reason}")
+        if batch.is_unlike:
+            command = accept_command(batch.source, batch.file, home)
+            say(f"            if it is meant so: {command}")
     if len(waits.refused) > SHOWN_REFUSALS:
         more = counted(len(waits.refused) - SHOWN_REFUSALS, "file")
         say(f"            and {more} more; --json has them all")
     if waits.refused:
-        say("            each run tries them again; correct the file, or sources.yml")
+        others = "" if all(batch.is_unlike for batch in waits.refused) else ", or sources.yml"
+        say(f"            each run tries them again; correct the file{others}")
 
 
 @app.command()

@@ -72,8 +72,7 @@ class Batch:
     @property
     def file(self) -> str:
         """The original name, with the member's."""
-        name = self.landed.original_name
-        return f"{name}/{self.part}" if self.part else name
+        return batch_file(self.landed, self.part)
 
     @property
     def where(self) -> str:
@@ -86,6 +85,11 @@ def batch_id(landed: Landed, part: str | None) -> str:
     if part is None:
         return landed.batch_id
     return hashlib.sha256(f"{landed.batch_id}\n{part}".encode()).hexdigest()[:32]
+
+
+def batch_file(landed: Landed, part: str | None) -> str:
+    """What people call a batch: the original name of the file, with the member's."""
+    return f"{landed.original_name}/{part}" if part else landed.original_name
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ import duckdb
 from warehouse.duck import is_lake_lost, no_lake
 from warehouse.errors import ClearwaterError
 from warehouse.landing import standing_bytes
+from warehouse.loads import UNLIKE
 from warehouse.query import open_lake
 from warehouse.settings import Settings
 
@@ -40,6 +41,11 @@ class Refused:
     source: str
     file: str
     reason: str
+
+    @property
+    def is_unlike(self) -> bool:
+        """Whether it is fit to load but unlike those before it, so that it may be accepted."""
+        return self.reason.startswith(UNLIKE)
 
 
 @dataclass(frozen=True)

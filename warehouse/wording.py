@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import difflib
+import shlex
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 NEAR = 0.6  # of difflib's ratio; what is less alike is no misspelling
 MOST_NAMES = 8
@@ -36,3 +38,13 @@ def known_names(known: Iterable[str], first: str = "") -> str:
     names = list(dict.fromkeys([*filter(None, [first]), *known]))
     more = f" (and {len(names) - MOST_NAMES} more)" if len(names) > MOST_NAMES else ""
     return ", ".join(names[:MOST_NAMES]) + more or "none"
+
+
+def accept_command(
+    name: str, called: str, home: Path | None = None, *, is_undone: bool = False
+) -> str:
+    """The command that accepts one file, day or run of a source or table, or takes that back."""
+    parts = ["clearwater", "accept", name, "--only", called]
+    if is_undone:
+        parts.append("--undo")
+    return shlex.join([*parts, *(["--home", str(home)] if home else [])])

@@ -73,6 +73,7 @@ class Orders:
         (rules / "orders.yml").write_text(RULE.replace("SEVERITY", severity))
         self.rules: list[Rule] = load_rules(rules.parent)
         self.runs = 0
+        self.write = "append"
 
     def put(self, number: int, damage: Damage = lambda rows, _: rows, *, named: int = 0) -> Path:
         rows = damage(day_rows(number), random.Random(f"damage {number}"))
@@ -84,7 +85,7 @@ class Orders:
         return file
 
     def sources(self) -> list[Source]:
-        return read_sources(sources_file(self.folder, ENTRY), self.settings)
+        return read_sources(sources_file(self.folder, ENTRY | {"write": self.write}), self.settings)
 
     def run(self) -> SourceSummary:
         self.runs += 1
@@ -205,7 +206,7 @@ def test_a_day_unlike_the_others_waits(orders: Orders, fault: str) -> None:
     assert len(summary.problems) == 1, summary
     assert "unlike the files before it, says the rule like_before" in summary.problems[0]
     assert named in summary.problems[0]
-    assert "clearwater accept shop.orders" in summary.problems[0]
+    assert "clearwater accept shop.orders --only orders-2026-" in summary.problems[0]
     assert (summary.counts.loaded, orders.rows()) == (0, before)
     assert len(orders.waiting()) == 1
 
@@ -226,6 +227,22 @@ def test_the_corrected_file_loads_and_nothing_waits_any_more(orders: Orders) -> 
     summary = orders.run()
     assert (summary.problems, summary.batches) == ((), 1)
     assert orders.waiting() == []
+
+
+@pytest.mark.parametrize("write", ["append", "merge"])
+def test_the_file_that_mends_a_loaded_one_is_compared_with_the_days_before(
+    thirty_days: Path, tmp_path: Path, write: str
+) -> None:
+    orders = copied(thirty_days, tmp_path)
+    orders.write = write
+    orders.put(30, lambda rows, _: [row for n, row in enumerate(rows) if n % 10])
+    assert orders.run().batches == 1
+    orders.put(30)
+    summary = orders.run()
+    assert (summary.batches, summary.problems, summary.changes) == (1, (), ()), summary
+    orders.put(31)
+    summary = orders.run()
+    assert (summary.batches, summary.problems, summary.changes) == (1, (), ())
 
 
 def test_the_same_fault_has_the_same_reason_and_another_one_another(orders: Orders) -> None:
@@ -262,14 +279,28 @@ def test_what_was_only_told_can_be_accepted_until_other_files_come(
         (told,) = history.open_shifts()
         assert (told.stops, history.waiting()) == (False, [])
         history.accept([told])
-    orders.put(31, times(100))
-    assert orders.run().changes == ()
-    orders.put(32)
+    for number in (31, 32, 33):
+        orders.put(number, times(100))
+        assert orders.run().changes == ()
+    orders.put(34)
     assert orders.run().changes
-    orders.put(33, times(100))
+    orders.put(35, times(100))
     orders.run()
     with open_history(orders.settings) as history:
         assert history.open_shifts() == []
+
+
+def test_after_an_accepted_odd_day_the_usual_ones_pass_and_another_odd_one_waits(
+    orders: Orders,
+) -> None:
+    orders.put(30, times(100))
+    assert orders.run().problems
+    assert orders.accept() == 1
+    for number in range(31, 34):
+        orders.put(number)
+        assert not orders.run().problems, number
+    orders.put(34, times(100))
+    assert orders.run().problems
 
 
 @pytest.mark.slow

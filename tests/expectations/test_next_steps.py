@@ -68,6 +68,7 @@ def test_rows_are_corrected_at_their_source_or_the_rule_is(check: Check) -> None
 def test_what_is_unlike_before_may_be_accepted(check: Check, told: dict[str, object]) -> None:
     (step,) = steps(check, **told)
     assert step.startswith(f"`clearwater accept {TABLE}` if it is meant so")
+    assert "only under `write: merge` or `snapshot`" in step
 
 
 @pytest.mark.parametrize(

@@ -20,8 +20,10 @@ from expectations.past import (
     alarms,
     divergence,
     judge,
+    judge_accepted,
     judge_shape,
     relearn,
+    since_accepted,
 )
 
 MONDAY = datetime(2026, 1, 5, 6, tzinfo=UTC)
@@ -210,6 +212,52 @@ def test_an_accepted_level_is_the_usual_one_at_once_and_still_judged():
         assert judge(learnt, after(past, fault), "count", alarm_rate=0.01).p < 0.01
 
 
+def judged_after(past, accepted, value):
+    return judge_accepted(past, accepted, after(past, value), "count", alarm_rate=0.01).p
+
+
+@pytest.mark.parametrize("further", [[], [3050], [1020, 990], [3050, 1010]])
+def test_until_three_came_after_it_an_accepted_level_and_the_one_before_are_usual(further):
+    past = days([*noisy(1000, 20), 3000, *further])
+    for usual in (1000, 3000):
+        assert judged_after(past, [past[20].at], usual) > 0.1, usual
+    for fault in (300, 9000):
+        assert judged_after(past, [past[20].at], fault) < 0.01, fault
+
+
+@pytest.mark.parametrize(
+    ("further", "usual", "fault"),
+    [
+        ([1020, 990, 1010], 1000, 3000),
+        ([1020, 3050, 1010], 1000, 9000),
+        ([3050, 2950, 3020], 3000, 1000),
+        ([3050, 1010, 3020], 3000, 9000),
+    ],
+)
+def test_three_say_whether_an_accepted_level_was_an_odd_day_or_stays(further, usual, fault):
+    past = days([*noisy(1000, 30), 3000, *further])
+    assert judged_after(past, [past[30].at], usual) > 0.1
+    assert judged_after(past, [past[30].at], fault) < 0.01
+
+
+def test_odd_days_that_were_accepted_in_turn_leave_the_level_before_them_usual():
+    past = days([*noisy(1000, 20), 3000, 9000, 100])
+    accepted = [point.at for point in past[20:]]
+    for usual in (1000, 3000, 9000, 100):
+        assert judged_after(past, accepted, usual) > 0.1, usual
+    past = days([*noisy(1000, 20), 3000, 1010, 9000, 1000, 990, 1020])
+    accepted = [past[20].at, past[22].at]
+    assert relearn(past, accepted, "count") == past
+    assert judged_after(past, accepted, 1000) > 0.1
+
+
+def test_closed_days_do_not_say_which_level_stays():
+    week = [0 if i % 7 > 4 else v for i, v in enumerate(noisy(1000, 32))]
+    past = days([*week, 3000, 0, 0, 3050])  # a Friday, a weekend and a Monday
+    learnt = relearn(past, [past[32].at], "count")
+    assert np.median([p.value for p in learnt if p.value]) == pytest.approx(3000, rel=0.1)
+
+
 def test_acceptances_compose():
     values = [*noisy(1000, 15), *noisy(4000, 5), *noisy(500, 5)]
     past = days(values)
@@ -241,6 +289,18 @@ def test_what_was_not_observed_cannot_be_accepted():
 
 
 # --- distributions
+
+
+def test_an_accepted_distribution_begins_anew_unless_it_was_one_odd_day():
+    def at(mean, n, start=0):
+        made = shapes(lambda rng, _: numbers(rng.normal(mean, 1, 400)), n, seed=start)
+        return [(when + timedelta(days=start), one) for when, one in made]
+
+    odd, since = at(9, 1, 20), MONDAY + timedelta(days=20)
+    usual = at(0, 20)
+    assert since_accepted([*usual, *odd, *at(0, 2, 21)], [since], "ks") == [*odd, *at(0, 2, 21)]
+    assert since_accepted([*usual, *odd, *at(0, 3, 21)], [since], "ks") == [*usual, *at(0, 3, 21)]
+    assert since_accepted([*usual, *odd, *at(9, 3, 21)], [since], "ks") == [*odd, *at(9, 3, 21)]
 
 
 def test_psi_is_the_textbook_s():
