@@ -11,7 +11,8 @@ from warehouse.batch import Batch
 from warehouse.duck import identifier, number, quoted
 from warehouse.errors import BatchRefusedError
 from warehouse.readers.contract import Column
-from warehouse.wording import counted
+from warehouse.sources import RowRule
+from warehouse.wording import counted, known_names
 
 RULE = "rule:"  # before the id of the rule that a row breaks
 SHOWN_CHARACTERS = 200
@@ -85,13 +86,21 @@ def _check_rules_fit(batch: Batch, columns: list[Column]) -> None:
         for name in rule.columns:
             if name.lower() not in known:
                 near = difflib.get_close_matches(name.lower(), known, n=1)
+                meant = (
+                    f"did you mean {known[near[0]]!r}?"
+                    if near
+                    else f"there are {known_names(known.values())}"
+                )
                 raise BatchRefusedError(
                     f"rule {rule.id}: neither the file nor the table has a column {name!r}",
                     where=batch.where,
-                    next_step=f"did you mean {known[near[0]]!r}?"
-                    if near
-                    else f"it has: {', '.join(known.values())}",
+                    next_step=f"mend the rule {_at(rule)}: {meant}; or ask the sender for a file"
+                    " that has the column",
                 )
+
+
+def _at(rule: RowRule) -> str:
+    return f"at {rule.where}" if rule.where else "in expectations/rules/raw"
 
 
 def check_tolerances(con: duckdb.DuckDBPyConnection, batch: Batch, rows_in: int) -> None:
@@ -110,8 +119,8 @@ def check_tolerances(con: duckdb.DuckDBPyConnection, batch: Batch, rows_in: int)
             f" more than its tolerance of {tolerance:.0%};"
             f" the first is row {first[0]}: {_shown(batch, first[1])}",
             where=batch.where,
-            next_step="ask the sender for a corrected file, or mend the rule in"
-            " expectations/rules/raw if it is wrong, and run again",
+            next_step="ask the sender for a corrected file, or mend the rule"
+            f" {_at(rule)}, if it is wrong, and run again",
         )
 
 

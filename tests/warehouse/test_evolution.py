@@ -173,7 +173,7 @@ def test_declared_column_that_comes_later_is_null_until_then(shop: Shop) -> None
 def test_renamed_column_is_refused(shop: Shop) -> None:
     shop.send("id,amount\n1,2\n")
     (problem,) = shop.send("id,amount_eur\n2,3\n").problems
-    assert "did you mean 'amount_eur'?" in problem
+    assert "declare 'amount_eur' beside it" in problem
 
 
 def test_declared_type_counts_whatever_the_names_case(shop: Shop) -> None:
