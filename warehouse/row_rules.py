@@ -41,18 +41,20 @@ def judge_rules(
     nulls = "".join(f", null::{c.type} as {identifier(c.name)}" for c in absent)
     tests = ", ".join(f"case when {rule.broken} then {n} end" for n, rule in enumerate(rules, 1))
     any_broken = " or ".join(f"({rule.broken})" for rule in rules)
+    rows = f"(select *{nulls} from fit)"
     try:
         con.execute(
             # Lists only for rows that break something: nearly none do.
             "create or replace temp table broken as select _source_row,"
             f" [n for n in [{tests}] if n is not null] as rules"
-            f" from (select *{nulls} from fit) where {any_broken}"
+            f" from {rows} where {any_broken}"
         )
     except RULE_FAULTS as error:
+        at = next((_at(rule) for rule in rules if not _can_judge(con, rule, rows)), "")
         raise BatchRefusedError(
             f"a rule cannot be checked: {str(error).splitlines()[0]}",
             where=batch.where,
-            next_step="mend it in expectations/rules/raw, and run again",
+            next_step=f"mend it {at or 'in expectations/rules/raw'}, and run again",
         ) from None
     critical = [n for n, rule in enumerate(rules, 1) if rule.is_critical]
     ids = ", ".join(quoted(RULE + rule.id) for rule in rules)
@@ -63,6 +65,14 @@ def judge_rules(
         f" [n for n in rules if list_contains({critical}::integer[], n)] as stopped from broken)"
         " where len(stopped) > 0"
     )
+
+
+def _can_judge(con: duckdb.DuckDBPyConnection, rule: RowRule, rows: str) -> bool:
+    try:
+        con.execute(f"select count(*) from {rows} where {rule.broken}")
+    except RULE_FAULTS:
+        return False
+    return True
 
 
 def warned(con: duckdb.DuckDBPyConnection, batch: Batch) -> list[str]:
