@@ -432,7 +432,7 @@ def _result(rule: Rule, status: Status, rows: int = 0, detail: str = "") -> Rule
 def _no_rules(table: str) -> RuleResult:
     boundary: Boundary = "features" if table.startswith("features.") else "marts"
     return RuleResult(
-        rule_id=f"{table} has rules",
+        rule_id=f"{table.partition('.')[2]}_has_rules",
         table=table,
         boundary=boundary,
         check="suite",

@@ -61,4 +61,5 @@ def row_rule(rule: Rule) -> RowRule:
         reason=rule.reason,
         is_critical=rule.severity == "critical",
         tolerance=rule.tolerance,
+        where=rule.where,
     )

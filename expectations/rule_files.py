@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from datetime import UTC, date, datetime
 from functools import lru_cache
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -31,6 +32,7 @@ from expectations.rules import (
     keys_of,
 )
 from warehouse.errors import ConfigurationError
+from warehouse.settings import PROJECT
 from warehouse.sources import known_type
 from warehouse.wording import known_names, nearest
 
@@ -64,7 +66,7 @@ def read_rules(folder: Path = FOLDER) -> tuple[list[Rule], list[ConfigurationErr
     errors: list[ConfigurationError] = []
     errors += _never_read(folder)
     for path in sorted(folder.glob("*/*.yml")):
-        name = path.relative_to(folder.parent).as_posix()
+        name = _shown(path, folder)
         try:
             read, wrong = _read_text(name, path.read_text(encoding="utf-8"))
         except (OSError, UnicodeDecodeError) as error:
@@ -84,9 +86,15 @@ def _never_read(folder: Path) -> Iterator[ConfigurationError]:
         if path.suffix != ".yml" or len(path.relative_to(folder).parts) != 2:
             yield ConfigurationError(
                 "this file is not read",
-                where=path.relative_to(folder.parent).as_posix(),
+                where=_shown(path, folder),
                 next_step="call it <table>.yml, in raw, marts or features of the rules' folder",
             )
+
+
+def _shown(path: Path, folder: Path) -> str:
+    """The file as messages name it: from the project's folder on, or from that of the rules."""
+    top = PROJECT if path.is_relative_to(PROJECT) else folder.parent
+    return path.relative_to(top).as_posix()
 
 
 @lru_cache(maxsize=1024)
@@ -99,9 +107,11 @@ def _read_text(name: str, text: str) -> tuple[tuple[Rule, ...], tuple[tuple[str,
     rules: list[Rule] = []
     errors: list[ConfigurationError] = []
     try:
-        table, boundary, owner, entries = _read_head(file, text)
+        entry = file.parse(text)
+        errors += _unknown_keys(file, entry)
+        table, boundary, owner, entries = _read_head(file, entry)
     except ConfigurationError as error:
-        return (), ((error.what, error.where, error.next_step),)
+        entries, errors = [], errors or [error]
     for number, entry in enumerate(entries, 1):
         try:
             rules.append(_read_rule(file, entry, number, table, boundary, owner))
@@ -110,12 +120,15 @@ def _read_text(name: str, text: str) -> tuple[tuple[Rule, ...], tuple[tuple[str,
     return tuple(rules), tuple((error.what, error.where, error.next_step) for error in errors)
 
 
-def _read_head(file: RuleFile, text: str) -> tuple[str, Boundary, str, list[Entry]]:
+def _unknown_keys(file: RuleFile, entry: Entry) -> Iterator[ConfigurationError]:
+    """The first key that no rule file has, beside which its rules can be read."""
+    unknown = (key for key in entry if key not in FILE_KEYS)
+    for key in islice(unknown, 1):
+        yield file.unknown(entry.lines[key], "key", key, FILE_KEYS)
+
+
+def _read_head(file: RuleFile, entry: Entry) -> tuple[str, Boundary, str, list[Entry]]:
     """The file's table with its boundary, its owner, and the entries of its rules."""
-    entry = file.parse(text)
-    for key in entry:
-        if key not in FILE_KEYS:
-            raise file.unknown(entry.lines[key], "key", key, FILE_KEYS)
     table = file.text(entry, "table")
     schema, _, name = table.partition(".")
     boundary = _boundary(schema)

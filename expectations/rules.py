@@ -117,7 +117,7 @@ class Rule:
     over `equals_table`. `max_age` is an SQL interval. `tolerance` is the share of a raw batch's
     rows that may break the rule. `by` is the column by whose days the table is compared with its
     own past, else it is by runs; `measure` how distributions are; `false_alarm_rate` how often
-    that may be an alarm when nothing is wrong. `file`, from the project's `expectations` on, and
+    that may be an alarm when nothing is wrong. `file`, from the project's folder on, and
     `line` are where it is written.
     """
 

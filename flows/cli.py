@@ -26,6 +26,7 @@ from flows.options import (
     ReleaseId,
     Sources,
     Wait,
+    home_option,
     print_json,
     say,
 )
@@ -516,7 +517,7 @@ TRY = {
 def _next_steps(run: Run, domain: Domain) -> str:
     if run.release is None:
         return ""
-    tries = "\n".join(f"  clearwater {command}" for command in TRY[domain])
+    tries = "\n".join(f"  clearwater {command}{home_option()}" for command in TRY[domain])
     return f"""
 What next:
 {tries}

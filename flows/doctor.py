@@ -37,12 +37,16 @@ LOCKED = re.compile(r"^([a-z0-9-]+)==(\S+)", re.M)
 
 @dataclass
 class Look:
-    """What the checks look at, and what the earlier leave for the later ones."""
+    """What the checks look at, and what the earlier leave for the later ones.
+
+    `unread` says that there are more rules than `rules`, with mistakes in them.
+    """
 
     sources: Path
     home: Path | None
     settings: Settings | None = None
     rules: list[Rule] = field(default_factory=list)
+    unread: bool = False
     declared: list[Source] = field(default_factory=list)
     project: Project | None = None
 
@@ -166,6 +170,7 @@ def _rules(look: Look) -> _Found:
     from expectations.rule_files import read_rules
 
     look.rules, wrong = read_rules()
+    look.unread = bool(wrong)
     return counted(len(look.rules), "rule"), list(wrong)
 
 
@@ -198,6 +203,38 @@ def _columns(look: Look) -> _Found:
     published = (rule for rule in look.rules if rule.boundary != "raw")
     wrong += mistakes(published, of_project(look.project))
     return "tables, columns and types of the rules are there", wrong
+
+
+def _published(look: Look) -> _Found:
+    """A table without contract is not built, and one without rules passes no gate."""
+    from expectations.rules import PUBLISHED
+    from warehouse.dbt_runner import contracts
+
+    if look.project is None:
+        return "", []
+    columns, ruled = contracts(look.project), {rule.table for rule in look.rules}
+    models = [model for model in look.project.models.values() if model.schema in PUBLISHED]
+    wrong: list[ClearwaterError] = []
+    for model in models:
+        if not columns.get(model.relation) or not all(columns[model.relation].values()):
+            wrong.append(
+                ConfigurationError(
+                    f"{model.relation} has no contract, or a column without a type in it",
+                    where=model.file,
+                    next_step="list its columns, each with its `data_type`, in"
+                    f" {Path(model.file).with_suffix('.yml')} (docs/models.md)",
+                )
+            )
+        if model.relation not in ruled and not look.unread:
+            wrong.append(
+                ConfigurationError(
+                    f"no rule speaks of {model.relation}, so that its gate blocks",
+                    where=model.file,
+                    next_step=f"write rules into expectations/rules/{model.schema}/{model.name}.yml"
+                    " (docs/models.md)",
+                )
+            )
+    return f"{counted(len(models), 'published table')} with contract and rules", wrong
 
 
 def _lake(look: Look) -> _Found:
@@ -293,6 +330,7 @@ CHECKS: dict[str, Callable[[Look], _Found]] = {
     "sources": _sources,
     "dbt": _dbt,
     "columns": _columns,
+    "published": _published,
     "lake": _lake,
     "state": _state,
     "release": _release,

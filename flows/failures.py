@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from flows.options import complain
 from warehouse.errors import ClearwaterError, DiskFullError
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -64,5 +65,5 @@ def machine_fault(error: BaseException) -> ClearwaterError | None:
 
 
 def _leave(text: str, code: int) -> None:
-    print(f"error: {text}", file=sys.stderr)
+    complain(f"error: {text}")
     sys.exit(code)

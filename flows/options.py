@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
 import sys
+from contextvars import ContextVar
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -36,8 +39,20 @@ class Format(StrEnum):
     parquet = "parquet"
 
 
+_GIVEN_HOME: ContextVar[Path | None] = ContextVar("_GIVEN_HOME", default=None)
+_COMMAND = re.compile(r"`(clearwater [a-z][^`]*)`")
+
+
+def _keep_home(home: Path | None) -> Path | None:
+    _GIVEN_HOME.set(home)
+    return home
+
+
 Home = Annotated[
-    Path | None, typer.Option("--home", help="Where everything is kept (else CLEARWATER_HOME).")
+    Path | None,
+    typer.Option(
+        "--home", help="Where everything is kept (else CLEARWATER_HOME).", callback=_keep_home
+    ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON, for machines.")]
 Sources = Annotated[Path, typer.Option("--sources", help="The sources file.")]
@@ -50,14 +65,30 @@ ReleaseId = Annotated[str | None, typer.Option("--release", help="A release othe
 SOURCES = PROJECT / "sources.yml"
 
 
+def home_option() -> str:
+    """What a command that is printed needs for the same home: ` --home …` if that was given."""
+    home = _GIVEN_HOME.get()
+    return f" --home {shlex.quote(str(home))}" if home else ""
+
+
+def _at_home(text: str) -> str:
+    """The text with the home that was given in each command that it names in backticks."""
+
+    def with_home(found: re.Match[str]) -> str:
+        command = found[1]
+        return found[0] if "--home" in command else f"`{command}{home_option()}`"
+
+    return _COMMAND.sub(with_home, text)
+
+
 def say(text: str) -> None:
     """A line for people, on stdout."""
-    print(text, flush=True)
+    print(_at_home(text), flush=True)
 
 
 def complain(text: str) -> None:
     """A line for people about what went wrong, on stderr."""
-    print(text, file=sys.stderr, flush=True)
+    print(_at_home(text), file=sys.stderr, flush=True)
 
 
 def print_json(value: Any) -> None:

@@ -35,7 +35,7 @@ from warehouse.errors import (
 from warehouse.features import extract, prune_features
 from warehouse.files import sweep
 from warehouse.ingest import Arrivals, SourceSummary, land_sources, load_sources
-from warehouse.lake import catalog_snapshot, lake_identity
+from warehouse.lake import catalog_snapshot, has_same_data, lake_identity
 from warehouse.landing import sweep_landing
 from warehouse.lock import writer_lock
 from warehouse.settings import PROJECT, Settings
@@ -212,9 +212,10 @@ def load(run: Run) -> None:
         run.summaries[name] = replace(run.summaries[name], overdue=told)
     counts = [summary.counts for summary in run.summaries.values()]
     total = sum(counts[1:], start=counts[0])
+    refused = f"{total.refused:,} in refused files" if total.refused else "0 refused"
     run.done(
         f"{counted(total.loaded, 'row')} loaded, {total.quarantined:,} quarantined,"
-        f" {total.already_known:,} already known, {total.refused:,} refused",
+        f" {total.already_known:,} already known, {refused}",
         rows=total.rows_in,
     )
 
@@ -276,11 +277,12 @@ def _up_to_date(run: Run, base: Release) -> bool:
     from expectations.rule_files import load_rules
     from warehouse.dbt_runner import project_hash
 
+    assert run.lake_snapshot is not None
     return (
-        base.lake_snapshot == run.lake_snapshot
-        and base.is_whole
+        base.is_whole
         and base.project == project_hash()
         and base.rules == {rule.id: rule.hash for rule in _audited(load_rules())}
+        and has_same_data(run.settings, base.lake_snapshot, run.lake_snapshot)
     )
 
 

@@ -8,6 +8,7 @@ import json
 import math
 import shutil
 import sys
+import textwrap
 from collections.abc import Iterator, Sequence
 from datetime import date, datetime, time
 from decimal import Decimal
@@ -53,6 +54,35 @@ def records_text(headings: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
         for number, row in enumerate(rows, 1)
     ]
     return "\n\n".join(records)
+
+
+def fitting_text(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table, or in a terminal for which it is too wide a block of lines for each row.
+
+    A block begins with the row's first cell; the others follow under their headings, wrapped, and
+    without those that are empty.
+    """
+    text = table_text(headings, rows)
+    columns = shutil.get_terminal_size().columns
+    if not sys.stdout.isatty() or max(map(len, text.splitlines())) <= columns:
+        return text
+    return "\n\n".join(_block(headings, row, columns) for row in rows)
+
+
+def _block(headings: Sequence[str], row: Sequence[str], columns: int) -> str:
+    width = max(map(len, headings)) + 4
+    lines = [row[0]]
+    for heading, cell in zip(headings[1:], row[1:], strict=True):
+        if cell:
+            first = f"  {heading}".ljust(width)
+            lines += textwrap.wrap(
+                cell,
+                max(columns, 2 * width),
+                initial_indent=first,
+                subsequent_indent=" " * width,
+                break_on_hyphens=False,
+            )
+    return "\n".join(lines)
 
 
 def _print_table(names: list[str], rows: list[tuple[Any, ...]]) -> None:

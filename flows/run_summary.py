@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from expectations.gate import told_as
 from flows.domains import in_short, known_rules
-from flows.options import complain, say
+from flows.options import complain, home_option, say
 from flows.raw_results import rule_told
 from warehouse.ingest import by_text
 from warehouse.wording import counted, few
@@ -95,12 +95,12 @@ def _say_held(run: Run) -> None:
             are, they = ("is", "it") if count == 1 else ("are", "they")
             rows = f"{counted(count, 'row')} of {name}"
             say(f"{rows} {are} in quarantine. Why, and where {they} came from:")
-            say(f"  clearwater quarantine show {name}")
+            say(f"  clearwater quarantine show {name}{home_option()}")
 
 
 def _end(run: Run) -> str:
     """The run's last line: its status, the gate's verdict and the release that is served."""
-    refused = f" ({len(run.problems):,})" if run.status == "refused" else ""
+    refused = f" ({counted(len(run.problems), 'file')})" if run.status == "refused" else ""
     verdict = f", verdict {run.verdict}" if run.verdict else ""
     release = f", release {run.release.id}" if run.release else ""
     return f"run {run.run_id}: {run.status}{refused}{verdict}{release}"

@@ -6,6 +6,8 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from expectations.gate import verdict
+from expectations.next_steps import next_steps
+from flows.domains import known_rules
 from warehouse.errors import ClearwaterError, GateBlockedError
 from warehouse.features import PASSED
 from warehouse.releases import held_at
@@ -64,6 +66,7 @@ def _blocked(run: Run, release: Release, judged: Sequence[RuleResult]) -> GateBl
     first, more = bad[0], f" (and {len(bad) - 1} more)" if len(bad) > 1 else ""
     line = release.line(first.table)
     domain = f"domain {line[0]}: " if line and len(release.lines) > 1 else ""
+    steps = next_steps(first, known_rules().get(first.rule_id), release.lineage)
     if held_at(run.settings) is not None:
         why = f"{release.id} is served and held after a rollback; `clearwater resume` goes on"
     else:
@@ -72,5 +75,5 @@ def _blocked(run: Run, release: Release, judged: Sequence[RuleResult]) -> GateBl
         f"{domain}the gate says {verdict(judged)} of what is served:"
         f" {first.rule_id}: {first.detail}{more}",
         where=first.table,
-        next_step=f"{why}; see what became of its sources, and the report",
+        next_step=f"{why}; {steps[0]}; the report shows more",
     )

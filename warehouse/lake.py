@@ -355,6 +355,20 @@ def changed_tables(settings: Settings, first: int, last: int) -> set[tuple[str, 
     return {(schema, table) for number, schema, table in names if number in ids}
 
 
+def has_same_data(settings: Settings, first: int, last: int) -> bool:
+    """Whether every source table at the snapshot `last` is as it was at `first`.
+
+    Snapshots that changed nothing but the lake's own notes, as those of refused files, make no
+    other data.
+    """
+    if first == last:
+        return True
+    changed = {schema for schema, _ in changed_tables(settings, first, last)}
+    if any(schema.startswith("raw_") for schema in changed):
+        return False
+    return raw_tables(settings, first) == raw_tables(settings, last)
+
+
 @contextmanager
 def _catalog(settings: Settings) -> Iterator[sqlite3.Connection]:
     if not settings.lake_catalog.exists():

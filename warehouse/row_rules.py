@@ -11,7 +11,8 @@ from warehouse.batch import Batch
 from warehouse.duck import identifier, number, quoted
 from warehouse.errors import BatchRefusedError
 from warehouse.readers.contract import Column
-from warehouse.wording import counted
+from warehouse.sources import RowRule
+from warehouse.wording import counted, known_names
 
 RULE = "rule:"  # before the id of the rule that a row breaks
 SHOWN_CHARACTERS = 200
@@ -40,18 +41,20 @@ def judge_rules(
     nulls = "".join(f", null::{c.type} as {identifier(c.name)}" for c in absent)
     tests = ", ".join(f"case when {rule.broken} then {n} end" for n, rule in enumerate(rules, 1))
     any_broken = " or ".join(f"({rule.broken})" for rule in rules)
+    rows = f"(select *{nulls} from fit)"
     try:
         con.execute(
             # Lists only for rows that break something: nearly none do.
             "create or replace temp table broken as select _source_row,"
             f" [n for n in [{tests}] if n is not null] as rules"
-            f" from (select *{nulls} from fit) where {any_broken}"
+            f" from {rows} where {any_broken}"
         )
     except RULE_FAULTS as error:
+        at = next((_at(rule) for rule in rules if not _can_judge(con, rule, rows)), "")
         raise BatchRefusedError(
             f"a rule cannot be checked: {str(error).splitlines()[0]}",
             where=batch.where,
-            next_step="mend it in expectations/rules/raw, and run again",
+            next_step=f"mend it {at or 'in expectations/rules/raw'}, and run again",
         ) from None
     critical = [n for n, rule in enumerate(rules, 1) if rule.is_critical]
     ids = ", ".join(quoted(RULE + rule.id) for rule in rules)
@@ -62,6 +65,14 @@ def judge_rules(
         f" [n for n in rules if list_contains({critical}::integer[], n)] as stopped from broken)"
         " where len(stopped) > 0"
     )
+
+
+def _can_judge(con: duckdb.DuckDBPyConnection, rule: RowRule, rows: str) -> bool:
+    try:
+        con.execute(f"select count(*) from {rows} where {rule.broken}")
+    except RULE_FAULTS:
+        return False
+    return True
 
 
 def warned(con: duckdb.DuckDBPyConnection, batch: Batch) -> list[str]:
@@ -85,13 +96,21 @@ def _check_rules_fit(batch: Batch, columns: list[Column]) -> None:
         for name in rule.columns:
             if name.lower() not in known:
                 near = difflib.get_close_matches(name.lower(), known, n=1)
+                meant = (
+                    f"did you mean {known[near[0]]!r}?"
+                    if near
+                    else f"there are {known_names(known.values())}"
+                )
                 raise BatchRefusedError(
                     f"rule {rule.id}: neither the file nor the table has a column {name!r}",
                     where=batch.where,
-                    next_step=f"did you mean {known[near[0]]!r}?"
-                    if near
-                    else f"it has: {', '.join(known.values())}",
+                    next_step=f"mend the rule {_at(rule)}: {meant}; or ask the sender for a file"
+                    " that has the column",
                 )
+
+
+def _at(rule: RowRule) -> str:
+    return f"at {rule.where}" if rule.where else "in expectations/rules/raw"
 
 
 def check_tolerances(con: duckdb.DuckDBPyConnection, batch: Batch, rows_in: int) -> None:
@@ -110,8 +129,8 @@ def check_tolerances(con: duckdb.DuckDBPyConnection, batch: Batch, rows_in: int)
             f" more than its tolerance of {tolerance:.0%};"
             f" the first is row {first[0]}: {_shown(batch, first[1])}",
             where=batch.where,
-            next_step="ask the sender for a corrected file, or mend the rule in"
-            " expectations/rules/raw if it is wrong, and run again",
+            next_step="ask the sender for a corrected file, or mend the rule"
+            f" {_at(rule)}, if it is wrong, and run again",
         )
 
 

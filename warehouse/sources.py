@@ -172,7 +172,7 @@ class RowRule(BaseModel):
 
     `broken` is SQL over the table's columns that is true for such a row, `columns` those that it
     needs. The batch is refused when more than the share `tolerance` of its rows do, by default
-    the source's.
+    the source's. `where` is the file and line that it is written at, for messages alone.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -183,6 +183,7 @@ class RowRule(BaseModel):
     reason: str
     is_critical: bool = True
     tolerance: float | None = None
+    where: str = Field(default="", exclude=True)
 
 
 class Source(BaseModel):

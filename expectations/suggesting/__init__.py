@@ -112,6 +112,14 @@ def _tables(con: duckdb.DuckDBPyConnection, table: str) -> list[str]:
     there = [name for (name,) in rows if name.startswith(("raw_", *(f"{p}." for p in PUBLISHED)))]
     if table in there:
         return there
+    schema, _, name = table.partition(".")
+    if schema in PUBLISHED and name and any((PROJECT / "models").rglob(f"{name}.sql")):
+        raise ConfigurationError(
+            f"{table} has a model, but no release that is read has the table",
+            where="clearwater audit --suggest",
+            next_step=f"write a first rule into expectations/rules/{schema}/{name}.yml, such as the"
+            " key's `unique` (docs/models.md), and run; then its data can be looked at",
+        )
     near = difflib.get_close_matches(table, there, n=1)
     raise ConfigurationError(
         f"there is no table {table!r}",

@@ -111,12 +111,13 @@ def header(
     """What was read, when, and what to do with it."""
     boundary = "raw" if table.startswith("raw_") else table.partition(".")[0]
     name = table.removeprefix("raw_") if boundary == "raw" else table.partition(".")[2]
-    file = known[0].file if known else f"rules/{boundary}/{name}.yml"
+    file = known[0].file if known else f"expectations/rules/{boundary}/{name}.yml"
     by = f", earlier and later ones told apart by {order}" if order else ""
     first = f"Proposed by `clearwater audit --suggest {table}` on {now:%Y-%m-%d %H:%M} UTC from"
     what = f"{first} {counted(rows, 'row')} of {read_from}{by}."
-    todo = f"{len(known)} rules are in expectations/{file} already and left out: add these there."
-    keep = f"Read it, change it, and keep what is meant in expectations/{file}."
+    are = f"{counted(len(known), 'rule')} {'is' if len(known) == 1 else 'are'}"
+    todo = f"{are} in {file} already and left out: add these there."
+    keep = f"Read it, change it, and keep what is meant in {file}."
     return [what, todo if known else keep]
 
 

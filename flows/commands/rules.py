@@ -99,7 +99,7 @@ def as_record(rule: Rule) -> dict[str, Any]:
         "tolerance": rule.tolerance,
         "owner": rule.owner,
         "reason": rule.reason,
-        "file": _file(rule),
+        "file": rule.file,
         "line": rule.line,
     }
 
@@ -135,10 +135,10 @@ def _plain(text: str) -> str:
 
 def _text(chosen: Sequence[Rule]) -> str:
     """For people at a terminal: each table's rules below its name."""
-    from flows.printing import table_text
+    from flows.printing import fitting_text
 
     return "\n\n".join(
-        f"{table} (boundary {some[0].boundary})\n\n{table_text(HEADINGS, list(map(_cells, some)))}"
+        f"{table} (boundary {some[0].boundary})\n\n{fitting_text(HEADINGS, [*map(_cells, some)])}"
         for table, some in _by_table(chosen)
     )
 
@@ -147,14 +147,9 @@ def _cells(rule: Rule) -> list[str]:
     """What HEADINGS name, as texts."""
     from expectations.statements import exceptions, statement
 
-    where = f"{_file(rule)}:{rule.line}"
+    where = f"{rule.file}:{rule.line}"
     told = [rule.id, statement(rule), rule.severity, exceptions(rule)]
     return [*told, rule.owner, rule.reason, where]
-
-
-def _file(rule: Rule) -> str:
-    """The rule's file from the project's folder on."""
-    return f"expectations/{rule.file}"
 
 
 def _by_table(chosen: Sequence[Rule]) -> Iterator[tuple[str, list[Rule]]]:

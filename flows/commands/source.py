@@ -96,13 +96,15 @@ def add_source(
     from warehouse.lock import writer_lock
     from warehouse.onboarding import together
 
-    _check_usage(path, is_answered=yes or dry_run, can_ask=not as_json and sys.stdin.isatty())
+    _check_usage(path, is_answered=yes or dry_run or not as_json)
     settings = load_settings(home)
     looked, left_out = _look(settings, path[0], name, sources)
     changes = together([table.drafted for table in looked])
     if not as_json:
         _show(looked, left_out, changes)
     wanted = yes and not dry_run
+    if not (wanted or dry_run or sys.stdin.isatty()):
+        raise _nobody_to_ask()
     if not (wanted or dry_run):
         count = len(changes.changes)
         wanted = typer.confirm(
@@ -120,19 +122,23 @@ def add_source(
         say("\nnothing was written")
 
 
-def _check_usage(path: list[str], *, is_answered: bool, can_ask: bool) -> None:
+def _check_usage(path: list[str], *, is_answered: bool) -> None:
     if len(path) > 1:
         raise ConfigurationError(
             f"{len(path)} paths were given, where one is expected",
             where="clearwater source add",
             next_step="name the folder, or put the pattern in quotes so that the shell leaves it",
         )
-    if not is_answered and not can_ask:
-        raise ConfigurationError(
-            "there is nobody to ask whether to write",
-            where="clearwater source add",
-            next_step="add --yes to write, or --dry-run to look only",
-        )
+    if not is_answered:
+        raise _nobody_to_ask()
+
+
+def _nobody_to_ask() -> ConfigurationError:
+    return ConfigurationError(
+        "there is nobody to ask whether to write",
+        where="clearwater source add",
+        next_step="add --yes to write, or --dry-run to look only",
+    )
 
 
 @dataclass(frozen=True)

@@ -188,7 +188,7 @@ CASES = [
         "CSV without the key's column",
         {"a.csv": "idd,amount\n1,1\n"},
         ORDERS,
-        refused="did you mean 'idd'?",
+        refused="declare 'idd' beside it",
     ),
     Case(
         "CSV whose keys are all null",

@@ -371,7 +371,7 @@ def test_nothing_to_check_is_an_error(settings, build):
 def test_a_published_table_without_rules_is_an_error(settings, build):
     result = audit(settings, build(table(GOOD), OTHER), {}, [NOT_NULL])
     assert result.verdict == "error"
-    assert only(result, "marts.other has rules").detail == "no rule speaks of marts.other"
+    assert only(result, "other_has_rules").detail == "no rule speaks of marts.other"
 
 
 def test_a_table_that_should_be_there_but_is_not_is_an_error(settings, build):

@@ -218,3 +218,13 @@ def test_only_what_is_alike_is_near() -> None:
         "c9, c0, c1, c2, c3, c4, c5, c6 (and 4 more)"
     )
     assert known_names([]) == "none"
+
+
+def test_unknown_key_of_a_file_hides_none_of_its_rules(tmp_path: Path) -> None:
+    file = tmp_path / "rules" / "marts" / "t.yml"
+    file.parent.mkdir(parents=True)
+    rule = "{id: a, check: not_null, column: x, severity: info, reason: b}"
+    file.write_text(f"table: marts.t\nowner: me\nseverity: info\nrules: [{rule}]\n")
+    rules, (mistake,) = read_rules(tmp_path / "rules")
+    assert [rule.id for rule in rules] == ["a"]
+    assert "unknown key 'severity'" in mistake.what

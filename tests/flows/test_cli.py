@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -24,6 +25,7 @@ from expectations.gate import GateResult, RuleResult, told_as
 from expectations.rules import Severity
 from flows import cli
 from flows.events import Events
+from flows.options import home_option, say
 from flows.pipeline import Options, Run
 from flows.run_summary import print_run
 from warehouse import duck, releases
@@ -203,6 +205,23 @@ def test_run_tells_people_where_quarantined_rows_are(clearwater: Clearwater, ser
     (show,) = [line for line in said.out.splitlines() if "quarantine show" in line]
     found = clearwater(*shlex.split(show)[1:], "--json")
     assert [row["reason"] for row in json.loads(found.out)] == ["not_of_type"]
+
+
+def test_printed_steps_are_for_the_home_that_was_given(
+    clearwater: Clearwater, served: Works, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    home = tmp_path / "another home"
+    said = clearwater("query", "select 1", "--home", home)
+    assert said.code == 1
+    commands = re.findall(r"`(clearwater [^`]*)`", said.told)
+    assert commands
+    assert all(command.endswith(f" --home '{home}'") for command in commands)
+    clearwater("status")  # of CLEARWATER_HOME
+    assert home_option() == ""
+    say("`clearwater run --home x` or `clearwater` or clearwater run")
+    assert (
+        capsys.readouterr().out == "`clearwater run --home x` or `clearwater` or clearwater run\n"
+    )
 
 
 def test_status_tells_what_waits_and_the_next_command(

@@ -178,6 +178,28 @@ def test_new_home_has_nothing_wrong(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert not (tmp_path / "none").exists()
 
 
+def test_published_table_without_contract_or_rules(works: Works, project: Path) -> None:
+    marts = project / "models" / "marts"
+    (marts / "fct_bare.sql").write_text("select 1 as id")
+    (marts / "fct_open.sql").write_text("select 1 as id")
+    (marts / "fct_open.yml").write_text(
+        "version: 2\nmodels:\n  - name: fct_open\n    columns: [{name: id, data_type: integer}]\n"
+    )
+    look = doctor.Look(sources_file(works.folder), works.settings.home, works.settings)
+    for check in (doctor._rules, doctor._dbt):
+        check(look)
+    _, found = doctor._published(look)
+    assert [(error.where, error.what.partition(",")[0]) for error in found] == [
+        ("models/marts/fct_bare.sql", "marts.fct_bare has no contract"),
+        ("models/marts/fct_bare.sql", "no rule speaks of marts.fct_bare"),
+        ("models/marts/fct_open.sql", "no rule speaks of marts.fct_open"),
+    ]
+    assert "models/marts/fct_bare.yml" in found[0].next_step
+    assert "expectations/rules/marts/fct_open.yml" in found[2].next_step
+    look.unread = True  # its rules may be among those that cannot be read
+    assert [error.where for error in doctor._published(look)[1]] == ["models/marts/fct_bare.sql"]
+
+
 @pytest.mark.parametrize("as_json", [False, True])
 def test_command(
     works: Works,

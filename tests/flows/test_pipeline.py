@@ -192,6 +192,16 @@ def test_refused_batch_holds_up_nobody(works: Works) -> None:
     assert "payments5.csv" in problem
     assert works.ask("select count(*) from fct_transactions") == [(4,)]
 
+    served = works.served()
+    (works.folder / "payments6.csv").write_text("nor,these\n1,2\n")
+    run = works.run()
+    assert (run.exit_code, run.trace["build"].status) == (1, "skipped")
+    assert works.served() == served  # the ledger's line is no news for readers
+    assert run.lake_snapshot > run.release.lake_snapshot
+    works.put([payment(7, day=7)], "payments7.csv")
+    works.run()
+    assert works.ask("select count(*) from fct_transactions") == [(5,)]
+
 
 @pytest.mark.slow
 def test_source_without_models_is_in_the_lake(works: Works) -> None:

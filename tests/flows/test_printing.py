@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flows.printing import table_text, write_result
+from flows.printing import fitting_text, table_text, write_result
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
 
@@ -30,6 +30,19 @@ def written(
         con.execute("set TimeZone = 'UTC'")
         write_result(con.execute(sql, values or []), form)
     return capsysbinary.readouterr().out
+
+
+def test_wide_table_is_blocks_in_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    names, rows = ["rule", "what", "owner"], [["a", "long " * 9, ""], ["b", "short", "me"]]
+    assert fitting_text(names, rows) == table_text(names, rows)
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
+    monkeypatch.setenv("COLUMNS", "40")
+    assert fitting_text(names, rows) == (
+        f"a\n  what   {'long ' * 6}".rstrip()
+        + f"\n{'':9}long long long\n\nb\n  what   short\n  owner  me"
+    )
+    monkeypatch.setenv("COLUMNS", "80")
+    assert fitting_text(names, rows) == table_text(names, rows)
 
 
 def test_table_aligns_text_left_and_numbers_right() -> None:

@@ -41,7 +41,7 @@ def test_every_rule_is_told_once_in_each_form() -> None:
     as_text, as_document = called(), called("--format", "markdown")
     assert as_document.count("\n## ") == len({rule.table for rule in found})
     for rule in found:
-        where = f"expectations/{rule.file}:{rule.line}"
+        where = f"{rule.file}:{rule.line}"
         assert where in as_text
         assert where in as_document
 
@@ -64,7 +64,7 @@ def test_a_table_without_rules_is_told_with_the_nearest() -> None:
 
 
 def test_bars_and_marks_of_markdown_stay_text() -> None:
-    rule = replace(RULE, pattern="a|b", mostly=0.5, file="rules/marts/a_b.yml", line=3)
+    rule = replace(RULE, pattern="a|b", mostly=0.5, file="expectations/rules/marts/a_b.yml", line=3)
     document = markdown([rule])
     assert "\n## marts.a_b\n\nBoundary: marts.\n" in document
     assert document.splitlines()[-1] == (

@@ -56,7 +56,7 @@ def test_refusals_then_warnings_then_the_verdict(
         "info: quiet: odd",
         f"2 rows of {NAME} are in quarantine. Why, and where they came from:",
         f"  clearwater quarantine show {NAME}",
-        "run r1: refused (1), verdict warn",
+        "run r1: refused (1 file), verdict warn",
     ]
 
 

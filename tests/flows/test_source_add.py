@@ -206,7 +206,9 @@ def test_a_person_is_asked(
 @pytest.mark.parametrize("more", [[], ["--json"]])
 def test_nobody_to_ask_is_2(add: Call, tmp_path: Path, more: list[str]) -> None:
     code, out, err = add(*more)
-    assert (code, out) == (2, "")
+    assert code == 2
+    assert ("shop.orders: " in out) == (not more)  # what was found is shown to people
+    assert "write these" not in out
     assert "--yes" in err
     assert not (tmp_path / "my.yml").exists()
 

@@ -97,6 +97,22 @@ def test_mistakes_are_told(
     assert message in err
 
 
+def test_model_that_is_not_published_yet_is_told_how_to_start(
+    first: Works,
+    project: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(suggesting, "PROJECT", project)
+    (project / "models" / "marts" / "fct_transactions_more.sql").write_text("select 1 as id")
+    home = ("--home", first.settings.home)
+    code, _, err = said(capsys, monkeypatch, "--suggest", "marts.fct_transactions_more", *home)
+    assert code == 2
+    assert "has a model, but no release" in err
+    assert "expectations/rules/marts/fct_transactions_more.yml" in err
+    assert "did you mean" not in err
+
+
 def test_personal_columns_are_those_that_the_model_marks(
     project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -173,7 +173,18 @@ def test_declared_column_that_comes_later_is_null_until_then(shop: Shop) -> None
 def test_renamed_column_is_refused(shop: Shop) -> None:
     shop.send("id,amount\n1,2\n")
     (problem,) = shop.send("id,amount_eur\n2,3\n").problems
-    assert "did you mean 'amount_eur'?" in problem
+    assert "declare 'amount_eur' beside it" in problem
+    both = {"columns": {"id": "bigint", "amount": "double", "amount_eur": "double"}}
+    assert not shop.send("id,amount_eur\n2,3\n", **both).problems
+    assert not shop.send("id,amount\n3,4\n", **both).problems
+    (rows,) = shop.ask(f"select id, coalesce(amount_eur, amount) from {TABLE} order by id")
+    assert rows == [(1, 2.0), (2, 3.0), (3, 4.0)]
+
+
+def test_file_that_is_no_table_is_told_what_it_has(shop: Shop) -> None:
+    (problem,) = shop.send("<html>error</html>\n", columns={}, key=["id"]).problems
+    assert "next: ask the sender for a file that has it" in problem
+    assert problem.endswith("the columns of this one: <html>error</html>")
 
 
 def test_declared_type_counts_whatever_the_names_case(shop: Shop) -> None:

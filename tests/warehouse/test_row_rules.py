@@ -142,8 +142,16 @@ def test_reference_to_another_table_of_the_lake(shop: Shop) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("column: kind", "column: kinds", r"rule kinds: neither .* 'kinds'\n  next: .* 'kind'\?"),
-        ("not_null, column: day", "expression, expression: 'amonut > 0'", "cannot be checked"),
+        (
+            "column: kind",
+            "column: kinds",
+            r"'kinds'\n  next: mend the rule at rules/raw/orders.yml, line \d+: .* 'kind'\?",
+        ),
+        (
+            "not_null, column: day",
+            "expression, expression: 'amonut > 0'",
+            r"cannot be checked: (?s:.*)next: mend it at rules/raw/orders.yml, line \d",
+        ),
     ],
 )
 def test_rule_that_does_not_fit_refuses_the_batch(

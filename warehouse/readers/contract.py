@@ -33,6 +33,7 @@ from warehouse.duck import PARQUET, identifier, listed, quoted
 from warehouse.errors import BatchRefusedError
 from warehouse.readers.casting import Cast, declared_cast, failed
 from warehouse.sources import Source
+from warehouse.wording import known_names
 
 
 @dataclass(frozen=True)
@@ -193,8 +194,22 @@ def check_names(names: list[str], source: Source, opened: Opened) -> None:
             raise BatchRefusedError(
                 f"the column {name!r} that sources.yml names is not in the file",
                 where=where(source, opened),
-                next_step=f"did you mean {near[0]!r}?" if near else f"it has: {', '.join(names)}",
+                next_step=_renamed(name, near[0]) if near else _lacking(names),
             )
+
+
+def _renamed(name: str, near: str) -> str:
+    """What to do about a column that came under a new name."""
+    return (
+        f"ask the sender for a file with {name!r}; if it is called {near!r} from now on, declare"
+        f" {near!r} beside it in sources.yml and read both in the staging model (docs/sources.md, A"
+        " column was renamed)"
+    )
+
+
+def _lacking(names: list[str]) -> str:
+    """What to do about a file without what the loader lives by."""
+    return f"ask the sender for a file that has it; the columns of this one: {known_names(names)}"
 
 
 def _name_problem(name: str, number: int, seen: set[str]) -> str | None:

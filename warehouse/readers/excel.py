@@ -151,7 +151,7 @@ def _answers(
     first = process.stdout.readline()
     head: dict[str, Any] = json.loads(first) if first else {}
     if "error" in head:
-        has = f"it has: {', '.join(head['sheets'])}" if head["sheets"] else ""
+        has = _sheets(head["sheets"]) if head["sheets"] else ""
         raise BatchRefusedError(
             head["error"],
             where=where(source, opened),
@@ -160,6 +160,10 @@ def _answers(
     if not head:
         raise _too_large(source, opened)
     return head["width"], _rows(process, source, opened)
+
+
+def _sheets(names: list[str]) -> str:
+    return f"name one of its sheets under `sheet` in sources.yml; it has: {', '.join(names)}"
 
 
 def _rows(
