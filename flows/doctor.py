@@ -215,7 +215,7 @@ def _published(look: Look) -> _Found:
     columns, ruled = contracts(look.project), {rule.table for rule in look.rules}
     models = [model for model in look.project.models.values() if model.schema in PUBLISHED]
     wrong: list[ClearwaterError] = []
-    for model in models:
+    for model in sorted(models, key=lambda model: model.relation):
         if not columns.get(model.relation) or not all(columns[model.relation].values()):
             wrong.append(
                 ConfigurationError(
