@@ -20,10 +20,6 @@ LETTERS = {
     "missed": "M",
     "crashed": "X",
 }
-LEGEND = (
-    "B the gate blocked, R the file was refused, Q its bad rows were quarantined, N nothing of the"
-    " fault is left after loading; W it was published and told, M published and not told."
-)
 
 
 def figures(lines: Sequence[Line]) -> list[Figure]:

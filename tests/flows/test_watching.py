@@ -27,6 +27,17 @@ ORDERS = PAYMENTS | {"name": "shop.payments", "path": "shop*.csv"}
 TO_THE_GATE = ("land", "load", "build", "audit")
 DAILY = "models/marts/fct_daily_transactions.sql"
 TERMINALS = "models/marts/dim_terminals.sql"
+SMALL = Rule(
+    id="small",
+    boundary="raw",
+    table="raw_payments.transactions",
+    check="between",
+    severity="warning",
+    owner="payments",
+    reason="nobody pays so much",
+    columns=("TX_AMOUNT",),
+    maximum=100,
+)
 
 
 def shown(works: Works) -> list[Incident]:
@@ -97,23 +108,12 @@ def test_refused_file_is_an_incident_until_it_is_gone_and_a_partial_run_proves_n
 def test_rows_loaded_in_breach_of_a_rule_are_an_incident_until_a_better_file_comes(
     works: Works, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    small = Rule(
-        id="small",
-        boundary="raw",
-        table="raw_payments.transactions",
-        check="between",
-        severity="warning",
-        owner="payments",
-        reason="nobody pays so much",
-        columns=("TX_AMOUNT",),
-        maximum=100,
-    )
-    monkeypatch.setattr("expectations.raw.load_rules", lambda: [small])
-    monkeypatch.setattr("expectations.rule_files.load_rules", lambda: [small])
+    monkeypatch.setattr("expectations.raw.load_rules", lambda: [SMALL])
+    monkeypatch.setattr("expectations.rule_files.load_rules", lambda: [SMALL])
     works.put([payment(4, day=4, amount="500.00")], "payments4.csv")
     assert works.run("land", "load").exit_code == 0
     [opened] = shown(works)
-    assert (opened.root, opened.severity) == (small.table, "warning")
+    assert (opened.root, opened.severity) == (SMALL.table, "warning")
     assert opened.symptoms[0].detail.startswith("payments4.csv: 1 row loaded in breach")
     assert works.run("land", "load").exit_code == 0
     assert shown(works)[0].closed_at is None  # nothing new came
@@ -140,18 +140,7 @@ def test_incident_of_a_source_that_was_removed_is_over(works: Works, tmp_path: P
 def test_incident_of_a_rule_that_was_removed_is_over(
     works: Works, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    small = Rule(
-        id="small",
-        boundary="raw",
-        table="raw_payments.transactions",
-        check="between",
-        severity="warning",
-        owner="payments",
-        reason="nobody pays so much",
-        columns=("TX_AMOUNT",),
-        maximum=100,
-    )
-    rules = [small]
+    rules = [SMALL]
     monkeypatch.setattr("expectations.raw.load_rules", lambda: rules)
     monkeypatch.setattr("expectations.rule_files.load_rules", lambda: rules)
     works.put([payment(4, day=4, amount="500.00")], "payments4.csv")

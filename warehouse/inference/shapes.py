@@ -70,7 +70,6 @@ DATES = (
 )
 GROUPED = r"\d[\d.,'\u2019 \u00a0\u2009\u202f]*"
 _ZONE = rf"(?:Z|{OFFSET})"
-_ISO = rf"{YEAR}[-/]\d{{1,2}}[-/]\d{{1,2}}"
 SHAPES: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
     (name, re.compile(pattern, re.IGNORECASE))
     for name, pattern in (
