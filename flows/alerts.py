@@ -1,12 +1,11 @@
 """Alerts of incidents: what each receiver is told, once, and sending it through apprise.
 
-The receivers' addresses come from the environment and hold secrets: they are never shown.
+The receivers' addresses hold secrets: they are never shown.
 """
 
 from __future__ import annotations
 
 import logging
-import os
 import re
 import threading
 import time
@@ -19,12 +18,10 @@ from urllib.parse import urlsplit
 
 from expectations.incidents import FLAPPING, Tracked
 from expectations.root_causes import Weight
-from warehouse.errors import ConfigurationError
 from warehouse.incident_log import Told
 from warehouse.wording import counted
 
 URLS = "CLEARWATER_ALERT_URLS"
-SEVERITY = "CLEARWATER_ALERT_SEVERITY"
 THRESHOLDS = {"critical": Weight.CRITICAL, "warning": Weight.WARNING}
 # Where the part after :// is a server; of other services it may be a token.
 NAMED_BY_HOST = ("json", "xml", "form", "mailto", "http")
@@ -81,21 +78,9 @@ class Message:
     is_bad: bool
 
 
-def threshold() -> Weight:
-    """From which severity on incidents are alerted. Raises ConfigurationError."""
-    text = os.environ.get(SEVERITY, "critical")
-    if text not in THRESHOLDS:
-        raise ConfigurationError(
-            f"{SEVERITY} is {text!r}, neither critical nor warning",
-            where="environment",
-            next_step=f"set {SEVERITY}=warning, or unset it",
-        )
-    return THRESHOLDS[text]
-
-
-def receivers() -> list[Receiver]:
-    """The receivers that the environment names; those of one name are numbered."""
-    text = os.environ.get(URLS, "").strip().strip(",")
+def receivers(text: str) -> list[Receiver]:
+    """The receivers in a list of addresses; those of one name are numbered."""
+    text = text.strip().strip(",")
     urls = [url for url in re.split(r"[\s,]+(?=[\w+.-]+://)", text) if url]
     found: list[Receiver] = []
     for url in dict.fromkeys(urls):

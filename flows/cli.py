@@ -10,7 +10,17 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from flows.commands import accept, doctor, features, incidents, lake, quarantine, rules, source
+from flows.commands import (
+    accept,
+    config,
+    doctor,
+    features,
+    incidents,
+    lake,
+    quarantine,
+    rules,
+    source,
+)
 from flows.commands.suggest import Suggest, suggest_rules
 from flows.failures import reader_may_leave, reported
 from flows.options import (
@@ -48,6 +58,7 @@ app = typer.Typer(
     add_completion=False,
     rich_markup_mode=None,
 )
+app.command()(config.config)
 app.command()(doctor.doctor)
 app.command()(rules.rules)
 app.add_typer(features.app, name="features")

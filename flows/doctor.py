@@ -97,10 +97,7 @@ _Found = tuple[str, list[ClearwaterError]]
 
 
 def _settings(look: Look) -> _Found:
-    from flows.alerts import threshold
-
     look.settings = load_settings(look.home)
-    threshold()
     settings = look.settings
     return f"{settings.home}, {settings.memory_limit} and {settings.threads} threads", []
 

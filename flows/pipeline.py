@@ -444,10 +444,8 @@ def execute(
 
     Raises ConfigurationError for a bad sources file and WriterBusyError before anything is done.
     """
-    from flows.alerts import threshold
     from warehouse.state import open_ledger
 
-    threshold()  # a wrong one is told before anything is done
     run = _new_run(settings, options, stages)
     if "land" in stages:
         run.declared = declared_sources(options.sources, settings)

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from flows.alerts import News, Receiver
     from flows.pipeline import Run
     from warehouse.incident_log import IncidentLog
+    from warehouse.settings import Settings
 
 REFUSED_BATCH = "refused_batch"
 # A failure here leaves the release as good as it is.
@@ -90,7 +91,7 @@ def send_alerts(run: Run) -> None:
     """
     from flows import alerts
 
-    receivers = alerts.receivers()
+    receivers = alerts.receivers(run.settings.alert_urls)
     if not receivers or not run.trace or _is_stopped(run):
         return
     from warehouse.incident_log import open_incident_log
@@ -104,7 +105,7 @@ def send_alerts(run: Run) -> None:
     )
     try:
         with open_incident_log(run.settings) as log:
-            due = _due(log, receivers)
+            due = _due(run.settings, log, receivers)
             problems = alerts.deliver(
                 {receiver: alerts.message(items, outcome) for receiver, items in due.items()}
             )
@@ -124,11 +125,13 @@ def send_alerts(run: Run) -> None:
         run.events.note(f"an alert of {count} was sent to {receiver.name}")
 
 
-def _due(log: IncidentLog, receivers: list[Receiver]) -> dict[Receiver, list[News]]:
+def _due(
+    settings: Settings, log: IncidentLog, receivers: list[Receiver]
+) -> dict[Receiver, list[News]]:
     """What each receiver does not know yet, for those for whom there is something."""
-    from flows.alerts import news, threshold
+    from flows.alerts import THRESHOLDS, news
 
-    now, least = datetime.now(UTC), threshold()
+    now, least = datetime.now(UTC), THRESHOLDS[settings.alert_severity]
     incidents = [Tracked.from_row(row) for row in log.rows(closed_since=now - FLAPPING)]
     found = {
         receiver: news(incidents, log.told(receiver.name), least, now) for receiver in receivers

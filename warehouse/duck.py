@@ -10,8 +10,9 @@ from typing import Any
 
 import duckdb
 
+from warehouse.configuration import SIZE
 from warehouse.errors import ClearwaterError, LakeError
-from warehouse.settings import SIZE, Settings
+from warehouse.settings import Settings
 
 # How the lake's files are written. The second version's encodings make numbers a fifth smaller,
 # and cheaper to compress.

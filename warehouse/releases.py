@@ -18,7 +18,7 @@ from typing import Any
 from warehouse.domains import MAIN, Line
 from warehouse.errors import ReleaseError
 from warehouse.files import link_atomically, sweep, sync, write_atomically
-from warehouse.settings import KEPT_RELEASES, Settings
+from warehouse.settings import Settings
 
 
 @dataclass(frozen=True)
@@ -176,7 +176,7 @@ def resume(settings: Settings) -> bool:
 def prune(settings: Settings) -> list[str]:
     """Remove all but the newest releases; never the current one. Open readers keep theirs."""
     serving = current(settings)
-    keep = {release.id for release in releases(settings)[-KEPT_RELEASES:]}
+    keep = {release.id for release in releases(settings)[-settings.keep.releases :]}
     keep |= {serving.id} if serving else set()
     removed = [release.id for release in releases(settings) if release.id not in keep]
     for release_id in removed:

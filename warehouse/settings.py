@@ -2,30 +2,62 @@
 
 from __future__ import annotations
 
-import os
-import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from datetime import timedelta
 from pathlib import Path
+from types import MappingProxyType
+from typing import Literal
 
+from warehouse.configuration import PROJECT, STAGES, configuration
 from warehouse.errors import ConfigurationError
 
-PROJECT = Path(__file__).resolve().parent.parent
-KEPT_RELEASES = 5
-SIZE = re.compile(r"([1-9][0-9]*(?:\.[0-9]+)?) ?([KMGT])i?B")
+__all__ = ["PROJECT", "Keep", "Server", "Settings", "load_settings"]
+
+
+@dataclass(frozen=True)
+class Keep:
+    """What `clearwater prune` leaves: so many releases, the rest by age; None is for ever."""
+
+    releases: int = 5
+    reports: timedelta | None = timedelta(days=90)
+    logs: timedelta | None = timedelta(days=90)
+    snapshots: timedelta | None = timedelta(days=30)
+    landing: timedelta | None = None
+
+
+@dataclass(frozen=True)
+class Server:
+    """Where the Prefect server listens, None for any free port, and where its database is."""
+
+    host: str = "127.0.0.1"
+    port: int | None = 4200
+    database_url: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True)
 class Settings:
-    """The paths below `home`, and the resources DuckDB may use.
+    """The paths below `home`, the resources DuckDB may use, and whatever else can be set.
 
     `home` is absolute. `memory_limit` is a DuckDB size such as `2GiB`; `threads` a count.
-    A lake that is made anew is `encrypted` if so; one that is there stays as it is.
+    A lake that is made anew is `encrypted` if so; one that is there stays as it is. `state_url`
+    and `export` are empty where nothing is set; a stage without `timeouts` may take for ever.
     """
 
     home: Path
     threads: int
     memory_limit: str
     encrypted: bool = False
+    state_url: str = field(default="", repr=False)
+    alert_urls: str = field(default="", repr=False)
+    alert_severity: Literal["critical", "warning"] = "critical"
+    log: Literal["text", "json"] = "text"
+    export: str = ""
+    server: Server = Server()
+    timeouts: Mapping[str, timedelta | None] = field(
+        default_factory=lambda: MappingProxyType({}), hash=False
+    )
+    keep: Keep = Keep()
 
     @property
     def landing(self) -> Path:
@@ -98,6 +130,16 @@ class Settings:
         return self.home / "prefect"
 
     @property
+    def logs(self) -> Path:
+        """What each run told, a file of JSON lines a run."""
+        return self.home / "logs"
+
+    @property
+    def metrics(self) -> Path:
+        """The newest figures, in Prometheus' text format."""
+        return self.home / "metrics" / "clearwater.prom"
+
+    @property
     def dbt(self) -> Path:
         """dbt's target, logs and cached manifests."""
         return self.home / "dbt"
@@ -113,11 +155,30 @@ class Settings:
 
 
 def load_settings(home: str | Path | None = None) -> Settings:
-    """Settings from the `--home` given, else `CLEARWATER_HOME`, else `var/` in the project.
+    """Settings as `configuration` has them; the `--home` given comes before all of it.
 
-    Raises ConfigurationError when that is there but no folder.
+    Raises ConfigurationError when the home is there but no folder, and for whatever cannot be set
+    so.
     """
-    given = str(home or os.environ.get("CLEARWATER_HOME") or PROJECT / "var")
+    told = configuration()
+    values = {name: option.value() for name, option in told.items() if name != "home"}
+    return Settings(
+        home=_home(str(home or told["home"].text)),
+        threads=values["threads"],
+        memory_limit=values["memory_limit"],
+        encrypted=values["lake_encrypted"],
+        state_url=values["state_url"],
+        alert_urls=values["alert_urls"],
+        alert_severity=values["alert_severity"],
+        log=values["log"],
+        export=values["export"],
+        server=Server(values["server.host"], values["server.port"], values["server.database_url"]),
+        timeouts=MappingProxyType({stage: values[f"timeout.{stage}"] for stage in STAGES}),
+        keep=Keep(**{kept.name: values[f"keep.{kept.name}"] for kept in fields(Keep)}),
+    )
+
+
+def _home(given: str) -> Path:
     try:
         root = Path(given).expanduser()
         is_usable = root.is_dir() or not root.exists()
@@ -129,42 +190,4 @@ def load_settings(home: str | Path | None = None) -> Settings:
             where=str(root),
             next_step="name a folder with --home or CLEARWATER_HOME; it need not exist yet",
         )
-    return Settings(
-        home=root.absolute(),
-        threads=_threads(os.environ.get("CLEARWATER_THREADS")),
-        memory_limit=_memory(os.environ.get("CLEARWATER_MEMORY_LIMIT", "2GiB")),
-        encrypted=_switch("CLEARWATER_LAKE_ENCRYPTED"),
-    )
-
-
-def _switch(name: str) -> bool:
-    text = os.environ.get(name, "0")
-    if text not in ("0", "1"):
-        raise ConfigurationError(
-            f"{name} is {text!r}, neither 0 nor 1",
-            where="environment",
-            next_step=f"set {name}=1, or unset it",
-        )
-    return text == "1"
-
-
-def _memory(text: str) -> str:
-    if not SIZE.fullmatch(text):
-        raise ConfigurationError(
-            f"CLEARWATER_MEMORY_LIMIT is {text!r}, not a size",
-            where="environment",
-            next_step="set CLEARWATER_MEMORY_LIMIT to a size such as 4GiB, or unset it",
-        )
-    return text
-
-
-def _threads(text: str | None) -> int:
-    if text is None:
-        return os.cpu_count() or 1
-    if not text.isdecimal() or int(text) < 1:
-        raise ConfigurationError(
-            f"CLEARWATER_THREADS is {text!r}, not a positive whole number",
-            where="environment",
-            next_step="set CLEARWATER_THREADS to a number such as 2, or unset it",
-        )
-    return int(text)
+    return root.absolute()

@@ -25,8 +25,7 @@ from expectations.following import follow
 from expectations.incidents import FLAPPING, Observation, Symptom, Tracked
 from expectations.root_causes import Failure, Weight
 from flows import alerts
-from flows.alerts import News, Outcome, Receiver, deliver, message, news, receivers, threshold
-from warehouse.errors import ConfigurationError
+from flows.alerts import News, Outcome, Receiver, deliver, message, news, receivers
 from warehouse.incident_log import Told
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
@@ -313,8 +312,7 @@ def test_receivers_come_from_the_environment_and_are_named_without_their_secrets
         f"mailtos://me:{SECRET}@example.org,slack://T2/B2/C2"
         f" https://hooks.slack.com/services/{SECRET} {SECRET}"
     )
-    monkeypatch.setenv(alerts.URLS, urls)
-    found = receivers()
+    found = receivers(urls)
     assert [receiver.name for receiver in found] == [
         "jsons://hooks.example.org",
         "slack://",
@@ -325,21 +323,9 @@ def test_receivers_come_from_the_environment_and_are_named_without_their_secrets
     assert found[0].url.endswith("?to=a@x.org,b@x.org")
     assert SECRET not in repr(found)
     for odd in (f"json://{SECRET}:a#b@host/x", f"json://{SECRET}/b@host", f"json://[{SECRET}"):
-        monkeypatch.setenv(alerts.URLS, odd)
-        assert [receiver.name for receiver in receivers()] == ["json://"]
-    monkeypatch.setenv(alerts.URLS, SECRET)
-    assert repr(receivers()) == "[Receiver((no address))]"
-    monkeypatch.delenv(alerts.URLS)
-    assert receivers() == []
-
-
-def test_severity_is_one_of_two(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert threshold() == Weight.CRITICAL
-    monkeypatch.setenv(alerts.SEVERITY, "warning")
-    assert threshold() == Weight.WARNING
-    monkeypatch.setenv(alerts.SEVERITY, "info")
-    with pytest.raises(ConfigurationError, match="CLEARWATER_ALERT_SEVERITY is 'info'"):
-        threshold()
+        assert [receiver.name for receiver in receivers(odd)] == ["json://"]
+    assert repr(receivers(SECRET)) == "[Receiver((no address))]"
+    assert receivers("") == []
 
 
 # -- sending ----------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -45,9 +46,9 @@ def shown(works: Works) -> list[Incident]:
 
 
 @pytest.fixture
-def sent(monkeypatch: pytest.MonkeyPatch) -> list[Message]:
+def sent(works: Works, monkeypatch: pytest.MonkeyPatch) -> list[Message]:
     """What was sent to the one receiver, which is up."""
-    monkeypatch.setenv(alerts.URLS, "json://localhost")
+    works.settings = replace(works.settings, alert_urls="json://localhost")
     kept: list[Message] = []
 
     def take(messages: dict[Receiver, Message]) -> dict[Receiver, str]:
@@ -280,7 +281,7 @@ def test_state_that_is_lost_or_broken_fails_no_run(
 def test_receiver_that_is_down_is_told_of_it_with_the_next_run(
     works: Works, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setenv(alerts.URLS, "json://up json://down")
+    works.settings = replace(works.settings, alert_urls="json://up json://down")
     sent: list[str] = []
     down = {"json://down"}
 
@@ -304,20 +305,10 @@ def test_receiver_that_is_down_is_told_of_it_with_the_next_run(
 def test_nobody_is_asked_for_and_nothing_is_loaded_without_a_receiver(
     works: Works, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.delenv(alerts.URLS, raising=False)
+    works.settings = replace(works.settings, alert_urls="")
     monkeypatch.delitem(sys.modules, "apprise", raising=False)
     (works.folder / "payments5.csv").write_text("not,payments\n1,2\n")
     works.run("land", "load")
     assert "apprise" not in sys.modules
     with open_incident_log(works.settings) as log:
         assert log.told("json://localhost") == {}
-
-
-def test_wrong_severity_is_told_before_anything_is_done(
-    works: Works, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv(alerts.SEVERITY, "loud")
-    before = works.runs()
-    with pytest.raises(ConfigurationError, match="loud"):
-        works.run()
-    assert works.runs() == before

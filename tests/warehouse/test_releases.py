@@ -12,7 +12,7 @@ from released import make_build, put_out, release
 from warehouse import releases
 from warehouse.errors import ReleaseError
 from warehouse.releases import current, folder, held_at, new_id, prune, publish, resume, rollback
-from warehouse.settings import KEPT_RELEASES, Settings
+from warehouse.settings import Keep, Settings
 
 
 def test_publishing_flips_the_link(settings: Settings) -> None:
@@ -50,7 +50,7 @@ def test_failed_publishing_leaves_the_line_as_it_was(
 def test_open_reader_keeps_its_release(settings: Settings) -> None:
     put_out(settings, "a")
     reader = duckdb.connect(str(settings.current / "warehouse.duckdb"), read_only=True)
-    put_out(settings, *(f"b{n}" for n in range(KEPT_RELEASES)))
+    put_out(settings, *(f"b{n}" for n in range(Keep().releases)))
     assert prune(settings) == ["a"]
     assert reader.execute("select count(*) from marts.fct_orders").fetchone() == (2,)
     reader.close()
@@ -62,7 +62,7 @@ def test_ids_sort_by_time_even_when_the_clock_goes_back(settings: Settings) -> N
 
 
 def test_newest_releases_are_kept(settings: Settings) -> None:
-    names = [f"r{n}" for n in range(KEPT_RELEASES + 2)]
+    names = [f"r{n}" for n in range(Keep().releases + 2)]
     put_out(settings, *names)
     assert prune(settings) == names[:2]
     assert [found.id for found in releases.releases(settings)] == names[2:]
@@ -70,7 +70,7 @@ def test_newest_releases_are_kept(settings: Settings) -> None:
 
 
 def test_current_release_is_kept_however_old(settings: Settings) -> None:
-    put_out(settings, *(f"r{n}" for n in range(KEPT_RELEASES + 2)))
+    put_out(settings, *(f"r{n}" for n in range(Keep().releases + 2)))
     rollback(settings, "r0")
     assert prune(settings) == ["r1"]
     assert current(settings) == release("r0")
