@@ -15,6 +15,7 @@ import threading
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from expectations import gate
+from warehouse.progress import Progress, Unit, untold
 from warehouse.settings import PROJECT
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ class Auditor:
         database: Path,
         scopes: Mapping[str, TableScope],
         rules: Sequence[Rule],
+        progress: Progress = untold,
         **others: Any,
     ) -> GateResult:
         """What `gate.audit` says of the same arguments, or raises; the process is gone then.
@@ -51,7 +53,7 @@ class Auditor:
         A process that ends without an answer has checked nothing: an error of every rule.
         """
         try:
-            answer = self._answer((settings, database, scopes, rules), others)
+            answer = self._answer(progress, (settings, database, scopes, rules), others)
         finally:
             self.close()
         if answer is None:
@@ -61,18 +63,20 @@ class Auditor:
             raise answer
         return answer
 
-    def _answer(self, *asked: object) -> GateResult | Exception | None:
+    def _answer(self, progress: Progress, *asked: object) -> GateResult | Exception | None:
         to_process, from_process = self._process.stdin, self._process.stdout
         assert to_process is not None
         assert from_process is not None
         try:
             pickle.dump(asked, to_process)
             to_process.flush()
-            answer: GateResult | Exception = pickle.load(from_process)  # noqa: S301 - our own
+            while isinstance(answer := pickle.load(from_process), tuple):  # noqa: S301 - our own
+                progress(*answer)
         except (BrokenPipeError, EOFError, pickle.UnpicklingError):
             self._process.wait()
             return None
-        return answer
+        told: GateResult | Exception = answer
+        return told
 
     @property
     def is_gone(self) -> bool:
@@ -111,7 +115,12 @@ def main() -> None:
     except EOFError:
         return
     threading.Thread(target=_end_with_parent, args=(sys.stdin.buffer,), daemon=True).start()
-    answers.write(_pickled(_audited(arguments, others)))
+
+    def tell(done: float, total: float, unit: Unit, detail: str = "") -> None:
+        answers.write(pickle.dumps((done, total, unit, detail)))
+        answers.flush()
+
+    answers.write(_pickled(_audited(arguments, others | {"progress": tell})))
     answers.close()
 
 

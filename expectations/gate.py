@@ -16,6 +16,7 @@ from expectations.rules import LEARNED, PUBLISHED, Boundary, Check, Rule, Severi
 from warehouse.domains import MAIN
 from warehouse.duck import connect, identifier
 from warehouse.errors import BuildError
+from warehouse.progress import Progress, untold
 from warehouse.wording import counted
 
 if TYPE_CHECKING:
@@ -145,6 +146,7 @@ def audit(
     run_id: str = "",
     domains: Mapping[str, str] = _NONE,
     lineage: Mapping[str, Sequence[str]] = _NONE,
+    progress: Progress = untold,
 ) -> GateResult:
     """The verdict of `rules` on the build in `database`, which is left as it was, and closed.
 
@@ -175,7 +177,7 @@ def audit(
         personal = {table: scope.personal for table, scope in scopes.items()}
         comparison = Comparison(beside, history, run_id, personal, lineage)
         planner = _Planner(con, scopes, carried, base_rule_hashes)
-        results = tuple(_results(con, planner, rules, comparison))
+        results = tuple(_results(con, planner, rules, comparison, progress))
         said = verdict(results)
         comparison.finish(_passed(results, domains))
         lag = history.lag or ""
@@ -331,16 +333,21 @@ def _results(
     planner: _Planner,
     rules: Sequence[Rule],
     comparison: Comparison,
+    progress: Progress,
 ) -> Iterator[RuleResult]:
     from expectations.compilation import validation
 
     plans = list(planner.plans(rules))
     sources = [batch.source for plan in plans for batch in plan.batches]
     compared = {rule.id: rule for rule in rules}
+    done = 0
     with validation(con, sources, lambda id_: comparison.unlike(compared[id_]).holds) as checks:
         for plan in plans:
             yield from plan.settled
+            done += len(plan.settled)
             for batch in plan.batches:
+                progress(done, len(rules), "rule", batch.rules[0].table)
+                done += len(batch.rules)
                 outcomes = checks.outcomes(batch.source, batch.rules)
                 for rule in batch.rules:
                     if rule.check in LEARNED or rule.is_learned:

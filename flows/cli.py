@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
+from contextvars import copy_context
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
@@ -17,6 +18,7 @@ from flows.commands import (
     features,
     incidents,
     lake,
+    logs,
     quarantine,
     rules,
     source,
@@ -60,6 +62,7 @@ app = typer.Typer(
 )
 app.command()(config.config)
 app.command()(doctor.doctor)
+app.command()(logs.logs)
 app.command()(rules.rules)
 app.add_typer(features.app, name="features")
 app.add_typer(incidents.app, name="incidents")
@@ -508,7 +511,7 @@ def _finish(run: Run, as_json: bool, *, after: str = "") -> NoReturn:
         print_json(run.summary())
     else:
         print_run(run)
-        if after:
+        if after and run.events.mode == "text":
             say(after)
     raise typer.Exit(run.exit_code)
 
@@ -541,5 +544,9 @@ What next:
 
 def main() -> None:
     """Run the command line; a user's mistake ends in one message and its exit code."""
+    copy_context().run(_main)  # what options leave for others is of this command alone
+
+
+def _main() -> None:
     with reported():
         app()

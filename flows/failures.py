@@ -7,8 +7,9 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import NoReturn
 
-from flows.options import complain
+from flows.options import complain_of, speaks_json
 from warehouse.errors import ClearwaterError, DiskFullError
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -21,14 +22,16 @@ def reported() -> Iterator[None]:
     try:
         yield
     except ClearwaterError as error:
-        _leave(str(error), error.exit_code)
+        _leave(error, error.exit_code)
     except KeyboardInterrupt:
-        _leave("stopped; the next run takes up what is left", 130)
+        _leave(KeyboardInterrupt("stopped; the next run takes up what is left"), 130)
     except Exception as error:
         fault = machine_fault(error)
-        if fault is None:
+        if fault is not None:
+            _leave(fault, fault.exit_code)
+        if not speaks_json():
             raise
-        _leave(str(fault), fault.exit_code)
+        _leave(error, 1)
 
 
 @contextmanager
@@ -64,6 +67,6 @@ def machine_fault(error: BaseException) -> ClearwaterError | None:
     return None
 
 
-def _leave(text: str, code: int) -> None:
-    complain(f"error: {text}")
+def _leave(error: BaseException, code: int) -> NoReturn:
+    complain_of(error)
     sys.exit(code)

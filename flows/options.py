@@ -13,6 +13,8 @@ from typing import Annotated, Any
 
 import typer
 
+from flows.events import Events, show_progress, speaking
+from warehouse.configuration import configuration
 from warehouse.settings import PROJECT
 
 
@@ -40,6 +42,7 @@ class Format(StrEnum):
 
 
 _GIVEN_HOME: ContextVar[Path | None] = ContextVar("_GIVEN_HOME", default=None)
+_LOG: ContextVar[Log] = ContextVar("_LOG", default=Log.text)
 _COMMAND = re.compile(r"`(clearwater [a-z][^`]*)`")
 
 
@@ -48,16 +51,38 @@ def _keep_home(home: Path | None) -> Path | None:
     return home
 
 
+def _keep_log(context: typer.Context, log: Log) -> Log:
+    """The `--log` that was given, else what is set for all."""
+    source = context.get_parameter_source("log")
+    if source is None or source.name == "DEFAULT":
+        log = Log(configuration()["log"].value())
+    _LOG.set(log)
+    return log
+
+
+def _keep_json(as_json: bool) -> bool:
+    show_progress(not as_json)
+    return as_json
+
+
 Home = Annotated[
     Path | None,
     typer.Option(
         "--home", help="Where everything is kept (else CLEARWATER_HOME).", callback=_keep_home
     ),
 ]
-Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON, for machines.")]
+Json = Annotated[
+    bool,
+    typer.Option("--json", help="Print the result as JSON, for machines.", callback=_keep_json),
+]
 Sources = Annotated[Path, typer.Option("--sources", help="The sources file.")]
 Only = Annotated[list[str] | None, typer.Option("--only", help="Only this source; repeatable.")]
-LogMode = Annotated[Log, typer.Option("--log", help="Progress as text or as JSON lines.")]
+LogMode = Annotated[
+    Log,
+    typer.Option(
+        "--log", help="Progress as text or as JSON lines (else CLEARWATER_LOG).", callback=_keep_log
+    ),
+]
 Wait = Annotated[bool, typer.Option("--wait", help="Wait for another writer instead of leaving.")]
 FullRefresh = Annotated[bool, typer.Option("--full-refresh", help="Build every model in full.")]
 ReleaseId = Annotated[str | None, typer.Option("--release", help="A release other than current.")]
@@ -89,6 +114,21 @@ def say(text: str) -> None:
 def complain(text: str) -> None:
     """A line for people about what went wrong, on stderr."""
     print(_at_home(text), file=sys.stderr, flush=True)
+
+
+def complain_of(error: BaseException) -> None:
+    """What ended the command, on stderr: a line, or a JSON line unless the run has told it."""
+    if _LOG.get() is Log.text:
+        complain(f"error: {error}")
+        return
+    events = speaking() or Events("json", "")
+    if not events.is_error_told:
+        events.error(error)
+
+
+def speaks_json() -> bool:
+    """Whether all that the command tells on stderr is JSON lines."""
+    return _LOG.get() is Log.json
 
 
 def print_json(value: Any) -> None:

@@ -21,6 +21,7 @@ from flows.events import Events
 from flows.failures import machine_fault
 from flows.run import Options, Run, StageTrace
 from flows.stages import STAGES, check_raw_rules
+from flows.telling import begin, conclude, tell
 from flows.watching import send_alerts, watch
 from warehouse import releases
 from warehouse.build import newest_build
@@ -70,6 +71,7 @@ def execute(
         _take_up_build(run, stages)
         ledger = stack.enter_context(open_ledger(settings))
         ledger.start(run.run_id)
+        begin(run)
         try:
             _run_stages(run, stages, ledger, call)
         except BaseException as error:
@@ -82,6 +84,7 @@ def execute(
             send_alerts(run)
             if ledger.lag is not None:
                 run.events.note(f"the run ledger lags, the data does not: {ledger.lag}")
+            conclude(run)
     return run
 
 
@@ -94,7 +97,7 @@ def _dismiss_auditor(run: Run) -> None:
 def _new_run(settings: Settings, options: Options, stages: tuple[str, ...]) -> Run:
     now = datetime.now(UTC)
     run_id = f"{now:%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:6]}"
-    return Run(settings, options, run_id, Events(options.log, run_id), now, stages)
+    return Run(settings, options, run_id, Events(options.log or settings.log, run_id), now, stages)
 
 
 def _recover(settings: Settings, *, keep_build: bool) -> None:
@@ -136,6 +139,7 @@ def _run_stages(run: Run, stages: tuple[str, ...], ledger: RunLedger, call: Stag
             if not is_over:
                 run.failure = fault
             is_over = True
+        tell(run, name)
         if name == "audit":
             results = run.gate.results if run.gate else run.clock or ()
             ledger.gate(run.run_id, [asdict(result) for result in results])

@@ -33,6 +33,11 @@ class Process:
         return bool(self.born) and _birth(self.pid) == self.born
 
 
+def this_process() -> Process:
+    """The process that asks."""
+    return Process(os.getpid(), _birth(os.getpid()))
+
+
 def start_detached(
     command: Sequence[str], *, env: Mapping[str, str], folder: Path, log: Path
 ) -> Process:

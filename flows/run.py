@@ -24,13 +24,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Options:
-    """What a run was asked to do."""
+    """What a run was asked to do; `log` is as the settings say where None."""
 
     sources: Path = PROJECT / "sources.yml"
     only: tuple[str, ...] = ()
     full_refresh: bool = False
     wait: bool = False
-    log: Mode = "text"
+    log: Mode | None = None
 
 
 @dataclass

@@ -24,11 +24,14 @@ _WORDS = {"warn": "warning", "info": "info"}
 def print_run(run: Run) -> None:
     """The summary, the worst of each kind: what is refused, changed, warned of, held, the end.
 
-    Refusals and the failure go to stderr, the rest to stdout, in this order.
+    Refusals and the failure go to stderr, the rest to stdout, in this order. Where the run speaks
+    JSON lines it has told all that by itself.
     """
+    if run.events.mode == "json":
+        return
     _say_few("refused", run.problems, complain)
-    notes, warnings = _of_files(run)
-    stale = [f"{s.name}: {told}" for s in run.summaries.values() for told in s.warnings]
+    notes, warnings = of_files(run)
+    stale = stale_told(run)
     _say_few("changed", notes)
     _say_few("warning", stale)
     _say_few("warning", warnings["warn"])
@@ -37,7 +40,7 @@ def print_run(run: Run) -> None:
     _say_held(run)
     if run.failure is not None:
         complain(f"error: {run.failure}")
-    say(_end(run))
+    say(end_told(run))
 
 
 def _say_few(word: str, lines: Sequence[str], tell: Callable[[str], None] = say) -> None:
@@ -48,7 +51,12 @@ def _say_few(word: str, lines: Sequence[str], tell: Callable[[str], None] = say)
         tell(f"{word}: and {more:,} more; the report and --json have them all")
 
 
-def _of_files(run: Run) -> tuple[list[str], dict[str, list[str]]]:
+def stale_told(run: Run) -> list[str]:
+    """The sources that bring nothing new, against what is usual."""
+    return [f"{s.name}: {told}" for s in run.summaries.values() for told in s.warnings]
+
+
+def of_files(run: Run) -> tuple[list[str], dict[str, list[str]]]:
     """What the run tells of files: of what changed, and of rules by what a breach is told as."""
     notes: list[str] = []
     warnings: dict[str, list[str]] = {word: [] for word in _WORDS}
@@ -98,7 +106,7 @@ def _say_held(run: Run) -> None:
             say(f"  clearwater quarantine show {name}{home_option()}")
 
 
-def _end(run: Run) -> str:
+def end_told(run: Run) -> str:
     """The run's last line: its status, the gate's verdict and the release that is served."""
     refused = f" ({counted(len(run.problems), 'file')})" if run.status == "refused" else ""
     verdict = f", verdict {run.verdict}" if run.verdict else ""

@@ -33,7 +33,7 @@ HELD = "the line is held after a rollback; `clearwater resume` goes on"
 
 def land(run: Run) -> None:
     """Keep the bytes of every file that stands at the sources."""
-    run.arrivals = land_sources(run.settings, run.sources)
+    run.arrivals = land_sources(run.settings, run.sources, run.events.progress)
     run.summaries = run.arrivals.summaries
     seen = len(run.arrivals.batch_ids)
     run.done(f"{run.arrivals.new_files:,} new of {counted(seen, 'file')}")
@@ -48,7 +48,7 @@ def load(run: Run) -> None:
 
     with examiner(run.settings, run.sources, load_rules()) as examined:
         run.summaries, run.lake_snapshot = load_sources(
-            run.settings, run.sources, run.arrivals, run.run_id, examined
+            run.settings, run.sources, run.arrivals, run.run_id, examined, run.events.progress
         )
     for name, told in overdue(run.arrivals.deliveries, run.started_at):
         run.summaries[name] = replace(run.summaries[name], overdue=told)
@@ -79,7 +79,12 @@ def build_warehouse(run: Run) -> None:
     if "audit" in run.stages and run.auditor is None:
         run.auditor = start_auditor()
     built = build(
-        run.settings, base, run.lake_snapshot, full=run.options.full_refresh, check=_check_columns
+        run.settings,
+        base,
+        run.lake_snapshot,
+        full=run.options.full_refresh,
+        check=_check_columns,
+        progress=run.events.progress,
     )
     if not built.models:
         releases.sweep_builds(run.settings, keep_newest=False)
@@ -165,6 +170,7 @@ def audit(run: Run) -> None:
         run_id=run.run_id,
         domains=built.domains,
         lineage=built.lineage,
+        progress=run.events.progress,
     )
     if run.gate.lag:
         run.events.note(f"what the tables look like was not remembered: {run.gate.lag}")
@@ -232,7 +238,9 @@ def features(run: Run) -> None:
     if run.release is None:
         run.done("nothing is published", status="skipped")
         return
-    for name in run.release.features:
+    total = len(run.release.features)
+    for done, name in enumerate(run.release.features):
+        run.events.progress(done, total, "feature set", name)
         extract(run.settings, run.release, name)
     rows = sum(run.release.tables.get(f"features.{name}", 0) for name in run.release.features)
     run.done(counted(len(run.release.features), "feature set"), rows=rows)

@@ -9,7 +9,7 @@ from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import duckdb
 
@@ -17,9 +17,10 @@ from warehouse import dbt_runner
 from warehouse.dbt_runner import PUBLISHED_SCHEMAS, Model, Project
 from warehouse.domains import check_reads
 from warehouse.duck import connect, identifier, quoted
-from warehouse.errors import BuildError
+from warehouse.errors import BuildError, FailedModel
 from warehouse.files import write_atomically
 from warehouse.lake import raw_tables, retypings
+from warehouse.progress import Progress, untold
 from warehouse.releases import Release, folder, new_id, releases
 from warehouse.settings import Settings
 
@@ -28,12 +29,27 @@ _NOTHING: Mapping[str, Sequence[str]] = MappingProxyType({})
 
 
 class Failure(NamedTuple):
-    """Why a domain could not be built: the first error, and the relations of all that failed."""
+    """Why a domain could not be built: the first error, and the relations of all that failed.
+
+    `models` tells of each of those.
+    """
 
     what: str
     where: str
     next_step: str
     relations: list[str]
+    models: tuple[FailedModel, ...] = ()
+
+    @classmethod
+    def from_json(cls, told: list[Any]) -> Failure:
+        """The failure that went through JSON, by this or an earlier version."""
+        models = told[4] if len(told) > 4 else ()
+        return cls(*told[:4])._replace(models=tuple(_failed_model(model) for model in models))
+
+
+def _failed_model(told: list[Any]) -> FailedModel:
+    model = FailedModel(*told)
+    return model._replace(sql=tuple(model.sql))
 
 
 @dataclass(frozen=True)
@@ -104,7 +120,7 @@ def newest_build(settings: Settings) -> Build | None:
     content["models"] = {name: Model.from_json(model) for name, model in content["models"].items()}
     for name in ("fresh", "left_out", "incomplete"):
         content[name] = frozenset(content[name])
-    content["failed"] = {name: Failure(*told) for name, told in content["failed"].items()}
+    content["failed"] = {name: Failure.from_json(told) for name, told in content["failed"].items()}
     known = {release.id: release for release in releases(settings)}
     return Build(folder=files[-1].parent, base=known.get(base), **content)
 
@@ -125,6 +141,7 @@ def build(
     *,
     full: bool = False,
     check: Callable[[Project], None] | None = None,
+    progress: Progress = untold,
 ) -> Build:
     """Build the warehouse as of a lake snapshot into a folder of its own.
 
@@ -151,7 +168,7 @@ def build(
         names = sorted(models)
         ran = dbt_runner.Ran({}, {})
         if names:
-            ran = dbt_runner.run(settings, project, database, snapshot, names)
+            ran = dbt_runner.run(settings, project, database, snapshot, names, progress)
         built = Build(
             id=build_id,
             folder=place,
@@ -183,11 +200,15 @@ def _failed(models: Mapping[str, Model], failures: Mapping[str, BuildError]) -> 
     """The failure of each domain with models that failed; raises it when no domain is without."""
     failed: dict[str, Failure] = {}
     for name, error in failures.items():
-        first = Failure(error.what, error.where, error.next_step, [])
-        failed.setdefault(models[name].domain, first).relations.append(models[name].relation)
+        domain = models[name].domain
+        before = failed.get(domain, Failure(error.what, error.where, error.next_step, []))
+        relations = [*before.relations, models[name].relation]
+        told = (*before.models, *error.models)
+        failed[domain] = before._replace(relations=relations, models=told)
     if failures and set(_domains(models).values()) <= failed.keys():
         error = next(iter(failures.values()))
         error.failed = tuple(models[name].relation for name in failures)
+        error.models = tuple(told for failure in failures.values() for told in failure.models)
         raise error
     return failed
 

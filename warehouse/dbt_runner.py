@@ -15,7 +15,9 @@ from typing import Any, NamedTuple
 
 from warehouse.domains import MAIN, declared_domain, independent_domains
 from warehouse.errors import BuildError, without_values
+from warehouse.failed_models import failed_model
 from warehouse.imports import garbage_collection_paused
+from warehouse.progress import Progress, untold
 from warehouse.settings import PROJECT, Settings
 
 PUBLISHED_SCHEMAS = ("marts", "features")
@@ -299,7 +301,12 @@ def _macros(manifest: Any, names: list[str], found: dict[str, str]) -> dict[str,
 
 
 def run(
-    settings: Settings, project: Project, database: Path, snapshot: int, names: list[str]
+    settings: Settings,
+    project: Project,
+    database: Path,
+    snapshot: int,
+    names: list[str],
+    progress: Progress = untold,
 ) -> Ran:
     """`dbt run` of the named models into `database`, those left out that read one that failed.
 
@@ -309,7 +316,7 @@ def run(
     from dbt.cli.main import dbtRunner
 
     with _environment(settings, database, snapshot):
-        runner = dbtRunner(manifest=project.manifest)
+        runner = dbtRunner(manifest=project.manifest, callbacks=[_Watched(len(names), progress)])
         try:
             if any(node.resource_type == "seed" for node in project.manifest.nodes.values()):
                 runner.invoke([*_arguments("seed"), "--no-write-json"])
@@ -317,7 +324,7 @@ def run(
         finally:
             DuckDBConnectionManager.close_all_connections()
     outcomes = getattr(result.result, "results", None) or []
-    failures = {o.node.name: _failed(o) for o in outcomes if str(o.status) == "error"}
+    failures = {o.node.name: _told(o) for o in outcomes if str(o.status) == "error"}
     if not result.success and not failures:
         raise BuildError(
             f"dbt did not run: {result.exception or 'no reason given'}",
@@ -325,6 +332,30 @@ def run(
             next_step="`dbt debug` and `dbt run` in the repository's root show more",
         )
     return Ran({o.node.name: float(o.execution_time) for o in outcomes}, failures)
+
+
+class _Watched:
+    """What dbt calls with each of its events: models that begin and end are progress."""
+
+    def __init__(self, total: int, progress: Progress) -> None:
+        self._total, self._progress, self._done = total, progress, 0
+
+    def __call__(self, event: Any) -> None:
+        name = event.info.name
+        if name not in ("NodeStart", "NodeFinished"):
+            return
+        node = event.data.node_info
+        if node.resource_type == "model":
+            self._done += name == "NodeFinished"
+            self._progress(self._done, self._total, "model", node.node_name)
+
+
+def _told(outcome: Any) -> BuildError:
+    """The error for a model that failed, with its compiled SQL."""
+    node, error = outcome.node, _failed(outcome)
+    relation, sql = f"{node.schema}.{node.name}", getattr(node, "compiled_code", None) or ""
+    error.models = (failed_model(relation, node.original_file_path, str(outcome.message), sql),)
+    return error
 
 
 def _failed(outcome: Any) -> BuildError:

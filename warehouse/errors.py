@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from types import MappingProxyType
+from typing import NamedTuple
 
 # DuckDB's messages that quote values of the data, where they stand in them, and the code they show.
 _VALUED = re.compile(r"(Conversion|Constraint|Invalid Input|Mismatch Type|Out of Range) Error: ")
@@ -60,13 +61,29 @@ class LakeError(ClearwaterError):
     """The lake cannot be opened or read."""
 
 
+class FailedModel(NamedTuple):
+    """A model that does not build: its file, what the engine said, and its SQL as dbt compiled it.
+
+    Of the SQL the lines around `line` are there, the first being number `first_line`; 0 is no line.
+    """
+
+    relation: str
+    file: str
+    message: str
+    sql: tuple[str, ...] = ()
+    first_line: int = 1
+    line: int = 0
+
+
 class BuildError(ClearwaterError):
     """dbt could not build the warehouse; nothing is published.
 
-    `failed` are the relations of the models that do not build, where some are at fault.
+    `failed` are the relations of the models that do not build, where some are at fault, and
+    `models` tells of each.
     """
 
     failed: tuple[str, ...] = ()
+    models: tuple[FailedModel, ...] = ()
 
 
 class ReleaseError(ClearwaterError):

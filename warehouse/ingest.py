@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -23,8 +23,10 @@ from warehouse.landing import Landed, arrivals, land, note_standing, seen_places
 from warehouse.loading import load_batch, load_times
 from warehouse.loads import Load, LoadLog, definition, keep_definition, note_encrypted
 from warehouse.places import Place, standing
+from warehouse.progress import Progress, untold
 from warehouse.settings import Settings
 from warehouse.sources import Source
+from warehouse.wording import counted
 
 
 @dataclass(frozen=True)
@@ -96,7 +98,9 @@ class Arrivals:
     deliveries: dict[str, tuple[Delivery, ...]] = field(default_factory=dict)
 
 
-def land_sources(settings: Settings, sources: list[Source]) -> Arrivals:
+def land_sources(
+    settings: Settings, sources: list[Source], progress: Progress = untold
+) -> Arrivals:
     """Land every file that the sources match; one bad file does not hold up the others."""
     before = arrivals(settings)
     summaries = {source.name: SourceSummary(source.name) for source in sources}
@@ -125,9 +129,13 @@ def land_sources(settings: Settings, sources: list[Source]) -> Arrivals:
         standing_now = frozenset(place.path for place in places)
         known: list[tuple[Place, Landed]] = []
         landed_before = len(own)
+        pace = _Landing(len(places), progress)
         for place in places:
+            pace.begin(place)
             try:
-                landed, is_new = land(settings, source, place, own, seen_before, standing_now)
+                landed, is_new = land(
+                    settings, source, place, own, seen_before, standing_now, pace.read
+                )
             except BatchRefusedError as error:
                 summaries[source.name] = summaries[source.name].with_problem(error)
                 continue
@@ -149,6 +157,26 @@ def land_sources(settings: Settings, sources: list[Source]) -> Arrivals:
     return Arrivals(frozenset(seen), new_files, summaries, again, came)
 
 
+class _Landing:
+    """How far the files of a source are landed."""
+
+    def __init__(self, files: int, progress: Progress) -> None:
+        self._files, self._begun, self._bytes, self._progress = files, 0, 0, progress
+        self._file = ""
+
+    def begin(self, place: Place) -> None:
+        """The next file's turn."""
+        self._file, self._bytes = f"{place.source}: {place.name}", 0
+        self._progress(self._begun, self._files, "file", self._file)
+        self._begun += 1
+
+    def read(self, block: bytes) -> None:
+        """So much more of it was read."""
+        self._bytes += len(block)
+        told = f"{self._file}, {self._bytes // 1_000_000:,} MB"
+        self._progress(self._begun - 1, self._files, "file", told)
+
+
 def _repeats(
     settings: Settings, source: Source, known: list[tuple[Place, Landed]], own: list[Landed]
 ) -> tuple[Repeat, ...]:
@@ -166,6 +194,7 @@ def load_sources(
     landed: Arrivals,
     run_id: str,
     examiner: Examiner | None = None,
+    progress: Progress = untold,
 ) -> tuple[dict[str, SourceSummary], int]:
     """Load what landed and is not in the lake yet; returns the summaries and the snapshot.
 
@@ -185,15 +214,18 @@ def load_sources(
         loaded = {line.batch_id for line in known.values() if line.is_loaded}
         times = load_times(con)
         in_place: dict[tuple[str, str], Landed] = {}
-        for arrival in arrivals(settings):
-            source = by_name.get(arrival.source)
-            if source is None:
-                continue
+        came = [
+            (arrival, by_name[arrival.source], _members(settings, arrival))
+            for arrival in arrivals(settings)
+            if arrival.source in by_name
+        ]
+        pace = _Loading(progress, [a for a, _, ids in came if _due(a, ids, known, landed)])
+        for arrival, source, members in came:
             place = (source.name, arrival.original_path)
-            members = {part: batch_id(arrival, part) for part in parts(settings, arrival)}
             for part, batch_of in members.items():
                 line = known.get(batch_of)
                 if _is_due(arrival, line, landed):
+                    pace.begin(arrival)
                     batch = Batch(arrival, source, run_id, next(times), part, line is not None)
                     notes = _notes(settings, batch, used.get(source.name), in_place.get(place))
                     summary = summaries[source.name]
@@ -207,6 +239,7 @@ def load_sources(
                         done = replace(done, told=(*done.told, *notes))
                     summaries[source.name] = summary.with_batch(batch, done)
                     log.note(batch, done)
+                    pace.rows += done.counts.rows_in
                     if done.counts.rows_in:
                         used[source.name] = source.fingerprint()
                         loaded.add(batch.id)
@@ -216,6 +249,39 @@ def load_sources(
         summaries |= {n: replace(summaries[n], nothing_new=text) for n, text in told}
         snapshot = latest_snapshot(con)
     return summaries, snapshot
+
+
+def _members(settings: Settings, arrival: Landed) -> dict[str | None, str]:
+    """The ids of the arrival's batches, by the member of the zip that each is."""
+    return {part: batch_id(arrival, part) for part in parts(settings, arrival)}
+
+
+def _due(
+    arrival: Landed, members: Mapping[str | None, str], known: Mapping[str, Load], landed: Arrivals
+) -> bool:
+    return any(_is_due(arrival, known.get(batch_of), landed) for batch_of in members.values())
+
+
+class _Loading:
+    """How many bytes of the files that are to be loaded are, and how many rows that was."""
+
+    def __init__(self, progress: Progress, due: list[Landed]) -> None:
+        self.rows = 0
+        self._progress, self._files = progress, len(due)
+        self._total = sum(arrival.size for arrival in due)
+        self._done = self._number = 0
+        self._now: Landed | None = None
+
+    def begin(self, arrival: Landed) -> None:
+        """The next batch's turn, of the same file as the one before or of the next."""
+        if arrival is not self._now:
+            self._done += self._now.size if self._now else 0
+            self._number += 1
+            self._now = arrival
+        told = f"file {self._number:,} of {self._files:,}, {counted(self.rows, 'row')} so far"
+        self._progress(
+            self._done, self._total, "byte", f"{arrival.source}: {arrival.original_name}, {told}"
+        )
 
 
 def _without_rows(

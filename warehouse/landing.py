@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
@@ -22,6 +22,7 @@ BLOCK_BYTES = 1 << 18  # fits into a core's cache: hashing and copying a block c
 # S3 takes no request from a clock that is further off than this, so an object that was older when
 # it was read has got another time by now if it was written again.
 SETTLED_NS = 15 * 60 * 1_000_000_000
+Count = Callable[[bytes], object]
 
 
 @dataclass(frozen=True)
@@ -133,14 +134,15 @@ def land(
     before: list[Landed],
     seen_before: dict[str, Seen],
     standing: frozenset[str] = frozenset(),
+    count: Count = len,
 ) -> tuple[Landed, bool]:
     """Keep the bytes that stand at `place` and say whether they are a new arrival.
 
     `before` is what landed for this source so far: a local file of a size among them is hashed
     before it is copied, because it is probably known. `seen_before` (from `seen_places`; it learns
     what is read) tells which remote files are known without reading them. `standing` are the paths
-    of all files that stand at the source now. Raises BatchRefusedError when the bytes cannot be
-    read or change while they are read.
+    of all files that stand at the source now. `count` is called with each block that is read.
+    Raises BatchRefusedError when the bytes cannot be read or change while they are read.
     """
     now = time.time_ns()
     if isinstance(place, S3Object):
@@ -148,7 +150,7 @@ def land(
         if known is not None:
             return known, False
     start = place.state()
-    sha256 = _kept(settings, place, before, start.size)
+    sha256 = _kept(settings, place, before, start.size, count)
     kept_size = content_path(settings, sha256).stat().st_size
     if place.state() != start or kept_size != start.size:
         raise BatchRefusedError(
@@ -189,13 +191,13 @@ def _known_unread(
     return same[-1]
 
 
-def _kept(settings: Settings, place: Place, before: list[Landed], size: int) -> str:
+def _kept(settings: Settings, place: Place, before: list[Landed], size: int, count: Count) -> str:
     """The hash of the bytes, which are in landing now."""
     if isinstance(place, LocalFile) and any(landed.size == size for landed in before):
-        sha256 = _hash(place)
+        sha256 = _hash(place, count)
         if content_path(settings, sha256).exists():
             return sha256
-    return _keep(settings, place)
+    return _keep(settings, place, count)
 
 
 def _record(
@@ -246,27 +248,28 @@ def _returns(
     return source.write == "snapshot" and newest.sha256 != sha256 and not is_renamed
 
 
-def _blocks(place: Place) -> Iterator[bytes]:
+def _blocks(place: Place, count: Count) -> Iterator[bytes]:
     with place.open() as handle:
         while block := handle.read(BLOCK_BYTES):
+            count(block)
             yield block
 
 
-def _hash(place: Place) -> str:
+def _hash(place: Place, count: Count) -> str:
     digest = hashlib.sha256()
-    for block in _blocks(place):
+    for block in _blocks(place, count):
         digest.update(block)
     return digest.hexdigest()
 
 
-def _keep(settings: Settings, place: Place) -> str:
+def _keep(settings: Settings, place: Place, count: Count) -> str:
     """Copy the bytes under their hash; the name appears only when they are all on disk."""
     settings.landing.mkdir(parents=True, exist_ok=True)
     part = temporary(settings.landing / "arriving")
     digest = hashlib.sha256()
     try:
         with part.open("wb") as handle:
-            for block in _blocks(place):
+            for block in _blocks(place, count):
                 digest.update(block)
                 handle.write(block)
             handle.flush()

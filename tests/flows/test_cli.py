@@ -496,7 +496,7 @@ def test_what_only_informs_is_printed_as_that(
             rule_id, "marts.a", "marts", "between", severity, status, 9, 1, "1 row", ""
         )
 
-    run = Run(settings, Options(), "run", Events("json", "run"), datetime.now(UTC))
+    run = Run(settings, Options(), "run", Events("text", "run"), datetime.now(UTC))
     run.gate = GateResult("warn", (result("mild", "info"), result("odd", "warning")), 0.1)
     print_run(run)
     assert capsys.readouterr().out.splitlines()[:2] == ["warning: odd: 1 row", "info: mild: 1 row"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from works import MERGE, Works
 from expectations.auditor import Auditor
 from flows import pipeline
 from flows.pipeline import STAGES
+from flows.run_log import read_log
 from warehouse import releases
 from warehouse.errors import BuildError, ConfigurationError, GateBlockedError, WriterBusyError
 from warehouse.lake import catalog_snapshot
@@ -356,10 +358,14 @@ def test_events_are_json_lines_of_each_stage(
     run = works.run(log="json")
     lines = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
     assert {line["run_id"] for line in lines} == {run.run_id}
-    stages = [(line["stage"], line["status"]) for line in lines if line["event"] == "stage"]
-    assert [name for name, status in stages if status == "start"] == list(STAGES)
-    assert {status for _, status in stages} <= {"start", "done", "skipped"}
-    assert len(stages) == 2 * len(STAGES)
+    assert lines == [asdict(line) for line in read_log(works.settings, run.run_id)]
+    for event in ("stage_started", "stage_ended"):
+        assert [line["stage"] for line in lines if line["event"] == event] == list(STAGES)
+    ended = [line["values"]["status"] for line in lines if line["event"] == "stage_ended"]
+    assert set(ended) <= {"done", "skipped"}
+    first, *_, last = lines
+    assert (first["event"], first["values"]["stages"]) == ("run_started", list(STAGES))
+    assert (last["event"], last["values"]["status"]) == ("run_ended", "done")
 
 
 @pytest.mark.slow

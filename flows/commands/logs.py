@@ -1,0 +1,68 @@
+"""`clearwater logs`: the story of a run, errors first."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from flows.options import Home, Json, print_json, say
+from warehouse.errors import ClearwaterError
+from warehouse.settings import load_settings
+from warehouse.wording import known_names, nearest
+
+if TYPE_CHECKING:
+    from warehouse.settings import Settings
+
+
+def logs(
+    run: Annotated[
+        str | None, typer.Argument(metavar="[RUN]", help="A run's id; the newest if left out.")
+    ] = None,
+    home: Home = None,
+    as_json: Json = False,
+) -> None:
+    """The story of a run: what failed and what to do, then stage by stage.
+
+    Example: clearwater logs 20260131T120000-3f9c1a
+    """
+    from flows.run_log import read_log
+    from flows.story import story, told
+
+    settings = load_settings(home)
+    run_id = _chosen(settings, run)
+    lines = read_log(settings, run_id)
+    if not lines:
+        raise ClearwaterError(
+            "the log of this run is empty: the disk was full, or the machine went down",
+            where=run_id,
+            next_step="`clearwater status` tells how the run ended",
+        )
+    found = story(lines)
+    if as_json:
+        print_json(found.to_json())
+        return
+    for line in told(found):
+        say(line)
+
+
+def _chosen(settings: Settings, run: str | None) -> str:
+    """The run that is meant. Raises ClearwaterError when it has no log."""
+    from flows.run_log import logged_runs
+
+    known = logged_runs(settings)
+    if run in known:
+        return run
+    if not known:
+        raise ClearwaterError(
+            "no run has left a log yet",
+            where=str(settings.logs),
+            next_step="`clearwater run` leaves one; --home names another home",
+        )
+    if run is None:
+        return known[0]
+    raise ClearwaterError(
+        "there is no log of such a run",
+        where=run,
+        next_step=f"name one of {known_names(known, nearest(run, known))}",
+    )

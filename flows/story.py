@@ -1,0 +1,230 @@
+"""The story of a run, from the lines of its log: what failed first, then stage by stage."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from textwrap import shorten
+from typing import Any
+
+from flows.printing import table_text
+from flows.processes import Process
+from flows.progress import in_words
+from flows.run_log import Line
+
+SHOWN_ROWS = 5  # of those that break a rule; --json has all that were kept
+SHOWN_OF_EACH = 5  # refusals, rules and the like
+LONGEST_DETAIL = 160
+BLANK = " " * 10
+# What is told of by itself, or is not for people.
+_OTHERWISE = ("run_started", "run_ended", "stage_started", "stage_ended", "error", "model_failed")
+
+
+@dataclass
+class StageStory:
+    """One stage: how it ended, empty if it did not, and what was said in it."""
+
+    name: str
+    status: str = ""
+    seconds: float | None = None
+    detail: str = ""
+    lines: list[Line] = field(default_factory=list)
+
+
+@dataclass
+class Story:
+    """A run as its log tells it.
+
+    `status` is the run's own word when it ended; else `running`, or `crashed` if its process is
+    gone. `after` are lines after the last stage.
+    """
+
+    run_id: str
+    status: str
+    exit_code: int | None
+    started_at: str
+    seconds: float
+    asked: Mapping[str, Any]
+    ended: Mapping[str, Any]
+    errors: list[Line]
+    stages: list[StageStory]
+    after: list[Line]
+    last: Line
+
+    def to_json(self) -> dict[str, Any]:
+        """The story for machines."""
+        told = {name: value for name, value in vars(self).items() if name != "last"}
+        return told | {
+            "errors": [asdict(line) for line in self.errors],
+            "stages": [asdict(stage) for stage in self.stages],
+            "after": [asdict(line) for line in self.after],
+            "last_heard_at": self.last.at,
+        }
+
+
+def story(lines: Sequence[Line]) -> Story:
+    """The story that the lines tell, at least one."""
+    first, last = lines[0], lines[-1]
+    started = next((line.values for line in lines if line.event == "run_started"), {})
+    ended = next((line.values for line in lines if line.event == "run_ended"), {})
+    stages, after = _staged(lines)
+    return Story(
+        run_id=first.run_id,
+        status=str(ended.get("status") or _unended(started)),
+        exit_code=ended.get("exit_code"),
+        started_at=first.at,
+        seconds=(last.moment - first.moment).total_seconds(),
+        asked=started,
+        ended=ended,
+        errors=[line for line in lines if line.level == "error" and line.event in _ERRORS],
+        stages=stages,
+        after=after,
+        last=last,
+    )
+
+
+_ERRORS = ("error", "model_failed", "rule", "refused")
+
+
+def _unended(started: Mapping[str, Any]) -> str:
+    process = started.get("process")
+    return "running" if process and Process(**process).alive else "crashed"
+
+
+def _staged(lines: Sequence[Line]) -> tuple[list[StageStory], list[Line]]:
+    """The stages in order, each with what was said in it or of it, and what was said after."""
+    stages: list[StageStory] = []
+    after: list[Line] = []
+    for line in lines:
+        if line.event == "stage_started":
+            stages.append(StageStory(line.stage))
+        elif line.event == "stage_ended" and stages:
+            stages[-1].status = str(line.values.get("status"))
+            stages[-1].seconds, stages[-1].detail = line.values.get("seconds"), line.text
+        elif line.event not in _OTHERWISE:
+            (stages[-1].lines if stages else after).append(line)
+    return stages, after
+
+
+def told(found: Story) -> Iterator[str]:
+    """The story in lines for people."""
+    yield f"run {found.run_id}: {_ending(found)}"
+    yield f"started   {found.started_at[:19].replace('T', ' ')} UTC"
+    yield from _asked(found.asked)
+    if not found.ended:
+        yield from _how_far(found)
+    yield from _what_failed(found)
+    if found.status not in ("done", "running"):
+        yield ""
+        yield f"again     `clearwater retry {found.run_id}` takes up what is not done"
+    yield ""
+    for stage in found.stages:
+        yield from _stage(stage)
+    for line in found.after:
+        yield f"{BLANK}{_indented(line.text)}"
+
+
+def _ending(found: Story) -> str:
+    if not found.ended:
+        if found.status == "running":
+            return f"running, for {in_words(found.seconds)} by its log"
+        return "crashed: it ended without a word"
+    code = f", exit code {found.exit_code}" if found.exit_code else ""
+    verdict = f", verdict {found.ended['verdict']}" if found.ended.get("verdict") else ""
+    release = f", release {found.ended['release']}" if found.ended.get("release") else ""
+    return f"{found.status}{code}{verdict}{release}, took {in_words(found.seconds)}"
+
+
+def _asked(asked: Mapping[str, Any]) -> Iterator[str]:
+    if not asked:
+        return
+    only = f", only {', '.join(asked['only'])}" if asked.get("only") else ""
+    full = ", every model in full" if asked.get("full_refresh") else ""
+    yield f"asked     {' '.join(asked['stages'])} of {asked['sources']}{only}{full}"
+
+
+def _how_far(found: Story) -> Iterator[str]:
+    """Where a run is, or was when it was last heard of."""
+    at = found.last.at[:19].replace("T", " ")
+    stage = found.stages[-1] if found.stages else None
+    if stage is None:
+        yield f"came to   before its first stage; last heard of at {at} UTC"
+        return
+    where = f"after {stage.name}" if stage.status else stage.name
+    seen = next((line for line in reversed(stage.lines) if line.event == "progress"), None)
+    far = f", {seen.text}" if seen is not None and not stage.status else ""
+    yield f"came to   {where}{far}; last heard of at {at} UTC"
+
+
+def _what_failed(found: Story) -> Iterator[str]:
+    yield from _few([line for line in found.errors if line.event == "error"], _error)
+    yield from _few([line for line in found.errors if line.event == "model_failed"], _model)
+    yield from _few([line for line in found.errors if line.event == "rule"], _rule)
+    yield from _few([line for line in found.errors if line.event == "refused"], _refused)
+    yield from _quarantined(found)
+
+
+def _few(lines: Sequence[Line], tell: Any) -> Iterator[str]:
+    for line in lines[:SHOWN_OF_EACH]:
+        yield ""
+        yield from tell(line)
+    if (more := len(lines) - SHOWN_OF_EACH) > 0:
+        yield f"{BLANK}and {more:,} more; --json has them all"
+
+
+def _error(line: Line) -> Iterator[str]:
+    yield f"error     {line.text}"
+    if trace := line.values.get("traceback"):
+        yield _indented(str(trace).rstrip())
+
+
+def _model(line: Line) -> Iterator[str]:
+    values = line.values
+    yield f"model     {line.text}: {values['file']}"
+    yield f"{BLANK}{_indented(values['message'])}"
+    width = len(str(values["first_line"] + len(values["sql"])))
+    if values["sql"]:
+        yield f"{BLANK}as dbt compiled it:"
+    for number, sql in enumerate(values["sql"], values["first_line"]):
+        mark = ">" if number == values["line"] else " "
+        yield f"{BLANK}{mark} {number:{width}} | {sql}".rstrip()
+
+
+def _rule(line: Line) -> Iterator[str]:
+    values = line.values
+    yield f"rule      {line.text} ({values['severity']}, of {values['table']})"
+    for step in values.get("next_steps", ())[:1]:
+        yield f"{BLANK}next: {step}"
+    rows = values.get("rows", [])
+    if not rows:
+        return
+    broken = values["unexpected"]
+    if len(rows) > SHOWN_ROWS or broken > len(rows):
+        yield f"{BLANK}{min(SHOWN_ROWS, len(rows))} of the {broken:,} that break it:"
+    shown = [["" if cell is None else cell for cell in row] for row in rows[:SHOWN_ROWS]]
+    yield f"{BLANK}{_indented(table_text(values['columns'], shown))}"
+
+
+def _refused(line: Line) -> Iterator[str]:
+    yield f"refused   {line.text}"
+
+
+def _quarantined(found: Story) -> Iterator[str]:
+    for line in (line for stage in found.stages for line in stage.lines):
+        if line.event == "source" and (rows := line.values.get("quarantined")):
+            yield ""
+            yield f"quarantine  {rows:,} of {line.values['source']}; which, and why:"
+            yield f"{BLANK}`clearwater quarantine show {line.values['source']}`"
+
+
+def _stage(stage: StageStory) -> Iterator[str]:
+    took = f"{stage.seconds:8.1f} s" if stage.seconds is not None else " " * 10
+    mark = "" if stage.status in ("done", "skipped") else f"{stage.status or 'not ended'}: "
+    yield f"{stage.name:<9} {took}  {mark}{shorten(stage.detail, LONGEST_DETAIL, placeholder=' …')}"
+    for line in stage.lines:
+        if line.level != "error" and line.event != "progress":
+            yield f"{BLANK}{_indented(line.text)}"
+
+
+def _indented(text: str) -> str:
+    return text.replace("\n", f"\n{BLANK}")
