@@ -294,14 +294,14 @@ def status(home: Home = None, as_json: Json = False) -> None:
     from flows.printing import table_text
     from flows.server import running
     from warehouse.releases import current, held_at, told_lines
-    from warehouse.state import open_ledger
+    from warehouse.state import open_ledger, state_exists
     from warehouse.waiting import waiting
 
     settings = load_settings(home)
     serving, held, server = current(settings), held_at(settings), running(settings)
     waits, stale = waiting(settings), incidents.stale_told(settings)
     runs = []
-    if settings.state_db.exists():
+    if state_exists(settings):
         with open_ledger(settings) as ledger:
             runs = ledger.newest(10)
     state = {

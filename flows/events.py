@@ -98,8 +98,8 @@ class Events:
             values = {"what": error.what, "where": error.where, "next_step": error.next_step}
             self.event("error", str(error), level="error", **values, exit_code=error.exit_code)
             return
-        if isinstance(error, KeyboardInterrupt):
-            self.event("error", "stopped", level="error")
+        if not isinstance(error, Exception):
+            self.event("error", str(error) or "stopped", level="error")
             return
         told = f"{type(error).__name__}: {without_values(str(error))}"
         # The frames alone: what follows them would quote values again.

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import NoReturn
 
 from flows.options import complain_of, speaks_json
-from warehouse.errors import ClearwaterError, DiskFullError
+from warehouse.errors import TERMINATED, ClearwaterError, DiskFullError, StoppedError
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
 FULL_WORDS = ("No space left on device", "Disk quota exceeded", "database or disk is full")
@@ -23,8 +23,10 @@ def reported() -> Iterator[None]:
         yield
     except ClearwaterError as error:
         _leave(error, error.exit_code)
-    except KeyboardInterrupt:
-        _leave(KeyboardInterrupt("stopped; the next run takes up what is left"), 130)
+    except StoppedError as error:
+        _leave(error, TERMINATED)
+    except KeyboardInterrupt as error:
+        _leave(error, 130)
     except Exception as error:
         fault = machine_fault(error)
         if fault is not None:

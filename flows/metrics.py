@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from flows.run import Run
     from warehouse.settings import Settings
 
-STATUSES = ("done", "refused", "blocked", "failed")
+STATUSES = ("done", "refused", "blocked", "failed", "stopped")
 VERDICTS = ("pass", "warn")
 SEVERITIES = ("critical", "warning")
 OUTCOMES = ("loaded", "quarantined", "already_known", "refused", "deleted")
@@ -81,7 +81,7 @@ def _of_run(run: Run, figures: _Figures) -> None:
         "run_status",
         "1 for the status with which the last run ended, 0 for the others.",
         ("status",),
-        (((status,), status == run.status) for status in dict.fromkeys((*STATUSES, run.status))),
+        (((status,), status == run.status) for status in STATUSES),
     )
     figures.by(
         "run_stage_duration_seconds",

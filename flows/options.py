@@ -119,7 +119,10 @@ def complain(text: str) -> None:
 def complain_of(error: BaseException) -> None:
     """What ended the command, on stderr: a line, or a JSON line unless the run has told it."""
     if _LOG.get() is Log.text:
-        complain(f"error: {error}")
+        told = str(error)
+        if not isinstance(error, Exception):
+            told = f"{told or 'stopped'}; the next run takes up what is left"
+        complain(f"error: {told}")
         return
     events = speaking() or Events("json", "")
     if not events.is_error_told:

@@ -13,19 +13,23 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import asdict
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from expectations.gate import GateResult
 from expectations.raw import declared_sources
 from flows.events import Events
 from flows.failures import machine_fault
+from flows.limits import Limits
+from flows.options import complain_of
+from flows.retrying import tried
 from flows.run import Options, Run, StageTrace
 from flows.stages import STAGES, check_raw_rules
-from flows.telling import begin, conclude, tell
+from flows.telling import begin, conclude, end_log, tell
 from flows.watching import send_alerts, watch
 from warehouse import releases
 from warehouse.build import newest_build
-from warehouse.errors import BuildError, ClearwaterError
+from warehouse.errors import BuildError, ClearwaterError, StageTimeoutError, StoppedError
 from warehouse.files import sweep
 from warehouse.landing import sweep_landing
 from warehouse.lock import writer_lock
@@ -40,21 +44,17 @@ __all__ = ["STAGES", "Options", "Run", "StageTrace", "execute"]
 StageCall = Callable[[str, Callable[[Run], None], Run], None]
 
 
-def directly(_name: str, function: Callable[[Run], None], run: Run) -> None:
-    """Call a stage as it is."""
-    function(run)
-
-
 def execute(
     settings: Settings,
     options: Options,
     *,
     stages: tuple[str, ...] = tuple(STAGES),
-    call: StageCall = directly,
+    call: StageCall = tried,
 ) -> Run:
     """Run the named stages under the writer lock; a ClearwaterError is in the run's `failure`.
 
-    Raises ConfigurationError for a bad sources file and WriterBusyError before anything is done.
+    Raises ConfigurationError for a bad sources file and WriterBusyError before anything is done,
+    StoppedError when the process is told to stop.
     """
     from warehouse.state import open_ledger
 
@@ -64,28 +64,62 @@ def execute(
         check_raw_rules(settings, run.declared)
         run.sources = chosen(run.declared, list(options.only))
     with ExitStack() as stack:
-        stack.enter_context(writer_lock(settings, wait=options.wait))
+        limits = stack.enter_context(Limits(partial(_last_words, run)))
+        lock = writer_lock(settings, wait=options.wait, run_id=run.run_id, tell=run.events.note)
+        stack.enter_context(lock)
         _recover(settings, keep_build="build" not in stages)
         stack.callback(_dismiss_auditor, run)
         run.release = releases.current(settings)
         _take_up_build(run, stages)
-        ledger = stack.enter_context(open_ledger(settings))
-        ledger.start(run.run_id)
+        ledger = run.ledger = stack.enter_context(open_ledger(settings))
+        ledger.start(run.run_id, asked(options, stages), options.trigger)
         begin(run)
+        stack.callback(conclude, run)
         try:
-            _run_stages(run, stages, ledger, call)
+            _run_stages(run, stages, ledger, call, limits)
         except BaseException as error:
             run.crash = error
             raise
         finally:
-            release = run.release.id if run.release else None
-            ledger.end(run.run_id, run.status, release, run.summary())
+            with limits.shielded():
+                _note_end(run, ledger)
             watch(run)
             send_alerts(run)
             if ledger.lag is not None:
                 run.events.note(f"the run ledger lags, the data does not: {ledger.lag}")
-            conclude(run)
     return run
+
+
+def asked(options: Options, stages: tuple[str, ...]) -> dict[str, Any]:
+    """What a run was asked to do, as the ledger keeps it."""
+    return {
+        "sources": str(options.sources.expanduser().absolute()),
+        "only": list(options.only),
+        "full_refresh": options.full_refresh,
+        "stages": list(stages),
+    }
+
+
+def _note_end(run: Run, ledger: RunLedger) -> None:
+    release = run.release.id if run.release else None
+    ledger.end(run.run_id, run.status, release, run.summary())
+
+
+def _last_words(run: Run, end: StageTimeoutError | StoppedError) -> None:
+    """Note and tell why the process ends at once, from another thread than the run's."""
+    if isinstance(end, StoppedError):
+        run.crash = end
+    else:
+        run.failure = end
+    if run.ledger is not None:
+        for name, trace in run.trace.items():
+            if trace.status == "start":
+                trace.status, trace.detail = run.status, str(end).partition("\n")[0]
+                run.ledger.stage(run.run_id, name, trace.status, None, trace.detail)
+                run.events.stage(name, trace.status, detail=trace.detail)
+        _note_end(run, run.ledger)
+    end_log(run)
+    complain_of(end)
 
 
 def _dismiss_auditor(run: Run) -> None:
@@ -123,7 +157,9 @@ def _take_up_build(run: Run, stages: tuple[str, ...]) -> None:
     run.lake_snapshot = run.build.lake_snapshot
 
 
-def _run_stages(run: Run, stages: tuple[str, ...], ledger: RunLedger, call: StageCall) -> None:
+def _run_stages(
+    run: Run, stages: tuple[str, ...], ledger: RunLedger, call: StageCall, limits: Limits
+) -> None:
     is_over = False  # not yet when the failure is that of one domain: others are published
     for name, function in STAGES.items():
         if name not in stages or (is_over and name != "report"):
@@ -131,7 +167,7 @@ def _run_stages(run: Run, stages: tuple[str, ...], ledger: RunLedger, call: Stag
         if name == "report":
             watch(run)  # which shows the incidents
         try:
-            _run_stage(run, name, function, ledger, call)
+            _run_stage(run, name, function, ledger, call, limits)
         except Exception as error:
             fault = machine_fault(error) or (error if isinstance(error, ClearwaterError) else None)
             if fault is None:
@@ -146,16 +182,22 @@ def _run_stages(run: Run, stages: tuple[str, ...], ledger: RunLedger, call: Stag
 
 
 def _run_stage(
-    run: Run, name: str, function: Callable[[Run], None], ledger: RunLedger, call: StageCall
+    run: Run,
+    name: str,
+    function: Callable[[Run], None],
+    ledger: RunLedger,
+    call: StageCall,
+    limits: Limits,
 ) -> None:
     trace = run.trace[name] = StageTrace("start")
     ledger.stage(run.run_id, name, "running", None, "")
     run.events.stage(name, "start")
     started = time.perf_counter()
     try:
-        call(name, function, run)
+        with limits.stage(name, run.settings.timeouts.get(name)):
+            call(name, function, run)
     except BaseException as error:
-        trace.status = "failed"
+        trace.status = "failed" if isinstance(error, Exception) else "stopped"
         trace.detail = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise
     finally:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from flows.events import Events, Mode
 from flows.standing import standing
 from warehouse import releases
-from warehouse.errors import ClearwaterError, GateBlockedError
+from warehouse.errors import TERMINATED, ClearwaterError, GateBlockedError, StoppedError
 from warehouse.settings import PROJECT, Settings
 
 if TYPE_CHECKING:
@@ -20,17 +20,22 @@ if TYPE_CHECKING:
     from warehouse.ingest import Arrivals, SourceSummary
     from warehouse.releases import Release
     from warehouse.sources import Source
+    from warehouse.state import RunLedger
 
 
 @dataclass(frozen=True)
 class Options:
-    """What a run was asked to do; `log` is as the settings say where None."""
+    """What a run was asked to do; `trigger` says by what: `schedule`, `retry of <run>`.
+
+    `log` is as the settings say where None.
+    """
 
     sources: Path = PROJECT / "sources.yml"
     only: tuple[str, ...] = ()
     full_refresh: bool = False
     wait: bool = False
     log: Mode | None = None
+    trigger: str = "command line"
 
 
 @dataclass
@@ -50,7 +55,8 @@ class Run:
     `declared` are all sources of the file, `sources` those that were asked for;
     `unbuilt` are the domains with models that failed; `passed` those that passed although others
     are blocked, as `failure` tells then; `blocked` the rows of the build's tables that must not be
-    published; `clock` what became, where nothing was built, of rules on the release served.
+    published; `clock` what became, where nothing was built, of rules on the release served;
+    `retries` tells what was tried again.
     """
 
     settings: Settings
@@ -79,8 +85,10 @@ class Run:
     lineage: dict[str, list[str]] = field(default_factory=dict)
     watched: frozenset[str] = frozenset()
     trace: dict[str, StageTrace] = field(default_factory=dict)
+    retries: list[str] = field(default_factory=list)
     failure: ClearwaterError | None = None
     crash: BaseException | None = None
+    ledger: RunLedger | None = None
 
     def done(self, detail: str, *, rows: int | None = None, status: str = "done") -> None:
         """Say how the stage that is running went."""
@@ -103,11 +111,15 @@ class Run:
         """0 done; 1 failed or a batch refused; 3 blocked; as the failure says."""
         if self.failure is not None:
             return self.failure.exit_code
+        if isinstance(self.crash, StoppedError):
+            return TERMINATED
         return 1 if self.problems or self.crash else 0
 
     @property
     def status(self) -> str:
-        """done, refused (a batch was, the rest is done), blocked or failed."""
+        """done, refused (a batch was, the rest is done), blocked, failed or stopped."""
+        if self.crash is not None and not isinstance(self.crash, Exception):
+            return "stopped"
         if isinstance(self.failure, GateBlockedError):
             return "blocked"
         if self.failure is not None or self.crash is not None:
@@ -151,6 +163,7 @@ class Run:
                 }
                 for name, summary in self.summaries.items()
             },
+            "retries": list(self.retries),
             "tables": self.tables,
             "report": str(self.report) if self.report else None,
             "error": str(self.failure or self.crash) if self.failure or self.crash else None,

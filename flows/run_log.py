@@ -96,6 +96,8 @@ class LogFile:
         try:
             written = os.write(self._opened(), told)
             self._is_torn = written < len(told)
+            if self._is_torn:
+                self.lag = "the disk took a part of a line alone"
         except OSError as error:
             self.lag = error.strerror or str(error)
 

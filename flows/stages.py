@@ -11,6 +11,7 @@ from expectations.auditor import start_auditor
 from expectations.gate import GateResult, TableScope
 from flows.domains import blocked, blocks, composed, is_news, passed
 from flows.failures import machine_fault
+from flows.retrying import wait_for
 from flows.run import Run
 from flows.standing import audit_served
 from warehouse import releases
@@ -33,7 +34,9 @@ HELD = "the line is held after a rollback; `clearwater resume` goes on"
 
 def land(run: Run) -> None:
     """Keep the bytes of every file that stands at the sources."""
-    run.arrivals = land_sources(run.settings, run.sources, run.events.progress)
+    run.arrivals = land_sources(
+        run.settings, run.sources, again=wait_for(run), progress=run.events.progress
+    )
     run.summaries = run.arrivals.summaries
     seen = len(run.arrivals.batch_ids)
     run.done(f"{run.arrivals.new_files:,} new of {counted(seen, 'file')}")

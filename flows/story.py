@@ -8,9 +8,9 @@ from textwrap import shorten
 from typing import Any
 
 from flows.printing import table_text
-from flows.processes import Process
 from flows.progress import in_words
 from flows.run_log import Line
+from warehouse.processes import Process
 
 SHOWN_ROWS = 5  # of those that break a rule; --json has all that were kept
 SHOWN_OF_EACH = 5  # refusals, rules and the like

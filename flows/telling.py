@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 from expectations.gate import RuleResult
 from expectations.next_steps import is_blocking, next_steps
 from flows.domains import in_short, known_rules
-from flows.processes import this_process
 from flows.run_log import Level, log_file
 from flows.run_summary import end_told, of_files, stale_told
 from warehouse.errors import BuildError, ClearwaterError, FailedModel
 from warehouse.files import sweep
+from warehouse.processes import this_process
 from warehouse.wording import counted
 
 if TYPE_CHECKING:
@@ -52,10 +52,15 @@ def tell(run: Run, stage: str) -> None:
 
 
 def conclude(run: Run) -> None:
-    """The end of the run's log, and of what the run says."""
+    """The end of what the run says: its figures, and the last lines of its log."""
     if "load" not in run.trace:
         _tell_sources(run)  # what could not be landed
     _write_metrics(run)
+    end_log(run)
+
+
+def end_log(run: Run) -> None:
+    """Why and how the run ended, as the last lines of its log."""
     error = run.failure or run.crash
     if error is not None:
         run.events.error(error)

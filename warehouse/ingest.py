@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -17,16 +17,15 @@ from warehouse.deliveries import (
     repeat_of,
     repeats,
 )
-from warehouse.errors import BatchRefusedError, reasons
+from warehouse.errors import BatchRefusedError, UnreachableError, reasons
 from warehouse.lake import is_encrypted, latest_snapshot, writing
 from warehouse.landing import Landed, arrivals, land, note_standing, seen_places
 from warehouse.loading import load_batch, load_times
 from warehouse.loads import Load, LoadLog, definition, keep_definition, note_encrypted
 from warehouse.places import Place, standing
-from warehouse.progress import Progress, untold
+from warehouse.progress import LandingPace, LoadingPace, Progress, untold
 from warehouse.settings import Settings
 from warehouse.sources import Source
-from warehouse.wording import counted
 
 
 @dataclass(frozen=True)
@@ -98,83 +97,128 @@ class Arrivals:
     deliveries: dict[str, tuple[Delivery, ...]] = field(default_factory=dict)
 
 
+def _never(_sources: str, _error: Exception, _tries: int) -> bool:
+    return False
+
+
 def land_sources(
-    settings: Settings, sources: list[Source], progress: Progress = untold
+    settings: Settings,
+    sources: list[Source],
+    *,
+    again: Callable[[str, Exception, int], bool] = _never,
+    progress: Progress = untold,
 ) -> Arrivals:
-    """Land every file that the sources match; one bad file does not hold up the others."""
+    """Land every file that the sources match; one bad file does not hold up the others.
+
+    When sources cannot be reached, `again` is asked after all others were landed: with their names,
+    the error of the first and how often they were tried. It waits, and says whether to try again.
+    """
     before = arrivals(settings)
-    summaries = {source.name: SourceSummary(source.name) for source in sources}
-    seen: set[str] = set()
-    found: dict[str, list[str]] = {}
-    again: dict[str, tuple[Repeat, ...]] = {}
-    came: dict[str, tuple[Delivery, ...]] = {}
-    new_files = 0
-    for source in sources:
-        own = [landed for landed in before if landed.source == source.name]
+    looks = {source.name: _Look(settings, source, before) for source in sources}
+    due, tries = list(looks.values()), 0
+    while due:
+        for look in due:
+            look.land(progress)
+        tries += 1
+        due = [look for look in due if look.unreachable is not None]
+        first = due[0].unreachable if due else None
+        names = ", ".join(look.source.name for look in due)
+        if first is None or not again(names, first, tries):
+            break
+    seen = [look for look in looks.values() if look.is_seen]
+    note_standing(settings, {look.source.name: look.standing for look in seen})
+    return Arrivals(
+        frozenset(batch for look in looks.values() for batch in look.batch_ids),
+        sum(look.new_files for look in looks.values()),
+        {name: look.summary for name, look in looks.items()},
+        {look.source.name: look.repeats() for look in seen if not look.new_files},
+        {
+            look.source.name: deliveries(look.own, repeats(settings, look.source.name))
+            for look in seen
+        },
+    )
+
+
+class _Look:
+    """What stands at one source, and what of it landed; looked at again as a whole.
+
+    `own` is all that ever landed of it; `unreachable` why the last look is not complete, and
+    `is_seen` whether the source could be listed.
+    """
+
+    def __init__(self, settings: Settings, source: Source, before: list[Landed]) -> None:
+        self.source = source
+        self.own = [landed for landed in before if landed.source == source.name]
+        self.new_files = 0
+        self._settings = settings
+        self._is_first = not self.own
+        self._forget()
+
+    def _forget(self) -> None:
+        self.summary = SourceSummary(self.source.name)
+        self.unreachable: UnreachableError | None = None
+        self.is_seen = False
+        self.batch_ids: set[str] = set()
+        self.standing: list[str] = []
+        self._known: list[tuple[Place, Landed]] = []
+
+    def land(self, progress: Progress) -> None:
+        """Land what stands there; what an earlier look has landed is known by now."""
+        self._forget()
+        source = self.source
         try:
             places = standing(source)
         except (BatchRefusedError, OSError, ValueError, RuntimeError) as error:
             # S3 that cannot be listed, or a path that no system can have
-            summaries[source.name] = summaries[source.name].with_problem(error)
-            continue
-        if not places and not source.optional and (not source.is_glob or not own):
-            absent = BatchRefusedError(
-                "there is no such file" if not source.is_glob else "no file matches",
-                where=f"{source.name}: {source.path}",
-                next_step="correct `path:` in sources.yml, or put the file there",
+            self._problem(error)
+            return
+        self.is_seen = True
+        if not places and not source.optional and (not source.is_glob or self._is_first):
+            self._problem(
+                BatchRefusedError(
+                    "there is no such file" if not source.is_glob else "no file matches",
+                    where=f"{source.name}: {source.path}",
+                    next_step="correct `path:` in sources.yml, or put the file there",
+                )
             )
-            summaries[source.name] = summaries[source.name].with_problem(absent)
-        seen_before = seen_places(settings, source)
-        found[source.name] = []
-        standing_now = frozenset(place.path for place in places)
-        known: list[tuple[Place, Landed]] = []
-        landed_before = len(own)
-        pace = _Landing(len(places), progress)
+        seen_before = seen_places(self._settings, source)
+        paths = frozenset(place.path for place in places)
+        pace = LandingPace(len(places), progress)
         for place in places:
-            pace.begin(place)
+            pace.begin(f"{source.name}: {place.name}")
             try:
                 landed, is_new = land(
-                    settings, source, place, own, seen_before, standing_now, pace.read
+                    self._settings, source, place, self.own, seen_before, paths, pace.read
                 )
             except BatchRefusedError as error:
-                summaries[source.name] = summaries[source.name].with_problem(error)
+                self._problem(error)
                 continue
-            if landed.original_path != place.path and landed.original_path in standing_now:
-                summary = summaries[source.name]
-                told = (Path(place.path).name, f"the very bytes of {landed.original_name} again")
-                summaries[source.name] = replace(summary, told=(*summary.told, told))
-            seen.add(landed.batch_id)
-            found[source.name].append(landed.sha256)
-            new_files += is_new
-            if is_new:
-                own.append(landed)
-            else:
-                known.append((place, landed))
-        if len(own) == landed_before:
-            again[source.name] = _repeats(settings, source, known, own)
-        came[source.name] = deliveries(own, repeats(settings, source.name))
-    note_standing(settings, found)
-    return Arrivals(frozenset(seen), new_files, summaries, again, came)
+            self._take(place, landed, paths, is_new=is_new)
 
+    def _take(self, place: Place, landed: Landed, paths: frozenset[str], *, is_new: bool) -> None:
+        if landed.original_path != place.path and landed.original_path in paths:
+            told = (Path(place.path).name, f"the very bytes of {landed.original_name} again")
+            self.summary = replace(self.summary, told=(*self.summary.told, told))
+        self.batch_ids.add(landed.batch_id)
+        self.standing.append(landed.sha256)
+        if is_new:
+            self.new_files += 1
+            self.own.append(landed)
+        else:
+            self._known.append((place, landed))
 
-class _Landing:
-    """How far the files of a source are landed."""
+    def _problem(self, error: Exception) -> None:
+        self.summary = self.summary.with_problem(error)
+        if isinstance(error, UnreachableError):
+            self.unreachable = self.unreachable or error
 
-    def __init__(self, files: int, progress: Progress) -> None:
-        self._files, self._begun, self._bytes, self._progress = files, 0, 0, progress
-        self._file = ""
+    def repeats(self) -> tuple[Repeat, ...]:
+        """The files of known bytes that were delivered anew, noted as that."""
+        return _repeats(self._settings, self.source, self._known, self.own)
 
-    def begin(self, place: Place) -> None:
-        """The next file's turn."""
-        self._file, self._bytes = f"{place.source}: {place.name}", 0
-        self._progress(self._begun, self._files, "file", self._file)
-        self._begun += 1
-
-    def read(self, block: bytes) -> None:
-        """So much more of it was read."""
-        self._bytes += len(block)
-        told = f"{self._file}, {self._bytes // 1_000_000:,} MB"
-        self._progress(self._begun - 1, self._files, "file", told)
+    def deliveries(self) -> tuple[Delivery, ...]:
+        """All that ever came of the source, oldest first."""
+        return deliveries(self.own, repeats(self._settings, self.source.name))
 
 
 def _repeats(
@@ -219,13 +263,14 @@ def load_sources(
             for arrival in arrivals(settings)
             if arrival.source in by_name
         ]
-        pace = _Loading(progress, [a for a, _, ids in came if _due(a, ids, known, landed)])
+        due = [arrival for arrival, _, ids in came if _due(arrival, ids, known, landed)]
+        pace = LoadingPace([arrival.size for arrival in due], progress)
         for arrival, source, members in came:
             place = (source.name, arrival.original_path)
             for part, batch_of in members.items():
                 line = known.get(batch_of)
                 if _is_due(arrival, line, landed):
-                    pace.begin(arrival)
+                    pace.begin(f"{arrival.source}: {arrival.original_name}", arrival.size)
                     batch = Batch(arrival, source, run_id, next(times), part, line is not None)
                     notes = _notes(settings, batch, used.get(source.name), in_place.get(place))
                     summary = summaries[source.name]
@@ -260,28 +305,6 @@ def _due(
     arrival: Landed, members: Mapping[str | None, str], known: Mapping[str, Load], landed: Arrivals
 ) -> bool:
     return any(_is_due(arrival, known.get(batch_of), landed) for batch_of in members.values())
-
-
-class _Loading:
-    """How many bytes of the files that are to be loaded are, and how many rows that was."""
-
-    def __init__(self, progress: Progress, due: list[Landed]) -> None:
-        self.rows = 0
-        self._progress, self._files = progress, len(due)
-        self._total = sum(arrival.size for arrival in due)
-        self._done = self._number = 0
-        self._now: Landed | None = None
-
-    def begin(self, arrival: Landed) -> None:
-        """The next batch's turn, of the same file as the one before or of the next."""
-        if arrival is not self._now:
-            self._done += self._now.size if self._now else 0
-            self._number += 1
-            self._now = arrival
-        told = f"file {self._number:,} of {self._files:,}, {counted(self.rows, 'row')} so far"
-        self._progress(
-            self._done, self._total, "byte", f"{arrival.source}: {arrival.original_name}, {told}"
-        )
 
 
 def _without_rows(

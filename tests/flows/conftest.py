@@ -34,6 +34,8 @@ class Run:
     home: Path
     options: Options
     tried: list = field(default_factory=list)
+    retries: list = field(default_factory=list)
+    events: object = types.SimpleNamespace(note=lambda text: None)
     failure: Exception | None = None
     problems: tuple = ()
 

@@ -42,7 +42,8 @@ def on_terminal(mode: str, reader: str = "person") -> str:
     child = subprocess.Popen(
         [sys.executable, "-c", STAGE, mode, reader],
         stderr=theirs,
-        env=os.environ | {"COLUMNS": "120", "TERM": "xterm", "PYTHONPATH": os.pathsep.join(sys.path)},
+        env=os.environ
+        | {"COLUMNS": "120", "TERM": "xterm", "PYTHONPATH": os.pathsep.join(sys.path)},
     )
     os.close(theirs)
     sent = b""
@@ -177,13 +178,16 @@ def test_pace_begins_anew_with_another_total() -> None:
 
 
 @pytest.mark.parametrize(
-    ("seconds", "told"), [(0.2, "1 s"), (59.4, "59 s"), (60, "1 min"), (61, "2 min"), (7260, "2 h 1 min")]
+    ("seconds", "told"),
+    [(0.2, "1 s"), (59.4, "59 s"), (60, "1 min"), (61, "2 min"), (7260, "2 h 1 min")],
 )
 def test_span_in_words(seconds: float, told: str) -> None:
     assert in_words(seconds) == told
 
 
-@pytest.mark.parametrize(("count", "told"), [(0, "0 B"), (999, "999 B"), (1200, "1.2 kB"), (5e15, "5,000.0 TB")])
+@pytest.mark.parametrize(
+    ("count", "told"), [(0, "0 B"), (999, "999 B"), (1200, "1.2 kB"), (5e15, "5,000.0 TB")]
+)
 def test_size_in_words(count: float, told: str) -> None:
     assert size(count) == told
 

@@ -49,7 +49,12 @@ def test_error_is_told_as_what_where_and_next_step(settings: Settings) -> None:
         events.error(error)
     events.close()
     told, crashed = read_log(settings, "r1")
-    assert told.values == {"what": "blocked", "where": "marts.a", "next_step": "mend", "exit_code": 3}
+    assert told.values == {
+        "what": "blocked",
+        "where": "marts.a",
+        "next_step": "mend",
+        "exit_code": 3,
+    }
     assert crashed.text.startswith("ValueError: Conversion Error")
     assert "test_run_log.py" in crashed.values["traceback"]
     assert "Smith" not in crashed.to_json()

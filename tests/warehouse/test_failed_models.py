@@ -5,7 +5,9 @@ from __future__ import annotations
 from warehouse.failed_models import AROUND, MOST_LINES, failed_model
 
 FILE = "models/marts/fct_a.sql"
-SQL = "\n".join([*(f"line_{n}," for n in range(1, 30)), "count(nope) as n,", "other", *"abcdefghijk"])
+SQL = "\n".join(
+    [*(f"line_{n}," for n in range(1, 30)), "count(nope) as n,", "other", *"abcdefghijk"]
+)
 
 
 def message(shown: str, number: int = 32) -> str:
@@ -43,7 +45,9 @@ def test_without_a_line_the_beginning_is_shown() -> None:
 
 
 def test_values_of_the_data_are_not_told() -> None:
-    said = "Runtime Error in model a (b.sql)\n  Conversion Error: Could not convert string 'Mrs Smith'"
+    said = (
+        "Runtime Error in model a (b.sql)\n  Conversion Error: Could not convert string 'Mrs Smith'"
+    )
     assert "Smith" not in failed_model("a.b", FILE, said, SQL).message
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from warehouse import landing
 from warehouse.errors import BatchRefusedError
-from warehouse.landing import Landed, arrivals, content_path, sweep_landing
+from warehouse.landing import Count, Landed, arrivals, content_path, sweep_landing
 from warehouse.places import LocalFile, Place
 from warehouse.settings import Settings
 from warehouse.sources import Source
@@ -134,8 +134,8 @@ def test_file_that_grows_meanwhile_is_refused(
     file.write_text("id\n1\n")
     keep = landing._keep
 
-    def keep_while_written(settings: Settings, place: Place) -> str:
-        sha256 = keep(settings, place)
+    def keep_while_written(settings: Settings, place: Place, count: Count) -> str:
+        sha256 = keep(settings, place, count)
         file.write_text("id\n1\n2\n")
         return sha256
 
@@ -152,8 +152,8 @@ def test_file_that_vanishes_meanwhile_is_refused(
     file.write_text("id\n1\n")
     keep = landing._keep
 
-    def keep_and_remove(settings: Settings, place: Place) -> str:
-        sha256 = keep(settings, place)
+    def keep_and_remove(settings: Settings, place: Place, count: Count) -> str:
+        sha256 = keep(settings, place, count)
         file.unlink()
         return sha256
 

@@ -22,7 +22,7 @@ def test_run_that_died_is_noted_by_the_next(settings: Settings) -> None:
         ledger.stage("1", "load", "running", None, "")
     with open_ledger(settings) as ledger:
         ledger.start("2")
-        assert [run["status"] for run in ledger.newest(2)] == ["running", "crashed"]
+        assert [run["status"] for run in ledger.newest(2)] == ["crashed", "crashed"]
 
 
 def test_lost_ledger_is_made_again(settings: Settings) -> None:
