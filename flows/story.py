@@ -11,8 +11,10 @@ from flows.printing import table_text
 from flows.progress import in_words
 from flows.run_log import Line
 from warehouse.processes import Process
+from warehouse.wording import counted
 
 SHOWN_ROWS = 5  # of those that break a rule; --json has all that were kept
+SHOWN_COLUMNS = 7  # the rule's own come first
 SHOWN_OF_EACH = 5  # refusals, rules and the like
 LONGEST_DETAIL = 160
 BLANK = " " * 10
@@ -114,9 +116,7 @@ def told(found: Story) -> Iterator[str]:
     if not found.ended:
         yield from _how_far(found)
     yield from _what_failed(found)
-    if found.status not in ("done", "running"):
-        yield ""
-        yield f"again     `clearwater retry {found.run_id}` takes up what is not done"
+    yield from _again(found)
     yield ""
     for stage in found.stages:
         yield from _stage(stage)
@@ -131,7 +131,8 @@ def _ending(found: Story) -> str:
         return "crashed: it ended without a word"
     code = f", exit code {found.exit_code}" if found.exit_code else ""
     verdict = f", verdict {found.ended['verdict']}" if found.ended.get("verdict") else ""
-    release = f", release {found.ended['release']}" if found.ended.get("release") else ""
+    serves = "release" if found.status in ("done", "refused") else "serving still"
+    release = f", {serves} {found.ended['release']}" if found.ended.get("release") else ""
     return f"{found.status}{code}{verdict}{release}, took {in_words(found.seconds)}"
 
 
@@ -193,16 +194,17 @@ def _model(line: Line) -> Iterator[str]:
 def _rule(line: Line) -> Iterator[str]:
     values = line.values
     yield f"rule      {line.text} ({values['severity']}, of {values['table']})"
-    for step in values.get("next_steps", ())[:1]:
-        yield f"{BLANK}next: {step}"
     rows = values.get("rows", [])
     if not rows:
         return
     broken = values["unexpected"]
     if len(rows) > SHOWN_ROWS or broken > len(rows):
         yield f"{BLANK}{min(SHOWN_ROWS, len(rows))} of the {broken:,} that break it:"
-    shown = [["" if cell is None else cell for cell in row] for row in rows[:SHOWN_ROWS]]
-    yield f"{BLANK}{_indented(table_text(values['columns'], shown))}"
+    columns = values["columns"][:SHOWN_COLUMNS]
+    shown = [["null" if c is None else c for c in row[: len(columns)]] for row in rows[:SHOWN_ROWS]]
+    yield f"{BLANK}{_indented(table_text(columns, shown))}"
+    if (more := len(values["columns"]) - len(columns)) > 0:
+        yield f"{BLANK}and {counted(more, 'column')} more; --json has them all"
 
 
 def _refused(line: Line) -> Iterator[str]:
@@ -215,6 +217,15 @@ def _quarantined(found: Story) -> Iterator[str]:
             yield ""
             yield f"quarantine  {rows:,} of {line.values['source']}; which, and why:"
             yield f"{BLANK}`clearwater quarantine show {line.values['source']}`"
+
+
+def _again(found: Story) -> Iterator[str]:
+    if found.status == "refused":
+        yield ""
+        yield "again     each run tries refused files again, once they or sources.yml are corrected"
+    elif found.status not in ("done", "running"):
+        yield ""
+        yield f"again     `clearwater retry {found.run_id}` takes up what is not done"
 
 
 def _stage(stage: StageStory) -> Iterator[str]:
