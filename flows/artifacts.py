@@ -67,7 +67,8 @@ def artifacts(run: Run) -> Iterator[Artifact]:
 def _summary(run: Run) -> str:
     parts = [f"## {_cell(end_told(run))}"]
     if run.failure is not None or run.crash is not None:
-        parts.append(f"```\n{without_values(str(run.failure or run.crash))}\n```")
+        told = without_values(str(run.failure or run.crash))
+        parts += [f"> {_plain(line)}" for line in told.splitlines()]
     stages = [
         (name, trace.status, f"{trace.seconds:,.1f} s", trace.detail)
         for name, trace in run.trace.items()
@@ -94,7 +95,12 @@ def _cell(text: str) -> str:
     """The first line, in what Markdown takes for plain text."""
     first = text.partition("\n")[0]
     short = first if len(first) <= LONGEST_CELL else f"{first[:LONGEST_CELL]}…"
-    return "".join(f"\\{char}" if char in "\\|*_`<[" else char for char in short)
+    return _plain(short)
+
+
+def _plain(text: str) -> str:
+    """The text with what Markdown would take for a mark escaped."""
+    return "".join(f"\\{char}" if char in "\\|*_`<[" else char for char in text)
 
 
 def _gate(results: Sequence[RuleResult]) -> list[dict[str, Any]]:
@@ -103,12 +109,12 @@ def _gate(results: Sequence[RuleResult]) -> list[dict[str, Any]]:
     return [
         {
             "rule": result.rule_id,
-            "table": result.table,
-            "severity": result.severity,
             "status": result.status,
+            "severity": result.severity,
+            "what": in_short(result).partition(", e.g.")[0][:LONGEST_CELL],
+            "table": result.table,
             "rows": result.rows_checked,
             "unexpected": result.unexpected_count,
-            "what": in_short(result).partition(", e.g.")[0][:LONGEST_CELL],
         }
         for result in worst_first[:MOST_RULES]
     ]

@@ -73,7 +73,7 @@ class Events:
             self._begin_progress(stage)
             self.event("stage_started")
         else:
-            level: Level = "error" if status == "failed" else "info"
+            level: Level = "error" if status in ("failed", "stopped") else "info"
             self.event("stage_ended", detail, level=level, status=status, **values)
             self._stage = ""
         if self.mode == "text":
@@ -91,24 +91,34 @@ class Events:
         if self.mode == "text":
             self._line(text)
 
-    def error(self, error: BaseException) -> None:
-        """What ended the run, to the log and to JSON lines: people are told elsewhere, and once."""
+    def error(self, error: BaseException, stage: str = "") -> None:
+        """What ended the run, in a stage if so, to the log and to JSON lines.
+
+        People are told elsewhere, and once.
+        """
         self.is_error_told = True
+        told_as: dict[str, Any] = {"level": "error", "stage": stage}
         if isinstance(error, ClearwaterError):
-            values = {"what": error.what, "where": error.where, "next_step": error.next_step}
-            self.event("error", str(error), level="error", **values, exit_code=error.exit_code)
+            told_as |= {"what": error.what, "where": error.where, "next_step": error.next_step}
+            self.event("error", str(error), **told_as, exit_code=error.exit_code)
             return
         if not isinstance(error, Exception):
-            self.event("error", str(error) or "stopped", level="error")
+            self.event("error", str(error) or "stopped", **told_as)
             return
         told = f"{type(error).__name__}: {without_values(str(error))}"
         # The frames alone: what follows them would quote values again.
         frames = traceback.format_tb(error.__traceback__)
-        self.event("error", told, level="error", traceback="".join(frames))
+        self.event("error", told, **told_as, traceback="".join(frames))
 
-    def event(self, event: str, text: str = "", *, level: Level = "info", **values: Any) -> None:
-        """Anything else: to the log and to JSON lines, not to people."""
-        line = new_line(self._run_id, event, text, level=level, stage=self._stage, **values)
+    def event(
+        self, event: str, text: str = "", *, level: Level = "info", stage: str = "", **values: Any
+    ) -> None:
+        """Anything else: to the log and to JSON lines, not to people.
+
+        It is of the stage that is at work, unless it is said to be of another.
+        """
+        of = stage or self._stage
+        line = new_line(self._run_id, event, text, level=level, stage=of, **values)
         self._write(line)
         self._json(line)
 

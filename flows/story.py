@@ -38,7 +38,7 @@ class Story:
     """A run as its log tells it.
 
     `status` is the run's own word when it ended; else `running`, or `crashed` if its process is
-    gone. `after` are lines after the last stage.
+    gone. `others` are lines of no stage, such as those of incidents.
     """
 
     run_id: str
@@ -50,7 +50,7 @@ class Story:
     ended: Mapping[str, Any]
     errors: list[Line]
     stages: list[StageStory]
-    after: list[Line]
+    others: list[Line]
     last: Line
 
     def to_json(self) -> dict[str, Any]:
@@ -59,7 +59,7 @@ class Story:
         return told | {
             "errors": [asdict(line) for line in self.errors],
             "stages": [asdict(stage) for stage in self.stages],
-            "after": [asdict(line) for line in self.after],
+            "others": [asdict(line) for line in self.others],
             "last_heard_at": self.last.at,
         }
 
@@ -69,7 +69,7 @@ def story(lines: Sequence[Line]) -> Story:
     first, last = lines[0], lines[-1]
     started = next((line.values for line in lines if line.event == "run_started"), {})
     ended = next((line.values for line in lines if line.event == "run_ended"), {})
-    stages, after = _staged(lines)
+    stages, others = _staged(lines)
     return Story(
         run_id=first.run_id,
         status=str(ended.get("status") or _unended(started)),
@@ -80,7 +80,7 @@ def story(lines: Sequence[Line]) -> Story:
         ended=ended,
         errors=[line for line in lines if line.level == "error" and line.event in _ERRORS],
         stages=stages,
-        after=after,
+        others=others,
         last=last,
     )
 
@@ -94,9 +94,9 @@ def _unended(started: Mapping[str, Any]) -> str:
 
 
 def _staged(lines: Sequence[Line]) -> tuple[list[StageStory], list[Line]]:
-    """The stages in order, each with what was said in it or of it, and what was said after."""
+    """The stages in order, each with what was said in it or of it, and what was said of none."""
     stages: list[StageStory] = []
-    after: list[Line] = []
+    others: list[Line] = []
     for line in lines:
         if line.event == "stage_started":
             stages.append(StageStory(line.stage))
@@ -104,8 +104,9 @@ def _staged(lines: Sequence[Line]) -> tuple[list[StageStory], list[Line]]:
             stages[-1].status = str(line.values.get("status"))
             stages[-1].seconds, stages[-1].detail = line.values.get("seconds"), line.text
         elif line.event not in _OTHERWISE:
-            (stages[-1].lines if stages else after).append(line)
-    return stages, after
+            of = [stage.lines for stage in stages if stage.name == line.stage]
+            (of[-1] if of else others).append(line)
+    return stages, others
 
 
 def told(found: Story) -> Iterator[str]:
@@ -120,7 +121,7 @@ def told(found: Story) -> Iterator[str]:
     yield ""
     for stage in found.stages:
         yield from _stage(stage)
-    for line in found.after:
+    for line in found.others:
         yield f"{BLANK}{_indented(line.text)}"
 
 
@@ -174,7 +175,8 @@ def _few(lines: Sequence[Line], tell: Any) -> Iterator[str]:
 
 
 def _error(line: Line) -> Iterator[str]:
-    yield f"error     {line.text}"
+    where = f"in {line.stage}: " if line.stage else ""
+    yield f"error     {where}{line.text}"
     if trace := line.values.get("traceback"):
         yield _indented(str(trace).rstrip())
 

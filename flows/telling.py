@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from flows.run import Run
     from warehouse.ingest import SourceSummary
 
+_BAD = ("failed", "stopped")
 COUNTS = ("rows_in", "loaded", "quarantined", "already_known", "refused", "deleted")
 
 
@@ -43,18 +44,18 @@ def begin(run: Run) -> None:
 def tell(run: Run, stage: str) -> None:
     """What came of a stage that is over, each source, model and rule by itself."""
     if stage == "load":
-        _tell_sources(run)
+        _tell_sources(run, stage)
     elif stage == "build":
         for model in _failed_models(run):
-            _tell_model(run, model)
+            _tell_model(run, model, stage)
     elif stage == "audit":
-        _tell_rules(run)
+        _tell_rules(run, stage)
 
 
 def conclude(run: Run) -> None:
     """The end of what the run says: its figures, and the last lines of its log."""
     if "load" not in run.trace:
-        _tell_sources(run)  # what could not be landed
+        _tell_sources(run, "land")  # what could not be landed
     _write_metrics(run)
     end_log(run)
 
@@ -63,7 +64,8 @@ def end_log(run: Run) -> None:
     """Why and how the run ended, as the last lines of its log."""
     error = run.failure or run.crash
     if error is not None:
-        run.events.error(error)
+        bad = [name for name, trace in run.trace.items() if trace.status in _BAD]
+        run.events.error(error, bad[0] if bad else "")
     run.events.event(
         "run_ended",
         end_told(run),
@@ -87,21 +89,26 @@ def _write_metrics(run: Run) -> None:
         run.events.note(f"the metrics lag, the data does not: {str(error).partition(chr(10))[0]}")
 
 
-def _tell_sources(run: Run) -> None:
+def _tell_sources(run: Run, stage: str) -> None:
     for name, summary in run.summaries.items():
         counts = {word: getattr(summary.counts, word) for word in COUNTS}
         run.events.event(
-            "source", _counts_told(summary), source=name, batches=summary.batches, **counts
+            "source",
+            _counts_told(summary),
+            stage=stage,
+            source=name,
+            batches=summary.batches,
+            **counts,
         )
         for problem in summary.problems:
-            run.events.event("refused", problem, level="error", source=name)
+            run.events.event("refused", problem, level="error", stage=stage, source=name)
     notes, warnings = of_files(run)
     for text in notes:
-        run.events.event("changed", text)
+        run.events.event("changed", text, stage=stage)
     for text in (*stale_told(run), *warnings["warn"]):
-        run.events.event("warning", text, level="warning")
+        run.events.event("warning", text, level="warning", stage=stage)
     for text in warnings["info"]:
-        run.events.event("info", text)
+        run.events.event("info", text, stage=stage)
 
 
 def _counts_told(summary: SourceSummary) -> str:
@@ -129,13 +136,17 @@ def _failed_models(run: Run) -> Iterator[FailedModel]:
         yield from failure.models
 
 
-def _tell_model(run: Run, model: FailedModel) -> None:
+def _tell_model(run: Run, model: FailedModel, stage: str) -> None:
     run.events.event(
-        "model_failed", f"{model.relation} does not build", level="error", **model._asdict()
+        "model_failed",
+        f"{model.relation} does not build",
+        level="error",
+        stage=stage,
+        **model._asdict(),
     )
 
 
-def _tell_rules(run: Run) -> None:
+def _tell_rules(run: Run, stage: str) -> None:
     """Every rule that does not hold; of one that blocks also rows that break it, masked."""
     rules = known_rules()
     for result in run.gate.results if run.gate else run.clock or ():
@@ -159,7 +170,7 @@ def _tell_rules(run: Run) -> None:
             }
         level: Level = "error" if blocks else "info" if result.status == "info" else "warning"
         told = in_short(result).partition(", e.g.")[0]
-        run.events.event("rule", f"{result.rule_id}: {told}", level=level, **values)
+        run.events.event("rule", f"{result.rule_id}: {told}", level=level, stage=stage, **values)
 
 
 def _rows(result: RuleResult) -> dict[str, Any]:

@@ -151,7 +151,7 @@ def test_crash_has_its_frames(settings: Settings, clearwater: Clearwater) -> Non
         events.error(error)
     events.event("run_ended", level="error", status="failed", exit_code=1)
     told = clearwater(settings.home, "logs", "r1").out
-    assert "error     ValueError: embedded null byte" in told
+    assert "error     in load: ValueError: embedded null byte" in told
     assert "test_logs_command.py" in told
 
 
