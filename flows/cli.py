@@ -18,6 +18,7 @@ from flows.commands import (
     incidents,
     lake,
     quarantine,
+    retry,
     rules,
     source,
 )
@@ -60,6 +61,7 @@ app = typer.Typer(
 )
 app.command()(config.config)
 app.command()(doctor.doctor)
+app.command()(retry.retry)
 app.command()(rules.rules)
 app.add_typer(features.app, name="features")
 app.add_typer(incidents.app, name="incidents")

@@ -25,7 +25,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Options:
-    """What a run was asked to do; `trigger` says by what: `schedule`, `retry of <run>`."""
+    """What a run was asked to do; `trigger` says by what: `schedule`, `retry of <run>`.
+
+    `covers` are the stages of the run that this one takes up, which are its own for any other.
+    """
 
     sources: Path = PROJECT / "sources.yml"
     only: tuple[str, ...] = ()
@@ -33,6 +36,7 @@ class Options:
     wait: bool = False
     log: Mode = "text"
     trigger: str = "command line"
+    covers: tuple[str, ...] = ()
 
 
 @dataclass
