@@ -20,6 +20,7 @@ from flows.commands import (
     lake,
     logs,
     quarantine,
+    retry,
     rules,
     source,
 )
@@ -63,6 +64,7 @@ app = typer.Typer(
 app.command()(config.config)
 app.command()(doctor.doctor)
 app.command()(logs.logs)
+app.command()(retry.retry)
 app.command()(rules.rules)
 app.add_typer(features.app, name="features")
 app.add_typer(incidents.app, name="incidents")

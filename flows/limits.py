@@ -17,7 +17,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from types import FrameType, TracebackType
+from typing import NoReturn
 
+from warehouse import duck
 from warehouse.errors import TERMINATED, StageTimeoutError, StoppedError
 from warehouse.wording import span
 
@@ -135,12 +137,12 @@ class Limits:
     def _stop(self, _number: int, _frame: FrameType | None) -> None:
         self._end = StoppedError()
         if not self._shields:
-            raise Interrupted
+            _interrupt()
 
     def _too_late(self, _number: int, _frame: FrameType | None) -> None:
         if self._late is not None and not self._is_stopped:
             self._end = self._late
-            raise Interrupted
+            _interrupt()
 
     def _wake(self) -> None:
         with contextlib.suppress(BlockingIOError):
@@ -178,10 +180,14 @@ class Limits:
         os._exit(TERMINATED if isinstance(end, StoppedError) else end.exit_code)
 
 
+def _interrupt() -> NoReturn:
+    duck.interrupt()
+    raise Interrupted
+
+
 def _too_long(name: str, limit: timedelta) -> StageTimeoutError:
     return StageTimeoutError(
-        f"{name} took longer than {span(limit)} and was ended; nothing is half done",
-        where=f"stage {name}",
+        f"stage {name} took longer than {span(limit)} and was ended; nothing is half done",
         next_step=f"find out why it hangs, or set CLEARWATER_TIMEOUT_{name.upper()} to more, such"
         " as 12h, or to forever; `clearwater retry` goes on with it",
     )

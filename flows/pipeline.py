@@ -97,6 +97,7 @@ def asked(options: Options, stages: tuple[str, ...]) -> dict[str, Any]:
         "only": list(options.only),
         "full_refresh": options.full_refresh,
         "stages": list(stages),
+        "covers": list(options.covers or stages),
     }
 
 

@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 class Options:
     """What a run was asked to do; `trigger` says by what: `schedule`, `retry of <run>`.
 
-    `log` is as the settings say where None.
+    `log` is as the settings say where None. `covers` are the stages of the run that this one takes
+    up, which are its own for any other.
     """
 
     sources: Path = PROJECT / "sources.yml"
@@ -36,6 +37,7 @@ class Options:
     wait: bool = False
     log: Mode | None = None
     trigger: str = "command line"
+    covers: tuple[str, ...] = ()
 
 
 @dataclass

@@ -120,6 +120,7 @@ def _postgres(settings: Settings) -> Engine:
             "connect_timeout": CONNECT_SECONDS,
             "keepalives_idle": 30,
             "tcp_user_timeout": 30_000,
+            "client_encoding": "utf8",
             "options": "-c timezone=UTC",
         },
     )
