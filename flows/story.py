@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
 from textwrap import shorten
 from typing import Any
 
@@ -128,7 +129,8 @@ def told(found: Story) -> Iterator[str]:
 def _ending(found: Story) -> str:
     if not found.ended:
         if found.status == "running":
-            return f"running, for {in_words(found.seconds)} by its log"
+            since = datetime.now(UTC) - datetime.fromisoformat(found.started_at)
+            return f"running, for {in_words(since.total_seconds())} now"
         return "crashed: it ended without a word"
     code = f", exit code {found.exit_code}" if found.exit_code else ""
     verdict = f", verdict {found.ended['verdict']}" if found.ended.get("verdict") else ""

@@ -90,16 +90,10 @@ def _write_metrics(run: Run) -> None:
 
 
 def _tell_sources(run: Run, stage: str) -> None:
+    is_loaded = stage == "load" and run.trace[stage].status == "done"
     for name, summary in run.summaries.items():
-        counts = {word: getattr(summary.counts, word) for word in COUNTS}
-        run.events.event(
-            "source",
-            _counts_told(summary),
-            stage=stage,
-            source=name,
-            batches=summary.batches,
-            **counts,
-        )
+        if is_loaded:
+            _tell_source(run, summary)
         for problem in summary.problems:
             run.events.event("refused", problem, level="error", stage=stage, source=name)
     notes, warnings = of_files(run)
@@ -109,6 +103,13 @@ def _tell_sources(run: Run, stage: str) -> None:
         run.events.event("warning", text, level="warning", stage=stage)
     for text in warnings["info"]:
         run.events.event("info", text, stage=stage)
+
+
+def _tell_source(run: Run, summary: SourceSummary) -> None:
+    counts = {word: getattr(summary.counts, word) for word in COUNTS}
+    told = _counts_told(summary)
+    values = {"source": summary.name, "batches": summary.batches} | counts
+    run.events.event("source", told, level="info", stage="load", **values)
 
 
 def _counts_told(summary: SourceSummary) -> str:
