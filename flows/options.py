@@ -14,6 +14,7 @@ from typing import Annotated, Any
 import typer
 
 from flows.events import Events, show_progress, speaking
+from flows.run_log import hidden
 from warehouse.configuration import configuration
 from warehouse.settings import PROJECT
 
@@ -112,8 +113,8 @@ def say(text: str) -> None:
 
 
 def complain(text: str) -> None:
-    """A line for people about what went wrong, on stderr."""
-    print(_at_home(text), file=sys.stderr, flush=True)
+    """A line for people about what went wrong, on stderr, without what is secret."""
+    print(_at_home(hidden(text)), file=sys.stderr, flush=True)
 
 
 def complain_of(error: BaseException) -> None:

@@ -52,6 +52,17 @@ def test_another_process_says_the_same(settings, build, started):
     assert started.is_gone
 
 
+def test_it_tells_how_far_it_is(settings, build, started):
+    come = []
+
+    def progress(*told):
+        come.append(told)
+
+    told = started.audit(settings, build(MADE), {}, [KEPT, BROKEN], progress=progress)
+    assert told.verdict == "block"
+    assert come == [(0, 2, "rule", TABLE)]
+
+
 def test_its_errors_are_raised_here(settings, tmp_path, started):
     with pytest.raises(BuildError, match="the build cannot be opened for its audit") as caught:
         started.audit(settings, tmp_path / "nothing.duckdb", {}, [KEPT])

@@ -14,6 +14,7 @@ from works import MERGE, Works
 
 from expectations.auditor import Auditor
 from flows import stages as stage_functions
+from flows.events import Events
 from flows.pipeline import STAGES
 from flows.run_log import read_log
 from warehouse import releases
@@ -366,6 +367,33 @@ def test_events_are_json_lines_of_each_stage(
     first, *_, last = lines
     assert (first["event"], first["values"]["stages"]) == ("run_started", list(STAGES))
     assert (last["event"], last["values"]["status"]) == ("run_ended", "done")
+
+
+def test_long_stages_tell_how_far_they_are(works: Works, monkeypatch: pytest.MonkeyPatch) -> None:
+    come: dict[str, list[tuple[float, float, str, str]]] = {}
+
+    def progress(events: Events, done: float, total: float, unit: str, detail: str = "") -> None:
+        come.setdefault(events._stage, []).append((done, total, unit, detail))
+
+    monkeypatch.setattr(Events, "progress", progress)
+    works.put([payment(4, day=4)], "payments4.csv")
+    works.put([payment(5, day=5), payment(6, day=6)], "payments5.csv")
+    assert works.run().exit_code == 0
+    units = {stage: {told[2] for told in found} for stage, found in come.items()}
+    assert units == {
+        "land": {"file"},
+        "load": {"byte"},
+        "build": {"model"},
+        "audit": {"rule"},
+        "features": {"feature set"},
+    }
+    for found in come.values():
+        assert all(0 <= done <= total for done, total, *_ in found)
+        assert [told[0] for told in found] == sorted(told[0] for told in found)
+    sizes = [(works.folder / f"payments{n}.csv").stat().st_size for n in (4, 5)]
+    assert [told[:2] for told in come["load"]] == [(0, sum(sizes)), (sizes[0], sum(sizes))]
+    assert "payments5.csv, file 2 of 2, 1 row so far" in come["load"][-1][3]
+    assert come["build"][-1][0] == come["build"][-1][1] == 8
 
 
 @pytest.mark.slow
