@@ -74,14 +74,14 @@ class Watch:
             event = json.loads(text)
         except ValueError:
             return
-        if event["event"] == "stage":
-            self._note(event["stage"], event["status"], event.get("seconds", 0.0))
+        if event["event"] in ("stage_started", "stage_ended"):
+            self._note(event["stage"], event["event"], event["values"])
 
-    def _note(self, stage: str, status: str, seconds: float) -> None:
+    def _note(self, stage: str, event: str, values: dict[str, Any]) -> None:
         self.running = stage
-        self.is_between = status != "start"
-        if status == "done":
-            self.seconds[stage] = seconds
+        self.is_between = event == "stage_ended"
+        if values.get("status") == "done":
+            self.seconds[stage] = values["seconds"]
 
     @property
     def struck(self) -> str:

@@ -278,8 +278,8 @@ def test_lost_bytes_are_read_again(settings: Settings, bucket: Bucket) -> None:
 def while_read(monkeypatch: pytest.MonkeyPatch, action: Any) -> Iterator[None]:
     keep = landing._keep
 
-    def keep_then(settings: Settings, place: Any) -> str:
-        sha256 = keep(settings, place)
+    def keep_then(settings: Settings, place: Any, count: Any) -> str:
+        sha256 = keep(settings, place, count)
         action()
         return sha256
 
