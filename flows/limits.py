@@ -1,4 +1,4 @@
-"""The end of a stage that takes too long, and of a run that is told to stop by SIGTERM.
+"""The end of a stage that takes too long, and of a run that is told to stop.
 
 Both interrupt the main thread as Ctrl-C does, which Python's own code, DuckDB and dbt heed. What
 does not come back even so, such as a read from a network that hangs in C++, ends with its process:
@@ -27,7 +27,9 @@ GRACE_SECONDS = 10.0
 AGAIN_SECONDS = 3.0  # something may have swallowed the interrupt
 LAST_WORDS_SECONDS = 5.0
 
-End = StageTimeoutError | StoppedError
+INTERRUPTED = 128 + signal.SIGINT  # what a shell says of a process that Ctrl-C ended
+
+End = StageTimeoutError | StoppedError | KeyboardInterrupt
 
 
 class Interrupted(KeyboardInterrupt):
@@ -35,7 +37,7 @@ class Interrupted(KeyboardInterrupt):
 
 
 class Limits:
-    """Holds for its block: SIGTERM stops the run, and `stage` bounds a stage.
+    """Holds for its block: SIGTERM and Ctrl-C stop the run, and `stage` bounds a stage.
 
     Only the main thread can be interrupted; in another a stage that is late ends the process.
     `last_words` is called before the process ends so, with the reason.
@@ -61,6 +63,7 @@ class Limits:
         self._undo.callback(self._dismiss, watchdog)
         if self._is_main:
             self._handle(signal.SIGTERM, self._stop)
+            self._handle(signal.SIGINT, self._stop)
             self._handle(signal.SIGALRM, self._too_late)
             # The watchdog hears of a signal even where no Python code of ours gets to run.
             before = signal.set_wakeup_fd(self._writes, warn_on_full_buffer=False)
@@ -74,19 +77,20 @@ class Limits:
         if self._is_main:
             signal.setitimer(signal.ITIMER_REAL, 0)
         self._undo.close()
-        if isinstance(error, Interrupted) and self._end is not None:
-            raise self._end from None
-        if error is None and isinstance(self._end, StoppedError):
-            raise self._end
+        if isinstance(error, Interrupted):
+            self._raise()
+        if error is None and self._is_stopped:
+            self._raise()
 
     @contextmanager
     def stage(self, name: str, limit: timedelta | None) -> Iterator[None]:
         """Let the block take as long as `limit`, for ever if None.
 
-        Raises StageTimeoutError or StoppedError, whatever the block made of the interrupt.
+        Raises StageTimeoutError, StoppedError or KeyboardInterrupt, whatever the block made of the
+        interrupt.
         """
-        if self._end is not None and self._is_stopped:
-            raise self._end
+        if self._is_stopped:
+            self._raise()
         self._end = None
         if limit is not None:
             seconds = limit.total_seconds()
@@ -100,11 +104,9 @@ class Limits:
             self._over()
         except BaseException:
             self._over()
-            if self._end is not None:
-                raise self._end from None
+            self._raise()
             raise
-        if self._end is not None:
-            raise self._end
+        self._raise()
 
     @contextmanager
     def shielded(self) -> Iterator[None]:
@@ -114,12 +116,17 @@ class Limits:
             yield
         finally:
             self._shields -= 1
-        if not self._shields and self._is_stopped and self._end is not None:
-            raise self._end
+        if not self._shields and self._is_stopped:
+            self._raise()
 
     @property
     def _is_stopped(self) -> bool:
-        return isinstance(self._end, StoppedError)
+        return isinstance(self._end, StoppedError | KeyboardInterrupt)
+
+    def _raise(self) -> None:
+        """Raise the reason, if there is one."""
+        if self._end is not None:
+            raise self._end from None
 
     def _over(self) -> None:
         """The stage has ended, so that nothing is late any more."""
@@ -134,8 +141,8 @@ class Limits:
         before = signal.signal(number, handler)
         self._undo.callback(signal.signal, number, before or signal.SIG_DFL)
 
-    def _stop(self, _number: int, _frame: FrameType | None) -> None:
-        self._end = StoppedError()
+    def _stop(self, number: int, _frame: FrameType | None) -> None:
+        self._end = _stopped_by(number)
         if not self._shields:
             _interrupt()
 
@@ -163,9 +170,10 @@ class Limits:
             left = None if deadline is None else max(0.0, deadline - time.monotonic())
             if select.select([self._reads], [], [], left)[0]:
                 signals = os.read(self._reads, 64)
-                if signal.SIGTERM in signals and not self._is_over:
+                told = [n for n in (signal.SIGTERM, signal.SIGINT) if n in signals]
+                if told and not self._is_over:
                     self._deadline = time.monotonic() + GRACE_SECONDS
-                    self._end = self._end if self._is_stopped else StoppedError()
+                    self._end = self._end if self._is_stopped else _stopped_by(told[0])
             with self._lock:
                 if self._deadline is None or time.monotonic() < self._deadline:
                     continue
@@ -177,7 +185,13 @@ class Limits:
         speaker = threading.Thread(target=self._last_words, args=(end,), daemon=True)
         speaker.start()
         speaker.join(LAST_WORDS_SECONDS)
-        os._exit(TERMINATED if isinstance(end, StoppedError) else end.exit_code)
+        if isinstance(end, StageTimeoutError):
+            os._exit(end.exit_code)
+        os._exit(TERMINATED if isinstance(end, StoppedError) else INTERRUPTED)
+
+
+def _stopped_by(number: int) -> StoppedError | KeyboardInterrupt:
+    return StoppedError() if number == signal.SIGTERM else KeyboardInterrupt()
 
 
 def _interrupt() -> NoReturn:

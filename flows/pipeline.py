@@ -20,7 +20,7 @@ from expectations.gate import GateResult
 from expectations.raw import declared_sources
 from flows.events import Events
 from flows.failures import machine_fault
-from flows.limits import Limits
+from flows.limits import End, Limits
 from flows.options import complain_of
 from flows.retrying import tried
 from flows.run import Options, Run, StageTrace
@@ -29,7 +29,7 @@ from flows.telling import begin, conclude, end_log, tell
 from flows.watching import send_alerts, watch
 from warehouse import releases
 from warehouse.build import newest_build
-from warehouse.errors import BuildError, ClearwaterError, StageTimeoutError, StoppedError
+from warehouse.errors import BuildError, ClearwaterError, StageTimeoutError
 from warehouse.files import sweep
 from warehouse.landing import sweep_landing
 from warehouse.lock import writer_lock
@@ -106,12 +106,12 @@ def _note_end(run: Run, ledger: RunLedger) -> None:
     ledger.end(run.run_id, run.status, release, run.summary())
 
 
-def _last_words(run: Run, end: StageTimeoutError | StoppedError) -> None:
+def _last_words(run: Run, end: End) -> None:
     """Note and tell why the process ends at once, from another thread than the run's."""
-    if isinstance(end, StoppedError):
-        run.crash = end
-    else:
+    if isinstance(end, StageTimeoutError):
         run.failure = end
+    else:
+        run.crash = end
     if run.ledger is not None:
         for name, trace in run.trace.items():
             if trace.status == "start":

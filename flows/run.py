@@ -16,6 +16,7 @@ from warehouse.settings import PROJECT, Settings
 if TYPE_CHECKING:
     from expectations.auditor import Auditor
     from expectations.gate import GateResult, RuleResult
+    from warehouse.batch import Batch, Loaded
     from warehouse.build import Build, Failure
     from warehouse.ingest import Arrivals, SourceSummary
     from warehouse.releases import Release
@@ -54,11 +55,11 @@ class StageTrace:
 class Run:
     """One run: what it was asked, and what each stage leaves for the next.
 
-    `declared` are all sources of the file, `sources` those that were asked for;
-    `unbuilt` are the domains with models that failed; `passed` those that passed although others
-    are blocked, as `failure` tells then; `blocked` the rows of the build's tables that must not be
-    published; `clock` what became, where nothing was built, of rules on the release served;
-    `retries` tells what was tried again.
+    `declared` are all sources of the file, `sources` those that were asked for; `loaded` the
+    batches of every try; `unbuilt` are the domains with models that failed; `passed` those that
+    passed although others are blocked, as `failure` tells then; `blocked` the rows of the build's
+    tables that must not be published; `clock` what became, where nothing was built, of rules on the
+    release served; `retries` tells what was tried again.
     """
 
     settings: Settings
@@ -71,6 +72,7 @@ class Run:
     sources: list[Source] = field(default_factory=list)
     arrivals: Arrivals | None = None
     summaries: dict[str, SourceSummary] = field(default_factory=dict)
+    loaded: dict[str, tuple[Batch, Loaded]] = field(default_factory=dict)
     lake_snapshot: int | None = None
     build: Build | None = None
     auditor: Auditor | None = None

@@ -51,7 +51,13 @@ def load(run: Run) -> None:
 
     with examiner(run.settings, run.sources, load_rules()) as examined:
         run.summaries, run.lake_snapshot = load_sources(
-            run.settings, run.sources, run.arrivals, run.run_id, examined, run.events.progress
+            run.settings,
+            run.sources,
+            run.arrivals,
+            run.run_id,
+            examined,
+            run.loaded,
+            run.events.progress,
         )
     for name, told in overdue(run.arrivals.deliveries, run.started_at):
         run.summaries[name] = replace(run.summaries[name], overdue=told)

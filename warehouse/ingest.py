@@ -238,15 +238,18 @@ def load_sources(
     landed: Arrivals,
     run_id: str,
     examiner: Examiner | None = None,
+    done_before: dict[str, tuple[Batch, Loaded]] | None = None,
     progress: Progress = untold,
 ) -> tuple[dict[str, SourceSummary], int]:
     """Load what landed and is not in the lake yet; returns the summaries and the snapshot.
 
-    `examiner` compares each file with those before it.
+    `examiner` compares each file with those before it. `done_before` is what an earlier try of this
+    run has loaded, by batch, so that it is told of all the same; it learns what this one loads.
     A refused batch is tried again as long as its file still stands at the source. Raises LakeError
     when the lake is gone: loading would do other than what was done and decided before.
     """
-    summaries = dict(landed.summaries)
+    all_done = {} if done_before is None else done_before
+    summaries = _with_done(landed.summaries, all_done.values())
     by_name = {source.name: source for source in sources}
     with writing(settings) as con:
         for declared in sources:
@@ -282,6 +285,7 @@ def load_sources(
                         continue
                     if done.counts.rows_in:
                         done = replace(done, told=(*done.told, *notes))
+                    all_done[batch.id] = (batch, done)
                     summaries[source.name] = summary.with_batch(batch, done)
                     log.note(batch, done)
                     pace.rows += done.counts.rows_in
@@ -305,6 +309,15 @@ def _due(
     arrival: Landed, members: Mapping[str | None, str], known: Mapping[str, Load], landed: Arrivals
 ) -> bool:
     return any(_is_due(arrival, known.get(batch_of), landed) for batch_of in members.values())
+
+
+def _with_done(
+    summaries: dict[str, SourceSummary], done_before: Iterable[tuple[Batch, Loaded]]
+) -> dict[str, SourceSummary]:
+    found = dict(summaries)
+    for batch, done in done_before:
+        found[batch.source.name] = found[batch.source.name].with_batch(batch, done)
+    return found
 
 
 def _without_rows(

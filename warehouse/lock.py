@@ -20,7 +20,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from warehouse.errors import WriterBusyError
-from warehouse.processes import Process, this_process
+from warehouse.processes import birth, this_process
 from warehouse.settings import Settings
 from warehouse.wording import span
 
@@ -96,7 +96,7 @@ def writer_lock(
 
 
 def lock_holder(settings: Settings) -> Holder | None:
-    """Who holds the lock now; None when nobody does. An older version left only its process.
+    """Who holds the lock now, with `pid` 0 where the file does not say; None when nobody does.
 
     A holder of this machine whose process is gone holds nothing, whatever the file says.
     """
@@ -114,7 +114,7 @@ def lock_holder(settings: Settings) -> Holder | None:
         return None
     finally:
         os.close(handle)
-    if found and found.host == host() and not Process(found.pid, found.born).alive:
+    if found and found.host == host() and birth(found.pid) != found.born:
         return None
     return found or Holder(0, "", "unknown", datetime.now(UTC).isoformat(), "unknown")
 

@@ -37,7 +37,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError
 
 from warehouse.errors import ConfigurationError, StateError
 from warehouse.lock import Holder, host, lock_holder
-from warehouse.processes import Process, this_process
+from warehouse.processes import birth, this_process
 from warehouse.settings import Settings
 
 VARIABLE = "CLEARWATER_STATE_URL"
@@ -330,7 +330,7 @@ def _is_at_work(run: Mapping[str, Any], holder: Holder | None) -> bool:
     if holder.run_id or not run["pid"]:
         return bool(holder.run_id == run["run_id"])
     is_unknown = not holder.pid  # the file is being written at this moment
-    return is_unknown and run["host"] == host() and Process(run["pid"], run["born"]).alive
+    return is_unknown and run["host"] == host() and birth(run["pid"]) == run["born"]
 
 
 def _put(con: Connection, table: Table, key: dict[str, Any], values: dict[str, Any]) -> None:

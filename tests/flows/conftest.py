@@ -35,7 +35,7 @@ class Run:
     options: Options
     tried: list = field(default_factory=list)
     retries: list = field(default_factory=list)
-    events: object = types.SimpleNamespace(note=lambda text: None)
+    events = types.SimpleNamespace(note=lambda text: None)
     failure: Exception | None = None
     problems: tuple = ()
 

@@ -115,6 +115,15 @@ def test_stop_in_a_stage_ends_the_run_with_143() -> None:
     assert caught.value.code == 143
 
 
+def test_key_pressed_is_the_same_whatever_the_stage_makes_of_it() -> None:
+    with pytest.raises(KeyboardInterrupt), Limits(silent) as limits, limits.stage("build", None):
+        threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT)).start()
+        try:
+            time.sleep(30)
+        except KeyboardInterrupt:  # as dbt does
+            raise ValueError("swallowed") from None
+
+
 def test_stop_between_stages_ends_the_run() -> None:
     with pytest.raises(StoppedError), Limits(silent):
         stop_soon()

@@ -7,16 +7,21 @@ import sqlite3
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from typing import Any
 
 import duckdb
 import psycopg
 import pytest
+from handmade import payment
 from sqlalchemy.exc import OperationalError
+from works import Works
 
 from flows import retrying
 from flows.events import Events
 from flows.retrying import passes_by_itself, tried
 from flows.run import Options, Run
+from warehouse import ingest
+from warehouse.batch import Loaded
 from warehouse.errors import (
     BatchRefusedError,
     BuildError,
@@ -118,3 +123,25 @@ def test_gate_that_blocks_is_asked_once(run: Run, slept: list[float]) -> None:
         tried("audit", failing(1, GateBlockedError("two rules failed")), run)
     assert slept == []
     assert run.retries == []
+
+
+def test_rows_of_a_try_that_broke_off_are_told_with_those_of_the_next(
+    works: Works, slept: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in (4, 5, 6):
+        works.put([payment(number, day=number)], f"payments{number}.csv")
+    write, calls = ingest.load_batch, []
+
+    def breaking(*arguments: Any) -> Loaded:
+        calls.append(arguments)
+        if len(calls) == 2:
+            raise duckdb.TransactionException("Failed to commit: database is locked")
+        return write(*arguments)
+
+    monkeypatch.setattr(ingest, "load_batch", breaking)
+    run = works.run("land", "load")
+    assert run.exit_code == 0
+    counts = run.summary()["sources"]["payments.transactions"]
+    assert (counts["batches"], counts["loaded"]) == (3, 3)
+    assert len(slept) == len(run.retries) == 1
+    assert len(calls) == 4
