@@ -17,6 +17,7 @@ from flows.commands import (
     features,
     incidents,
     lake,
+    prune,
     quarantine,
     rules,
     source,
@@ -60,6 +61,7 @@ app = typer.Typer(
 )
 app.command()(config.config)
 app.command()(doctor.doctor)
+app.command()(prune.prune)
 app.command()(rules.rules)
 app.add_typer(features.app, name="features")
 app.add_typer(incidents.app, name="incidents")
