@@ -210,13 +210,22 @@ def audit(
 
 @app.command()
 def publish(
-    home: Home = None, as_json: Json = False, log: LogMode = Log.text, wait: Wait = False
+    export: Annotated[
+        str, typer.Option("--export", help="Write the release as Parquet, too: DIR or s3://…")
+    ] = "",
+    home: Home = None,
+    as_json: Json = False,
+    log: LogMode = Log.text,
+    wait: Wait = False,
 ) -> None:
     """Publish the newest build that passed its gate, and extract its features.
 
-    Example: clearwater publish
+    With --export, and no new build, the current release is exported.
+
+    Example: clearwater publish --export s3://reports/marts
     """
-    _stages(("publish", "features"), home, as_json, log=log.value, wait=wait)
+    stages = ("publish", "features")
+    _stages(stages, home, as_json, export=export, log=log.value, wait=wait)
 
 
 @app.command()

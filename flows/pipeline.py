@@ -21,6 +21,7 @@ from expectations.gate import GateResult, TableScope
 from expectations.raw import declared_sources
 from flows.domains import blocked, blocks, composed, is_news, passed
 from flows.events import Events, Mode
+from flows.exporting import export_to, exporting
 from flows.failures import machine_fault
 from flows.standing import audit_served, standing
 from flows.watching import send_alerts, watch
@@ -63,6 +64,7 @@ class Options:
     full_refresh: bool = False
     wait: bool = False
     log: Mode = "text"
+    export: str = ""
 
 
 @dataclass
@@ -422,7 +424,7 @@ STAGES: dict[str, Callable[[Run], None]] = {
     "load": load,
     "build": build_warehouse,
     "audit": audit,
-    "publish": publish,
+    "publish": exporting(publish),
     "features": features,
     "report": report,
 }
@@ -501,6 +503,8 @@ def _take_up_build(run: Run, stages: tuple[str, ...]) -> None:
         return
     run.build = newest_build(run.settings)
     if run.build is None:
+        if run.release is not None and "audit" not in stages and export_to(run):
+            return
         raise BuildError("there is no build", next_step="run `clearwater build` first")
     kept = run.build.read_gate()
     if kept is not None:

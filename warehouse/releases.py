@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import uuid
 from dataclasses import asdict, dataclass, field
@@ -21,6 +22,8 @@ from warehouse.errors import ReleaseError
 from warehouse.files import link_atomically, sweep, sync, write_atomically
 from warehouse.settings import Settings
 
+# What `new_id` makes.
+RELEASE_ID = re.compile(r"\d{8}T\d{12,}")
 # Beside the manifest of a feature set that a person asked for: it keeps its release.
 ASKED = "asked"
 

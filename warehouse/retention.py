@@ -224,7 +224,8 @@ def _temporary(settings: Settings) -> Iterator[Item]:
     folders = [settings.home, settings.releases, settings.landing, settings.reports, settings.tmp]
     places = [part for folder in folders for part in folder.glob(".*.tmp")]
     places += [*settings.landing.glob("*/.*.tmp"), *settings.reports.glob("*/.*.tmp")]
-    places += [settings.tmp / "spill", settings.tmp / "batch", settings.home / "rebuilding"]
+    places += [settings.tmp / name for name in ("spill", "batch", "export")]
+    places += [settings.home / "rebuilding"]
     places += settings.lake_catalog.parent.glob("making.sqlite*")
     for place in places:
         if place.is_symlink() or place.exists():
