@@ -198,9 +198,11 @@ def _runs(
     made_by = {release.run_id: release.id for release in left}
     since = datetime.now(UTC) - keep if keep is not None else None
     newest = max((place.name for place in found), default="")
+    latest = folder / "latest"
+    shown = latest.readlink().name if latest.is_symlink() else newest
     for place, match in sorted(found.items()):
         at = datetime.strptime(match[1], "%Y%m%dT%H%M%S").replace(tzinfo=UTC)
-        if place.name == newest:
+        if place.name in (newest, shown):
             yield True, _item(settings, kind, place, "the newest")
         elif match[0] in made_by:
             why = f"its run published release {made_by[match[0]]}"
