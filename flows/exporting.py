@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from flows.failures import machine_fault
 from warehouse.errors import ClearwaterError, ConfigurationError, ExportError, GateBlockedError
 from warehouse.exporting import export
-from warehouse.places import S3
 from warehouse.wording import counted
 
 if TYPE_CHECKING:
@@ -43,8 +42,6 @@ def export_served(run: Run) -> None:
     if not place or run.release is None:
         return
     try:
-        if not run.options.export:
-            _check_whole(place)
         done = export(run.settings, place)
     except Exception as error:
         fault = machine_fault(error) or (error if isinstance(error, ClearwaterError) else None)
@@ -59,16 +56,6 @@ def export_served(run: Run) -> None:
     trace = run.trace.get("publish")
     if trace is not None:
         trace.detail = f"{trace.detail}; {told}" if trace.detail else told
-
-
-def _check_whole(place: str) -> None:
-    """Raise ConfigurationError for a folder that another working directory would make another."""
-    if not place.startswith((S3, "/", "~")):
-        raise ConfigurationError(
-            "a relative folder is another one wherever a run is started",
-            where=f"export = {place}",
-            next_step="write its whole path",
-        )
 
 
 def _failure(run: Run, fault: ClearwaterError, place: str) -> ClearwaterError:

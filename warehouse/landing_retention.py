@@ -116,6 +116,8 @@ class _Judge:
             return f"{landed.source}: not loaded yet"
         if line.status == REFUSED:
             return f"{landed.source}: refused, and nowhere else"
+        if line.status != "loaded":
+            return f"{landed.source}: no rows are made of them, and they are nowhere else"
         if line.waiting:
             return f"{landed.source}: rows of theirs wait in quarantine"
         if landed.sha256 in self._standing:

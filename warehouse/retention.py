@@ -37,6 +37,7 @@ class Item:
     """Something in the home: its kind, its path below the home, its bytes, why it goes or stays.
 
     `count` things that stay for one reason may be told as one, with the path that they share.
+    `name` is what people call it, where its path does not say.
     """
 
     kind: str
@@ -44,6 +45,7 @@ class Item:
     bytes: int
     why: str
     count: int = 1
+    name: str = ""
 
 
 @dataclass(frozen=True)
@@ -137,17 +139,21 @@ def disk_use(settings: Settings) -> DiskUse:
 
 def size_of(path: Path) -> int:
     """The bytes of a file, or of all files in a folder; of links, and what goes meanwhile, 0."""
-    if path.is_symlink():
-        return 0
-    total = 0
     with suppress(FileNotFoundError):
-        if not path.is_dir():
-            return path.stat().st_size
-        for entry in os.scandir(path):
+        if not path.is_symlink():
+            return _total(str(path)) if path.is_dir() else path.stat().st_size
+    return 0
+
+
+def _total(folder: str) -> int:
+    total = 0
+    with suppress(FileNotFoundError), os.scandir(folder) as entries:
+        for entry in entries:
             if entry.is_dir(follow_symlinks=False):
-                total += size_of(Path(entry.path))
+                total += _total(entry.path)
             elif not entry.is_symlink():
-                total += entry.stat().st_size
+                with suppress(FileNotFoundError):
+                    total += entry.stat().st_size
     return total
 
 
@@ -210,7 +216,7 @@ def _runs(
         elif since is None or at >= since:
             yield True, _item(settings, kind, place, "not old enough")
         else:
-            yield False, _item(settings, kind, place, f"of {at:%Y-%m-%d}")
+            yield False, _item(settings, kind, place, f"older than keep.{kind}")
 
 
 def _lakes(settings: Settings) -> Iterator[Judged]:
@@ -241,7 +247,7 @@ def _lake(settings: Settings, found: Removable) -> Iterator[Judged]:
         yield False, Item("orphans", place, size, "no snapshot names them", count)
     if found.snapshots or found.expired:
         size, count = sum(found.expired.values()), len(found.snapshots)
-        files = f"old; {counted(len(found.expired), 'file')} that only they need"
+        files = f"old, with {counted(len(found.expired), 'file')} that only they need"
         yield False, Item("snapshots", place, size, files, count)
     why = f"not old enough, or {found.needed_by} needs them: {found.oldest} and all later ones"
     size = size_of(settings.lake_data)
@@ -261,7 +267,8 @@ def _landing(settings: Settings, raw: tuple[RawBytes, ...]) -> Iterator[Judged]:
         else:
             first = found.arrivals[0]
             path = f"{settings.landing.name}/{found.sha256[:2]}/{found.sha256}"
-            yield False, Item("landing", path, found.size, f"{first.source}: {first.original_name}")
+            why = f"{first.source}: all loaded, older than keep.landing"
+            yield False, Item("landing", path, found.size, why, name=first.original_name)
     for why, same in groups.items():
         size = sum(found.size for found in same)
         yield True, Item("landing", settings.landing.name, size, why, len(same))

@@ -12,6 +12,8 @@ from warehouse.settings import load_settings
 from warehouse.wording import counted
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from warehouse.retention import Item, Plan
 
 HEADINGS = ("kind", "what", "count", "bytes", "why")
@@ -49,13 +51,13 @@ def _print(found: Plan, *, yes: bool) -> None:
 
     if found.kept:
         say("kept")
-        say(table_text(HEADINGS, [_row(item) for item in found.kept]))
+        say(table_text(HEADINGS, _rows(found.kept)))
         say("")
     if not found.gone:
         say("there is nothing to prune")
         return
     say("removed" if yes else "would go")
-    say(table_text(HEADINGS, [_row(item) for item in found.gone]))
+    say(table_text(HEADINGS, _rows(found.gone)))
     say("")
     things = counted(sum(item.count for item in found.gone), "thing")
     if yes:
@@ -64,5 +66,21 @@ def _print(found: Plan, *, yes: bool) -> None:
         say(f"`clearwater prune --yes` removes {things} and frees {found.bytes:,} bytes")
 
 
-def _row(item: Item) -> list[str]:
-    return [item.kind, item.path, f"{item.count:,}", f"{item.bytes:,}", item.why]
+def _rows(items: Iterable[Item]) -> list[list[str]]:
+    """A row for what is of one kind and goes, or stays, for one reason."""
+    groups: dict[tuple[str, str], list[Item]] = {}
+    for item in items:
+        groups.setdefault((item.kind, item.why), []).append(item)
+    return [
+        [kind, _named(same), f"{_sum(same, 'count'):,}", f"{_sum(same, 'bytes'):,}", why]
+        for (kind, why), same in groups.items()
+    ]
+
+
+def _named(same: list[Item]) -> str:
+    first = same[0].name or same[0].path
+    return f"{first} and {len(same) - 1:,} more" if len(same) > 1 else first
+
+
+def _sum(same: list[Item], of: str) -> int:
+    return sum(getattr(item, of) for item in same)

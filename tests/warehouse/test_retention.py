@@ -303,9 +303,9 @@ def test_only_bytes_that_nothing_needs_go(shop: Shop) -> None:
     shop.send("id,amount\n7,7\n", "orders-stands.csv")
     withdraw(shop, "orders-done.csv", "orders-held.csv", "orders-refused.csv")
     found = prune(keeping(shop, landing=NOTHING))
-    assert [item.why for item in found.gone if item.kind == "landing"] == [
-        "shop.orders: orders-done.csv"
-    ]
+    (done,) = (item for item in found.gone if item.kind == "landing")
+    assert done.name == "orders-done.csv"
+    assert done.why == "shop.orders: all loaded, older than keep.landing"
     assert left(shop) == {
         "orders-held.csv", "orders-refused.csv", "orders-stands.csv", "orders-last.csv"
     }  # fmt: skip
@@ -314,6 +314,16 @@ def test_only_bytes_that_nothing_needs_go(shop: Shop) -> None:
         "shop.orders: refused, and nowhere else",
         "shop.orders: they stand at the source",
     }
+
+
+def test_bytes_that_make_no_rows_stay(shop: Shop) -> None:
+    shop.send("a letter", "orders.bin", format="bytes")
+    shop.put("another", "orders2.bin")
+    (shop.folder / "orders.bin").unlink()
+    shop.load(format="bytes")
+    found = plan(keeping(shop, landing=NOTHING))
+    assert gone(found, "landing") == []
+    assert "no rows are made of them" in " ".join(item.why for item in found.kept)
 
 
 def test_young_bytes_stay(shop: Shop) -> None:
