@@ -11,10 +11,14 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
 
 import duckdb
 import pytest
 from handmade import sources_file
+from hypothesis import given
+from hypothesis import strategies as st
 from released import make_build, put_out, release
 from shop import ORDERS, Connection, Shop
 
@@ -408,6 +412,52 @@ def test_nothing_goes_from_landing_when_the_lake_is_not_whole(shop: Shop, spoil:
         next(shop.settings.lake_data.rglob("*.parquet")).write_bytes(b"short")
         assert len(missing_files(shop.settings)) == 1
     assert gone(plan(keeping(shop, landing=NOTHING)), "landing") == []
+
+
+LEDGER = (
+    "select source_file, status, rows_in, loaded, quarantined, already_known, refused, deleted"
+    " from lake.meta.batches order by all"
+)
+# A name may come again with other content, and content under the same or another name.
+SENT = st.lists(
+    st.tuples(
+        st.integers(0, 1),
+        st.lists(st.tuples(st.integers(0, 2), st.sampled_from("12x")), min_size=1, max_size=3),
+        st.sampled_from([0, 1]),
+    ),
+    min_size=2,
+    max_size=6,
+)
+
+
+def history(folder: Path, sent: list[Any], write: str, *, is_pruned: bool) -> list[Any]:
+    """What became of the files, of what waited of them, and how much of them is kept."""
+    keep = replace(STRICT, landing=NOTHING)
+    shop = Shop(Settings(folder / "home", 2, "1GiB", keep=keep), folder / "shop")
+    for name, rows, tolerance in sent:
+        text = "id,amount\n" + "".join(f"{key},{amount}\n" for key, amount in rows)
+        shop.send(text, f"orders{name}.csv", write=write, tolerance=tolerance)
+        if is_pruned:
+            prune(shop.settings)
+    shop.load(write=write, **WIDE)
+    mended = replay(
+        shop.settings, declared(shop, write=write, **WIDE), Chosen("shop.orders"), "a replay"
+    )
+    problems = [(done.file, done.counts, done.problem) for done in mended]
+    return [shop.orders(), [row[:2] for row in shop.quarantine()], shop.ask(LEDGER), problems]
+
+
+@pytest.mark.slow
+@given(sent=SENT, write=st.sampled_from(["append", "merge", "snapshot"]))
+def test_whatever_arrives_is_the_same_with_pruning_and_without(sent: list[Any], write: str) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(lake, "connect", Connection)
+        patch.setattr(quarantine, "connect", Connection)
+        ends = []
+        for is_pruned in (False, True):
+            with TemporaryDirectory() as folder:
+                ends.append(history(Path(folder), sent, write, is_pruned=is_pruned))
+        assert ends[0] == ends[1]
 
 
 # -- killed -------------------------------------------------------------------------------------
