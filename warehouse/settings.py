@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from datetime import timedelta
 from pathlib import Path
-from types import MappingProxyType
 from typing import Literal
 
 from warehouse.configuration import PROJECT, STAGES, configuration
@@ -54,9 +53,7 @@ class Settings:
     log: Literal["text", "json"] = "text"
     export: str = ""
     server: Server = Server()
-    timeouts: Mapping[str, timedelta | None] = field(
-        default_factory=lambda: MappingProxyType({}), hash=False
-    )
+    timeouts: Mapping[str, timedelta | None] = field(default_factory=dict, hash=False)
     keep: Keep = Keep()
 
     @property
@@ -173,7 +170,7 @@ def load_settings(home: str | Path | None = None) -> Settings:
         log=values["log"],
         export=values["export"],
         server=Server(values["server.host"], values["server.port"], values["server.database_url"]),
-        timeouts=MappingProxyType({stage: values[f"timeout.{stage}"] for stage in STAGES}),
+        timeouts={stage: values[f"timeout.{stage}"] for stage in STAGES},
         keep=Keep(**{kept.name: values[f"keep.{kept.name}"] for kept in fields(Keep)}),
     )
 

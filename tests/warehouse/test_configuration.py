@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from datetime import timedelta
 from pathlib import Path
 
@@ -116,6 +117,12 @@ def test_options_with_a_wrong_value_name_their_variable(
             with pytest.raises(ConfigurationError, match=option.variable):
                 load_settings()
             monkeypatch.delenv(option.variable)
+
+
+def test_settings_go_to_another_process(file: Path) -> None:
+    settings = load_settings()
+    assert pickle.loads(pickle.dumps(settings)) == settings
+    assert hash(settings) == hash(load_settings())
 
 
 def test_list_of_stages_is_the_pipelines() -> None:
