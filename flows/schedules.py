@@ -246,7 +246,8 @@ class Watch:
             # S3 that cannot be listed, or a path that no system can have
             if source.name not in self._told:
                 self._told.add(source.name)
-                self._tell(f"new files are not seen: {error}")
+                known = isinstance(error, BatchRefusedError)  # its message names the source
+                self._tell(f"new files are not seen: {'' if known else f'{source.name}: '}{error}")
             return {}
         self._told.discard(source.name)
         return found
