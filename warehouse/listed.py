@@ -31,9 +31,11 @@ def signatures(places: Iterable[Place]) -> dict[str, str]:
 def _signature(place: Place) -> str:
     if isinstance(place, LocalFile):
         told = place.file.stat()
-        state = (told.st_size, told.st_mtime_ns, told.st_ctime_ns, told.st_ino)
+        # A replaced file of the same size and time has another ctime. Network file systems may
+        # give it another inode at each look.
+        state = (told.st_size, told.st_mtime_ns, told.st_ctime_ns)
     else:
-        state = (place.size, place.modified_ns, 0, 0)
+        state = (place.size, place.modified_ns, 0)
     return blake2b(repr((place.path, state)).encode(), digest_size=8).hexdigest()
 
 
