@@ -25,6 +25,7 @@ import pytest
 import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+from test_layers import FILES, LAYERS, tops
 from typer.testing import CliRunner
 
 from flows.cli import app
@@ -41,6 +42,7 @@ TEXTS = [
 IMAGE_USER = 10001
 GIB = 1 << 30
 BESIDE_DUCKDB = 1.5 * GIB  # Python, the server and the gate
+LOCKS = ("requirements-run", "requirements")
 LOCKED = re.compile(r"^([A-Za-z0-9._-]+)==[^\\]*(?:\\\n[^\n]*)*", re.M)
 COMMAND = re.compile(r"(?:^|bin/|`|exec clearwater )clearwater ([a-z][^`#\n]*)", re.M)
 SECRET = re.compile(r"(password|secret|token|access_key|_url)", re.I)
@@ -193,14 +195,18 @@ def test_what_the_image_installs_is_locked() -> None:
     assert all("--hash=sha256:" in entry for entry in locked.values())
     declared = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]
     assert needed(declared["dependencies"]) <= {*locked}, "run `make lock`"
-    for_tests_alone = needed(declared["optional-dependencies"]["dev"]) - needed(
-        declared["dependencies"]
-    )
-    assert "pytest" in for_tests_alone
     assert not {"pytest", "moto", "playwright", "mypy"} & {*locked}
 
 
-LOCKS = ("requirements-run", "requirements")
+def test_the_platform_imports_nothing_that_the_image_lacks() -> None:
+    text = (PROJECT / "requirements-run.lock").read_text()
+    locked = {found[1] for found in LOCKED.finditer(text)}
+    whose = importlib.metadata.packages_distributions()
+    foreign = set().union(*map(tops, FILES)) - {*sys.stdlib_module_names} - {*LAYERS}
+    assert {"duckdb", "prefect", "great_expectations"} <= foreign
+    for name in foreign:
+        owners = {canonicalize_name(owner) for owner in whose.get(name, [name])}
+        assert owners & locked, name
 
 
 def needed(requirements: list[str]) -> set[str]:
