@@ -17,7 +17,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from flows.checks.findings import CautionError, Entry, Found, Look
 from warehouse.errors import ClearwaterError
 from warehouse.settings import PROJECT, Settings
-from warehouse.wording import counted, few
+from warehouse.wording import byte_size, counted, few
 
 # What has to be of the very version that the others were made for.
 ENGINES = ("duckdb", "dbt-core", "dbt-duckdb", "great-expectations", "prefect", "sqlalchemy")
@@ -124,10 +124,10 @@ def disk(look: Look) -> Found:
     place = existing(look.settings.home)
     used, files = shutil.disk_usage(place), os.statvfs(place)
     wanted = BUILDS_FREE * _newest_build(look.settings)
-    told = f"{size(used.free)} free of {size(used.total)}"
+    told = f"{byte_size(used.free)} free of {byte_size(used.total)}"
     wrong: list[ClearwaterError] = []
     if used.free < wanted or used.free < LEAST_FREE * used.total:
-        needs = f"; the next build may take {size(wanted)}" if used.free < wanted else ""
+        needs = f"; the next build may take {byte_size(wanted)}" if used.free < wanted else ""
         wrong.append(
             CautionError(
                 f"only {told}{needs}",
@@ -150,15 +150,6 @@ def _newest_build(settings: Settings) -> int:
     """The bytes of the newest release's tables; 0 without one."""
     found = sorted(settings.releases.glob("*/warehouse.duckdb"))
     return found[-1].stat().st_size if found else 0
-
-
-def size(count: float) -> str:
-    """Bytes in words, such as 512 B, 1.5 MB and 20 GB (powers of 1000)."""
-    for unit in ("B", "kB", "MB", "GB"):
-        if count < 999.5:
-            return f"{count:.0f} {unit}" if count >= 10 or unit == "B" else f"{count:.1f} {unit}"
-        count /= 1000
-    return f"{count:,.1f} TB"
 
 
 def clock(look: Look) -> Found:

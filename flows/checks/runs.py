@@ -16,7 +16,7 @@ from flows.checks.machine import first_line
 from flows.processes import Process
 from warehouse.errors import ClearwaterError, StateError
 from warehouse.settings import Settings
-from warehouse.wording import counted, few
+from warehouse.wording import byte_size, counted, few
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -134,7 +134,7 @@ def rubbish(look: Look) -> Found:
         return "none", []
     files = [name for name in look.tree if name.startswith(tuple(f"{place}/" for place in left))]
     total = sum(look.tree[name].size for name in [*files, *left] if look.tree[name].is_file)
-    told = f"{counted(len(left), 'thing')} left by killed runs ({total:,} bytes): {few(left)}"
+    told = f"{counted(len(left), 'thing')} left by killed runs ({byte_size(total)}): {few(left)}"
     return "", [CautionError(told, where=str(look.settings.home), next_step=FIXED)]
 
 

@@ -15,7 +15,7 @@ from flows.checks.findings import Batch, CautionError, Entry, Found, Look
 from flows.checks.machine import first_line
 from warehouse.errors import ClearwaterError, LakeError, ReleaseError
 from warehouse.settings import Settings
-from warehouse.wording import counted, few
+from warehouse.wording import byte_size, counted, few
 
 LANDED = re.compile(r"landing/[0-9a-f]{2}/([0-9a-f]{64})(?:\.(.+?)(\.[0-9]+)?\.json)?")
 REBUILD = "make the lake again from landing: `clearwater lake rebuild`"
@@ -96,7 +96,7 @@ def files(look: Look) -> Found:
         total = sum(on_disk[name] for name in found)
         wrong.append(
             CautionError(
-                f"{counted(len(found), 'file')} that no snapshot names ({total:,} bytes):"
+                f"{counted(len(found), 'file')} that no snapshot names ({byte_size(total)}):"
                 f" {few(found)}",
                 where=str(look.settings.lake_data),
                 next_step="`clearwater doctor --fix` removes what killed runs left",

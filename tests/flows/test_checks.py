@@ -215,7 +215,7 @@ def test_rubbish_of_killed_runs(works: Works) -> None:
     (home / "samples").mkdir()
     (home / "samples" / ".mine.tmp").touch()
     assert cautioned(runs.rubbish, look_at(works)) == (
-        "3 things left by killed runs (3 bytes): builds/half; landing/.arriving.0.tmp; tmp/spill"
+        "3 things left by killed runs (3 B): builds/half; landing/.arriving.0.tmp; tmp/spill"
     )
     with writer_lock(works.settings):
         assert runs.rubbish(look_at(works)) == ("a run is at work", [])

@@ -26,6 +26,12 @@ from warehouse.errors import ClearwaterError
 Examine = Callable[[], dict[str, Finding]]
 
 
+@pytest.fixture(autouse=True)
+def _any_port(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The usual one may be somebody else's on this machine."""
+    monkeypatch.setenv("CLEARWATER_SERVER_PORT", "free")
+
+
 @pytest.fixture
 def examined(works: Works, monkeypatch: pytest.MonkeyPatch) -> Examine:
     """All checks but dbt's, which takes seconds, on a home with a release."""

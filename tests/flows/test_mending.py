@@ -24,6 +24,12 @@ from warehouse.releases import current, rollback
 from warehouse.state import open_ledger
 
 
+@pytest.fixture(autouse=True)
+def _any_port(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The usual one may be somebody else's on this machine."""
+    monkeypatch.setenv("CLEARWATER_SERVER_PORT", "free")
+
+
 def mended(works: Works) -> list[str]:
     """What was done; the second time nothing is left to do."""
     done = list(mend(works.settings))
