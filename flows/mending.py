@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import shutil
+import sqlite3
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime
 
+import duckdb
 from sqlalchemy import Engine, insert
 
 from flows.checks.findings import Batch, walk
 from flows.checks.machine import closed_to_us
 from flows.checks.runs import close_dead, left_over, record, recorded
 from flows.checks.store import not_in_ledger, orphans, sound_release
+from warehouse.errors import ClearwaterError
 from warehouse.files import link_atomically
 from warehouse.lock import writer_lock
 from warehouse.releases import current, held_at
@@ -32,11 +36,10 @@ def mend(settings: Settings, *, wait: bool = False) -> Iterator[str]:
         return
     yield from _rights(settings)  # first: the lock's own file may be closed
     with writer_lock(settings, wait=wait):
-        yield from _rubbish(settings)
-        yield from _orphans(settings)
-        yield from _current(settings)
-        yield from _state(settings)
-        yield from _server(settings)
+        for step in (_rubbish, _orphans, _current, _state, _server):
+            # What cannot even be read is not for us to mend: `examine` tells of it.
+            with suppress(ClearwaterError, duckdb.Error, sqlite3.Error):
+                yield from step(settings)
 
 
 def _rights(settings: Settings) -> Iterator[str]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from expectations.lag import Lag, arrived, lags
 from flows.checks.machine import existing
 from flows.server import ServerInfo, running
+from warehouse.errors import ClearwaterError
 from warehouse.landing import standing_bytes
 from warehouse.releases import Release, current, held_at
 from warehouse.settings import Settings
@@ -170,6 +171,6 @@ def _disk(settings: Settings) -> Disk | None:
     free = shutil.disk_usage(existing(settings.home)).free
     try:
         use = import_module("warehouse.retention").disk_use(settings)
-    except ModuleNotFoundError:
+    except (ModuleNotFoundError, ClearwaterError):  # a release that cannot be read: doctor tells
         return Disk({}, {}, free)
     return Disk(dict(use.bytes), dict(use.prunable), free)

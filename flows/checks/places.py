@@ -17,6 +17,8 @@ from warehouse.wording import counted, few
 
 def reach(look: Look) -> Found:
     """Whether each source can be listed and its files read; of S3 the newest object."""
+    if not look.declared:
+        return "", []
     landed = {batch.source for batch in look.batches or ()}
     wrong: list[ClearwaterError] = []
     files = 0

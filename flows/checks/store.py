@@ -14,6 +14,7 @@ from typing import NamedTuple
 from flows.checks.findings import Batch, CautionError, Entry, Found, Look
 from flows.checks.machine import first_line
 from warehouse.errors import ClearwaterError, LakeError, ReleaseError
+from warehouse.landing import content_path
 from warehouse.settings import Settings
 from warehouse.wording import byte_size, counted, few
 
@@ -70,10 +71,13 @@ def files(look: Look) -> Found:
         return NONE_YET, []
     if look.batches is None:
         return "", []
+    data = look.settings.lake_data
     named = named_files(look.settings)
     on_disk = _sizes(look.tree, "lake/data/")
     wrong: list[ClearwaterError] = []
-    missing = [file for file in named if on_disk.get(file.path) != file.size]
+    unlike = [file for file in named if on_disk.get(file.path) != file.size]
+    # A run may have written since the home was walked.
+    missing = [file for file in unlike if _size_of(data / file.path) != file.size]
     if now := [file.path for file in missing if file.is_current]:
         wrong.append(
             LakeError(
@@ -103,6 +107,14 @@ def files(look: Look) -> Found:
             )
         )
     return f"{counted(len(named), 'file')} as the catalog names them", wrong
+
+
+def _size_of(file: Path) -> int | None:
+    """The bytes of a file as it is now; None if it is not there."""
+    try:
+        return file.stat().st_size
+    except OSError:
+        return None
 
 
 class Named(NamedTuple):
@@ -179,9 +191,14 @@ def landing(look: Look) -> Found:
     names = [(match[1], match[2], entry.size) for match, entry in found if match]
     sizes = {sha: size for sha, source, size in names if source is None}
     sidecars = {(sha, source) for sha, source, _ in names if source is not None}
-    wrong = list(_unlike_ledger(look, sizes, sidecars))
+    for batch in look.batches or ():
+        if batch.sha256 not in sizes:  # a run may have landed it since the home was walked
+            now = _size_of(content_path(look.settings, batch.sha256))
+            sizes |= {batch.sha256: now} if now is not None else {}
+    pruned = {sha for sha, source in sidecars if sha not in sizes and _is_pruned(look, sha, source)}
+    wrong = list(_unlike_ledger(look, sizes, sidecars, pruned))
     where = str(look.settings.landing)
-    if lone := sorted({sha for sha, _ in sidecars} - sizes.keys() - _shas(look)):
+    if lone := sorted({sha for sha, _ in sidecars} - sizes.keys() - _shas(look) - pruned):
         wrong.append(
             ClearwaterError(
                 f"{counted(len(lone), 'sidecar')} without bytes: {few([_short(s) for s in lone])}",
@@ -208,17 +225,29 @@ def _shas(look: Look) -> set[str]:
     return {batch.sha256 for batch in look.batches or () if batch.status != "refused"}
 
 
+def _is_pruned(look: Look, sha256: str, source: str | None) -> bool:
+    """Whether the sidecar says that its bytes went after they were loaded."""
+    file = content_path(look.settings, sha256).with_name(f"{sha256}.{source}.json")
+    try:
+        return bool(json.loads(file.read_text(encoding="utf-8")).get("pruned_at"))
+    except (OSError, ValueError, AttributeError):
+        return False
+
+
 def _short(sha256: str) -> str:
     return f"{sha256[:12]}…"
 
 
 def _unlike_ledger(
-    look: Look, sizes: Mapping[str, int], sidecars: set[tuple[str, str | None]]
+    look: Look,
+    sizes: Mapping[str, int],
+    sidecars: set[tuple[str, str | None]],
+    pruned: set[str],
 ) -> Iterator[ClearwaterError]:
     where, batches = str(look.settings.landing), look.batches or []
     loaded = [batch for batch in batches if batch.status != "refused"]
     for what, lost in (
-        ("lost its bytes", [b for b in loaded if b.sha256 not in sizes]),
+        ("lost its bytes", [b for b in loaded if b.sha256 not in sizes.keys() | pruned]),
         (
             "changed its size",
             [b for b in loaded if b.sha256 in sizes and b.size not in (None, sizes[b.sha256])],
@@ -230,8 +259,7 @@ def _unlike_ledger(
             yield ClearwaterError(
                 f"landing {what} of {counted(len(lost), 'loaded file')}: {told}",
                 where=where,
-                next_step="restore landing from a copy: the rows are in the lake, but could not be"
-                " loaded again",
+                next_step="restore landing from a copy: the lake could not be made again",
             )
     if look.batches is not None and (behind := not_in_ledger(look.settings, look.batches)):
         yield LakeError(

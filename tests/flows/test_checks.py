@@ -118,6 +118,24 @@ def test_landing_keeps_what_the_ledger_says_is_loaded(works: Works) -> None:
     assert len(found(store.landing, look_at(works))) == 2
 
 
+def test_bytes_that_were_pruned_are_not_lost(works: Works) -> None:
+    (sidecar,) = works.settings.landing.glob("??/*.json")
+    content_path(works.settings, sidecar.name.partition(".")[0]).unlink()
+    assert "lost its bytes" in told(store.landing, look_at(works))
+    sidecar.write_text(json.dumps(json.loads(sidecar.read_text()) | {"pruned_at": "2026-01-01"}))
+    assert found(store.landing, look_at(works)) == []
+
+
+def test_what_a_run_writes_meanwhile_is_not_missing(loaded: Works) -> None:
+    look = look_at(loaded)
+    assert look.tree
+    loaded.put([payment(n, day=5) for n in range(3000, 3900)], "payments5.csv")
+    loaded.run("land", "load")
+    store.lake(look)
+    assert found(store.files, look) == []
+    assert [error for error in found(store.landing, look) if "bytes" in error.what] == []
+
+
 def test_landing_of_what_is_not_loaded(works: Works) -> None:
     sha256 = "ab" * 32
     content = content_path(works.settings, sha256)

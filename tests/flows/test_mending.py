@@ -124,6 +124,14 @@ def test_ledger_that_is_gone_knows_the_runs_that_published(works: Works) -> None
     assert works.run("land", "load").exit_code == 0
 
 
+def test_what_cannot_be_read_keeps_nothing_else_from_being_mended(works: Works) -> None:
+    works.settings.state_db.write_bytes(b"no database" * 999)
+    works.settings.lake_catalog.write_bytes(b"nor this" * 999)
+    (works.settings.builds / "half").mkdir()
+    noted(works.settings, server=gone())
+    assert [text.partition(" ")[0] for text in mended(works)] == ["removed", "forgot"]
+
+
 def test_rights_are_given_back(works: Works) -> None:
     closed = works.settings.landing / "definitions"
     for path, mode in ((closed, 0o000), (works.settings.lock, 0o400)):

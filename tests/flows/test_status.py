@@ -102,7 +102,7 @@ def test_four_sources_fit_on_a_screen(
     cells = [" ".join(line.split()) for line in lines]
     assert "payments.transactions 12 min refused 40 h 40 h of 36 h LATE 60 min" in cells
     assert "shop.orders 12 min refused 40 h 2 h, usual 24 h 60 min" in cells
-    assert "shop.a_name_that_is_much… 12 min refused 40 h 40 h of 36 h LATE" in cells
+    assert "shop.a_name_that_is_muc… 12 min refused 40 h 40 h of 36 h LATE" in cells
     assert "shop.new" in cells
     assert "waiting shop.orders: 2 rows in quarantine" in cells
     assert sum("crashed" in line for line in lines) == 5
