@@ -146,17 +146,15 @@ def _due(
     """
     if server is None:
         return {}
-    try:
-        schedules = import_module("flows.schedules")
-    except ModuleNotFoundError:
-        return dict.fromkeys(names, (None, server.cron))
+    from flows.schedules import PIPELINE, Cron, Schedule, declared, next_after
+
     if server.cron:
-        known = [schedules.Schedule("pipeline", (), schedules.Cron(server.cron))]
+        known = [Schedule(PIPELINE, (), Cron(server.cron))]
     else:
-        known = schedules.declared(Path(server.sources), settings)
+        known = declared(Path(server.sources), settings)
     found: dict[str, tuple[datetime | None, str]] = {}
     for schedule in known:
-        at = schedules.next_after(schedule, now)
+        at = next_after(schedule, now)
         for name in schedule.only or names:
             before = found.get(name, (None, ""))[0]
             if name not in found or (at is not None and (before is None or at < before)):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from importlib import import_module
 from pathlib import Path
 
 from flows.checks.findings import Found, Look
@@ -104,14 +103,11 @@ def alerts(look: Look) -> Found:
 
 def schedules(look: Look) -> Found:
     """Whether every schedule can be read, and has a next moment."""
-    try:
-        known = import_module("flows.schedules")
-    except ModuleNotFoundError:
-        return "none can be declared", []
+    from flows.schedules import declared, next_after
+
     if not look.declared:
         return "", []
-    found = known.declared(look.sources, look.settings)
-    now = datetime.now(UTC)
-    moments = [at for schedule in found if (at := known.next_after(schedule, now))]
+    found, now = declared(look.sources, look.settings), datetime.now(UTC)
+    moments = [at for schedule in found if (at := next_after(schedule, now))]
     first = f", the next at {min(moments):%Y-%m-%d %H:%M} UTC" if moments else ""
     return f"{counted(len(found), 'schedule')}{first}", []

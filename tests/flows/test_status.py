@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import json
 import sys
-import types
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-from handmade import payment
+from handmade import payment, sources_file
 from works import MERGE, Works
 
 from expectations.lag import Lag
@@ -21,7 +20,6 @@ from flows.commands import status
 from flows.overview import Disk, Overview, SourceState
 from flows.server import Process, ServerInfo
 from warehouse.releases import rollback
-from warehouse.settings import Settings
 from warehouse.state import open_ledger
 from warehouse.waiting import Held, Refused, Waiting
 
@@ -95,7 +93,7 @@ def test_four_sources_fit_on_a_screen(
     monkeypatch.setattr(overview, "overview", lambda _: seen)
     lines = show().splitlines()
     assert max(map(len, lines)) <= 80
-    assert len(lines) <= 28  # 24 and what waits
+    assert len(lines) <= 26  # 24, and two of what waits
     told = "\n".join(lines)
     assert "disk      803 GB (lake 800 GB, landing 3.0 GB), 6.0 GB free" in told
     assert "`clearwater prune` would free 10 MB" in told
@@ -103,7 +101,7 @@ def test_four_sources_fit_on_a_screen(
     assert "payments.transactions 12 min refused 40 h 40 h of 36 h LATE 60 min" in cells
     assert "shop.orders 12 min refused 40 h 2 h, usual 24 h 60 min" in cells
     assert "shop.a_name_that_is_muc… 12 min refused 40 h 40 h of 36 h LATE" in cells
-    assert "shop.new" in cells
+    assert "shop.new cron" in cells
     assert "waiting shop.orders: 2 rows in quarantine" in cells
     assert sum("crashed" in line for line in lines) == 5
 
@@ -173,44 +171,30 @@ def test_runs_of_a_ledger_without_summaries(works: Works, show: Show) -> None:
     assert json.loads(show("--json"))["sources"][0]["ended"] == "done"
 
 
-@dataclass(frozen=True)
-class Schedule:
-    """As `flows.schedules` has them."""
-
-    name: str
-    only: tuple[str, ...]
-    trigger: str
-
-
-@pytest.fixture
-def schedules(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Schedule, datetime | None]]:
-    """What is declared, with the next moment of each."""
-    found: list[tuple[Schedule, datetime | None]] = []
-    module = types.ModuleType("flows.schedules")
-    vars(module).update(
-        declared=lambda _sources, _settings: [schedule for schedule, _ in found],
-        next_after=lambda schedule, _moment: dict(found)[schedule],
-        Schedule=Schedule,
-        Cron=str,
-    )
-    monkeypatch.setitem(sys.modules, "flows.schedules", module)
-    return found
+def declared(works: Works, *schedules: dict[str, Any] | str) -> ServerInfo:
+    """A server that runs on the schedules of a sources file: the pipeline's, and each source's."""
+    names = ("a.a", "b.b")
+    entries = [MERGE | {"name": name} for name in names]
+    for entry, schedule in zip(entries, schedules[1:], strict=False):
+        entry["schedule"] = schedule
+    file = sources_file(works.folder, *entries)
+    content = json.loads(file.read_text())
+    file.write_text(json.dumps(content | {"schedule": schedules[0]}))
+    return ServerInfo(1, Process(1, ""), None, str(file), "")
 
 
-def test_next_run_is_the_first_that_is_due(
-    settings: Settings, schedules: list[tuple[Schedule, datetime | None]]
-) -> None:
-    server = ServerInfo(1, Process(1, ""), None, "sources.yml", "")
-    schedules += [
-        (Schedule("pipeline", (), "daily"), NOW + 9 * HOUR),
-        (Schedule("a.a", ("a.a",), "hourly"), NOW + HOUR),
-        (Schedule("b.b", ("b.b",), "new files"), None),
-    ]
-    due = overview._due(settings, server, ["a.a", "b.b"], NOW)
-    assert due == {"a.a": (NOW + HOUR, "hourly"), "b.b": (NOW + 9 * HOUR, "daily")}
-    assert overview._due(settings, None, ["a.a"], NOW) == {}
-    del schedules[0]
-    assert overview._due(settings, server, ["a.a", "b.b"], NOW)["b.b"] == (None, "new files")
+def test_next_run_is_the_first_that_is_due(works: Works) -> None:
+    names = ["a.a", "b.b"]
+    server = declared(works, {"every": "1d"}, {"every": "1h"}, {"when": "new files"})
+    due = overview._due(works.settings, server, names, NOW)
+    assert {name: at for name, (at, _) in due.items()} == {
+        "a.a": NOW + HOUR,
+        "b.b": NOW + 12 * HOUR,
+    }
+    assert "every 1h" in due["a.a"][1]
+    assert overview._due(works.settings, None, names, NOW) == {}
+    by_cron = replace(server, cron="30 * * * *")
+    assert overview._due(works.settings, by_cron, ["a.a"], NOW)["a.a"][0] == NOW + HOUR / 2
 
 
 def test_spans_and_cuts() -> None:
