@@ -98,12 +98,15 @@ def files(look: Look) -> Found:
         )
     if look.holder is None and (found := orphans(look.settings, look.tree)):
         total = sum(on_disk[name] for name in found)
+        is_old = bool(not_in_ledger(look.settings, look.batches))
         wrong.append(
             CautionError(
                 f"{counted(len(found), 'file')} that no snapshot names ({byte_size(total)}):"
                 f" {few(found)}",
                 where=str(look.settings.lake_data),
-                next_step="`clearwater doctor --fix` removes what killed runs left",
+                next_step="they may be rows: the catalog is older than they are, as `landing` says"
+                if is_old
+                else "`clearwater doctor --fix` removes what killed runs left",
             )
         )
     return f"{counted(len(named), 'file')} as the catalog names them", wrong
@@ -127,7 +130,7 @@ class Named(NamedTuple):
 
 # The catalog's tables are those of the DuckLake specification, version 1.0.
 _NAMED = """
-select iif(s.path_is_relative, '', '/') || s.path, t.path_is_relative, t.path,
+select s.path, t.path_is_relative, t.path,
        f.path_is_relative, f.path, f.file_size_bytes, f.end_snapshot is null
 from (select table_id, path_is_relative, path, file_size_bytes, end_snapshot
       from ducklake_data_file
@@ -136,7 +139,7 @@ from (select table_id, path_is_relative, path, file_size_bytes, end_snapshot
       from ducklake_delete_file) f
 join (select distinct table_id, schema_id, path, path_is_relative from ducklake_table) t
   using (table_id)
-join (select distinct schema_id, path, path_is_relative from ducklake_schema) s using (schema_id)
+join (select distinct schema_id, path from ducklake_schema) s using (schema_id)
 """
 
 
@@ -246,8 +249,9 @@ def _unlike_ledger(
 ) -> Iterator[ClearwaterError]:
     where, batches = str(look.settings.landing), look.batches or []
     loaded = [batch for batch in batches if batch.status != "refused"]
+    there = sizes.keys() | pruned
     for what, lost in (
-        ("lost its bytes", [b for b in loaded if b.sha256 not in sizes.keys() | pruned]),
+        ("lost its bytes", [b for b in loaded if b.sha256 not in there]),
         (
             "changed its size",
             [b for b in loaded if b.sha256 in sizes and b.size not in (None, sizes[b.sha256])],

@@ -16,7 +16,7 @@ from works import Works
 from flows import cli, doctor
 from flows.checks.findings import Look
 from flows.checks.runs import record
-from flows.checks.store import orphans
+from flows.checks.store import files, orphans
 from flows.mending import mend
 from warehouse.errors import WriterBusyError
 from warehouse.lock import writer_lock
@@ -86,6 +86,8 @@ def test_files_of_a_lake_newer_than_its_catalog_are_kept(loaded: Works) -> None:
     assert len(orphans(loaded.settings, look.tree)) == 1
     assert mended(loaded) == []
     assert len(data_files(loaded)) == 2
+    look.batches = []
+    assert "they may be rows" in files(look)[1][0].next_step
 
 
 def test_current_leads_to_the_newest_release_that_is_whole(works: Works) -> None:
