@@ -6,7 +6,6 @@ import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -166,9 +165,11 @@ def _disk(settings: Settings) -> Disk | None:
     """What lies in the home; None before there is one."""
     if not settings.home.is_dir():
         return None
+    from warehouse.retention import disk_use
+
     free = shutil.disk_usage(existing(settings.home)).free
     try:
-        use = import_module("warehouse.retention").disk_use(settings)
-    except (ModuleNotFoundError, ClearwaterError):  # a release that cannot be read: doctor tells
+        use = disk_use(settings)
+    except ClearwaterError:  # a release that cannot be read: doctor tells
         return Disk({}, {}, free)
     return Disk(dict(use.bytes), dict(use.prunable), free)
