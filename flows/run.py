@@ -36,6 +36,7 @@ class Options:
     full_refresh: bool = False
     wait: bool = False
     log: Mode = "text"
+    export: str = ""
     trigger: str = "command line"
     covers: tuple[str, ...] = ()
 
