@@ -28,12 +28,12 @@ from sqlalchemy import (
     select,
     update,
 )
-from sqlalchemy.exc import DatabaseError
+from sqlalchemy.exc import DBAPIError
 
 from expectations.profiling import Name, Profile
 from warehouse.errors import without_values
 from warehouse.settings import Settings
-from warehouse.state import add_columns, metadata, open_state
+from warehouse.state import metadata, open_state, prepare, said
 
 _profiles = Table(
     "profiles",
@@ -89,16 +89,15 @@ class History:
         self.lag: str | None = None
         self._engine = engine
         with self.told():
-            metadata.create_all(engine, tables=[_profiles, _shifts])
-            add_columns(engine, _shifts)
+            prepare(engine, _profiles, _shifts)
 
     @contextmanager
     def told(self) -> Iterator[None]:
         """Let an error of a database, ours or DuckDB, be a lag."""
         try:
             yield
-        except DatabaseError as error:
-            self.lag = str(error.orig)
+        except DBAPIError as error:
+            self.lag = said(error)
         except duckdb.Error as error:
             self.lag = without_values(str(error)).partition("\n")[0]
 

@@ -204,8 +204,9 @@ def incidents_for_report(
     """
     from warehouse.errors import StateError
     from warehouse.incident_log import open_incident_log
+    from warehouse.state import state_exists
 
-    if not settings.state_db.exists():
+    if not state_exists(settings):
         return ()
     try:
         with open_incident_log(settings) as log:

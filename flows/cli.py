@@ -17,6 +17,7 @@ from flows.commands import (
     lake,
     prune,
     quarantine,
+    retry,
     rules,
     source,
     status,
@@ -57,6 +58,7 @@ app = typer.Typer(
 app.command()(config.config)
 app.command()(doctor.doctor)
 app.command()(prune.prune)
+app.command()(retry.retry)
 app.command()(rules.rules)
 app.command()(status.status)
 app.add_typer(features.app, name="features")

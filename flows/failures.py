@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from flows.options import complain
-from warehouse.errors import ClearwaterError, DiskFullError
+from warehouse.errors import TERMINATED, ClearwaterError, DiskFullError, StoppedError
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
 FULL_WORDS = ("No space left on device", "Disk quota exceeded", "database or disk is full")
@@ -22,6 +22,8 @@ def reported() -> Iterator[None]:
         yield
     except ClearwaterError as error:
         _leave(str(error), error.exit_code)
+    except StoppedError as error:
+        _leave(f"{error}; the next run takes up what is left", TERMINATED)
     except KeyboardInterrupt:
         _leave("stopped; the next run takes up what is left", 130)
     except Exception as error:

@@ -9,28 +9,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
+from warehouse.processes import Process, birth, boot
+
+__all__ = ["Process", "start_detached", "stop"]
+
 POLL_SECONDS = 0.1
-
-
-@dataclass(frozen=True)
-class Process:
-    """A process by its id and the moment it was born, since ids are used again.
-
-    It leads a process group of its own, whose id is `pid` too.
-    """
-
-    pid: int
-    born: str
-
-    @property
-    def alive(self) -> bool:
-        """Whether it runs still: another process with its id, or a zombie, is not it."""
-        _reap(self.pid)
-        # One that ended before it was looked at has no birth to compare.
-        return bool(self.born) and _birth(self.pid) == self.born
 
 
 def start_detached(
@@ -48,7 +33,7 @@ def start_detached(
             start_new_session=True,
         )
     child.returncode = 0  # It is meant to outlive us: no ResourceWarning when forgotten.
-    return Process(child.pid, _birth(child.pid))
+    return Process(child.pid, birth(child.pid))
 
 
 def stop(process: Process, *, patience_seconds: float) -> None:
@@ -56,7 +41,7 @@ def stop(process: Process, *, patience_seconds: float) -> None:
 
     The leader alone is asked: it knows best how to end what it started.
     """
-    if not process.alive and (_birth(process.pid) or not process.born.startswith(_boot())):
+    if not process.alive and (birth(process.pid) or not process.born.startswith(boot())):
         return  # The id is somebody else's now, or was of another boot: so may be the group.
     if process.alive:
         _signal_if_there(os.kill, process.pid, signal.SIGTERM)
@@ -74,44 +59,3 @@ def _wait_until_gone(process: Process, seconds: float) -> None:
 def _signal_if_there(send: Callable[[int, int], None], pid: int, number: signal.Signals) -> None:
     with contextlib.suppress(ProcessLookupError, PermissionError):
         send(pid, number)
-
-
-def _reap(pid: int) -> None:
-    with contextlib.suppress(ChildProcessError):
-        os.waitpid(pid, os.WNOHANG)
-
-
-def _birth(pid: int) -> str:
-    """When the process of this id started, in words of the system; empty if there is none."""
-    if Path("/proc/self/stat").exists():
-        return _birth_by_proc(pid)
-    return _birth_by_ps(pid)
-
-
-def _birth_by_proc(pid: int) -> str:
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
-    except OSError:
-        return ""
-    # The name in brackets may hold anything, brackets too; the fields follow the last one.
-    fields = stat.rpartition(")")[2].split()
-    state, start_ticks = fields[0], fields[19]
-    return "" if state in "ZX" else f"{_boot()} {start_ticks}"
-
-
-def _boot() -> str:
-    """The id of the system's present boot; empty where the system does not tell."""
-    try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    except OSError:
-        return ""
-
-
-def _birth_by_ps(pid: int) -> str:
-    shown = subprocess.run(
-        ["ps", "-o", "stat=,lstart=", "-p", str(pid)],
-        capture_output=True,
-        text=True,
-        check=False,
-    ).stdout.split(maxsplit=1)
-    return "" if len(shown) < 2 or shown[0].startswith("Z") else shown[1].strip()

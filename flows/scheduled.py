@@ -5,7 +5,6 @@ Importing this imports Prefect: only for those who run through a server.
 
 from __future__ import annotations
 
-import errno
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,6 +27,7 @@ from prefect.deployments.runner import RunnerDeployment
 from prefect.states import Completed, Crashed, Failed
 from prefect.types.entrypoint import EntrypointType
 
+from flows.retrying import JITTER, RETRY_DELAYS_SECONDS, note, passes_by_itself
 from warehouse.settings import Settings, load_settings
 
 if TYPE_CHECKING:
@@ -37,44 +37,37 @@ if TYPE_CHECKING:
 
 FLOW = "clearwater"
 DEPLOYMENT = "pipeline"
-RETRY_DELAYS_SECONDS = [2.0, 15.0]
-# What waiting does not mend: a full disk, a missing file, a forbidden one.
-LASTING_ERRORS = {
-    errno.ENOSPC,
-    errno.EDQUOT,
-    errno.ENOENT,
-    errno.EACCES,
-    errno.EPERM,
-    errno.EROFS,
-    errno.ENOTDIR,
-    errno.EISDIR,
-    errno.ENAMETOOLONG,
-}
 
 
-def passes_by_itself(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -> bool:
-    """Whether the stage failed of something that may be gone soon.
-
-    That is an error of the system's input and output; never an error that names its next step.
-    """
+def may_pass(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -> bool:
+    """Whether the stage failed of something that may be gone soon, for Prefect."""
     failure = state.result(raise_on_failure=False)
-    return isinstance(failure, OSError) and failure.errno not in LASTING_ERRORS
+    return isinstance(failure, BaseException) and passes_by_itself(failure)
 
 
 def as_task(name: str, function: Callable[[Run], None], run: Run) -> None:
     """Run one stage as a Prefect task of its name."""
+    tries = 0
 
     # The run is no parameter of the task: Prefect would take it apart, hash it and send it.
     @task(
         name=name,
         retries=len(RETRY_DELAYS_SECONDS),
-        retry_delay_seconds=RETRY_DELAYS_SECONDS,
-        retry_condition_fn=passes_by_itself,
+        retry_delay_seconds=list(RETRY_DELAYS_SECONDS),
+        retry_jitter_factor=JITTER,
+        retry_condition_fn=may_pass,
         cache_policy=NO_CACHE,
         persist_result=False,
     )
     def stage() -> None:
-        function(run)
+        nonlocal tries
+        tries += 1
+        try:
+            function(run)
+        except Exception as error:
+            if tries <= len(RETRY_DELAYS_SECONDS) and passes_by_itself(error):
+                note(run, name, error, tries, RETRY_DELAYS_SECONDS[tries - 1])
+            raise
 
     stage()
 

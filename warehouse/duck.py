@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
+from weakref import WeakSet
 
 import duckdb
 
@@ -20,6 +21,7 @@ PARQUET = {"compression": "zstd", "version": "2"}
 LAKE_EXTENSIONS = ("ducklake", "sqlite_scanner")
 # Loading streams: more memory would not make it faster, and the process has to stay below 1 GiB.
 LOADING_BYTES = 640 << 20
+_connections: WeakSet[duckdb.DuckDBPyConnection] = WeakSet()
 UNITS = {"K": 10, "M": 20, "G": 30, "T": 40}
 
 
@@ -81,7 +83,18 @@ def connect(
         config=limits(settings) | {"python_enable_replacements": False},
     )
     use_utc(con)
+    _connections.add(con)
     return con
+
+
+def interrupt() -> None:
+    """End every statement that runs on a connection of this process.
+
+    A signal in the main thread ends the waiting for a statement, but not the statement.
+    """
+    for con in list(_connections):
+        with suppress(duckdb.Error):
+            con.interrupt()
 
 
 def use_utc(con: duckdb.DuckDBPyConnection) -> None:

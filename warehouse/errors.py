@@ -12,6 +12,7 @@ _QUOTED = re.compile(r"(?<!\w)(['\"]).*\1(?!\w)", re.DOTALL)
 _UNQUOTED = re.compile(r"(?<=value )-?\d\S*|(?<=\()-?[\d.]+ \S -?[\d.]+(?=\))")
 _NUMBER = re.compile(r"(?<![\w'\"])\d[\d,.]*%?")
 _LONGEST_REASON = 200
+TERMINATED = 128 + 15  # what a shell says of a process that SIGTERM ended
 _CODE = re.compile(r"\s*\n\s*LINE \d+: ")
 
 
@@ -54,6 +55,24 @@ class BatchRefusedError(ClearwaterError):
 
     rows = 0
     kinds: Mapping[str, str] = MappingProxyType({})
+
+
+class UnreachableError(BatchRefusedError):
+    """What stands elsewhere cannot be reached or read now, which may pass by itself."""
+
+
+class StageTimeoutError(ClearwaterError):
+    """A stage took longer than it may; what it had begun is swept by the next run."""
+
+
+class StoppedError(SystemExit):
+    """The run was told to stop, by SIGTERM; the next one takes up what is left."""
+
+    def __init__(self) -> None:
+        super().__init__(TERMINATED)
+
+    def __str__(self) -> str:
+        return "stopped by SIGTERM"
 
 
 class LakeError(ClearwaterError):

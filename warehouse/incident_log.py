@@ -24,10 +24,10 @@ from sqlalchemy import (
     select,
     update,
 )
-from sqlalchemy.exc import DatabaseError
+from sqlalchemy.exc import DBAPIError
 
 from warehouse.settings import Settings
-from warehouse.state import add_columns, metadata, open_state, unusable
+from warehouse.state import metadata, open_state, prepare, unusable
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -95,8 +95,7 @@ class IncidentLog:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        metadata.create_all(engine)
-        add_columns(engine, incidents, alerts)
+        prepare(engine, incidents, alerts)
 
     def rows(self, *, closed_since: datetime | None = None) -> list[dict[str, Any]]:
         """The open incidents, those closed since then, and those still told as open.
@@ -167,5 +166,5 @@ def open_incident_log(settings: Settings) -> Iterator[IncidentLog]:
     with open_state(settings) as engine:
         try:
             yield IncidentLog(engine)
-        except DatabaseError as error:
+        except DBAPIError as error:
             raise unusable(settings, "the incidents cannot be read or noted", error) from None

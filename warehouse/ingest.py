@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from warehouse.deliveries import (
     repeat_of,
     repeats,
 )
-from warehouse.errors import BatchRefusedError, reasons
+from warehouse.errors import BatchRefusedError, UnreachableError, reasons
 from warehouse.lake import is_encrypted, latest_snapshot, writing
 from warehouse.landing import Landed, arrivals, land, note_standing, seen_places
 from warehouse.listed import note_taken, signatures
@@ -99,59 +99,126 @@ class Arrivals:
     listed: dict[str, list[str]] = field(default_factory=dict)
 
 
-def land_sources(settings: Settings, sources: list[Source]) -> Arrivals:
-    """Land every file that the sources match; one bad file does not hold up the others."""
+def _never(_sources: str, _error: Exception, _tries: int) -> bool:
+    return False
+
+
+def land_sources(
+    settings: Settings,
+    sources: list[Source],
+    *,
+    again: Callable[[str, Exception, int], bool] = _never,
+) -> Arrivals:
+    """Land every file that the sources match; one bad file does not hold up the others.
+
+    When sources cannot be reached, `again` is asked after all others were landed: with their names,
+    the error of the first and how often they were tried. It waits, and says whether to try again.
+    """
     before = arrivals(settings)
-    summaries = {source.name: SourceSummary(source.name) for source in sources}
-    seen: set[str] = set()
-    found: dict[str, list[str]] = {}
-    listed: dict[str, list[str]] = {}
-    again: dict[str, tuple[Repeat, ...]] = {}
-    came: dict[str, tuple[Delivery, ...]] = {}
-    new_files = 0
-    for source in sources:
-        own = [landed for landed in before if landed.source == source.name]
+    looks = {source.name: _Look(settings, source, before) for source in sources}
+    due, tries = list(looks.values()), 0
+    while due:
+        for look in due:
+            look.land()
+        tries += 1
+        due = [look for look in due if look.unreachable is not None]
+        first = due[0].unreachable if due else None
+        names = ", ".join(look.source.name for look in due)
+        if first is None or not again(names, first, tries):
+            break
+    seen = [look for look in looks.values() if look.is_seen]
+    note_standing(settings, {look.source.name: look.standing for look in seen})
+    return Arrivals(
+        frozenset(batch for look in looks.values() for batch in look.batch_ids),
+        sum(look.new_files for look in looks.values()),
+        {name: look.summary for name, look in looks.items()},
+        {look.source.name: look.repeats() for look in seen if not look.new_files},
+        {
+            look.source.name: deliveries(look.own, repeats(settings, look.source.name))
+            for look in seen
+        },
+        {look.source.name: look.listed for look in seen if look.unreachable is None},
+    )
+
+
+class _Look:
+    """What stands at one source, and what of it landed; looked at again as a whole.
+
+    `own` is all that ever landed of it; `unreachable` why the last look is not complete, and
+    `is_seen` whether the source could be listed.
+    """
+
+    def __init__(self, settings: Settings, source: Source, before: list[Landed]) -> None:
+        self.source = source
+        self.own = [landed for landed in before if landed.source == source.name]
+        self.new_files = 0
+        self._settings = settings
+        self._is_first = not self.own
+        self._forget()
+
+    def _forget(self) -> None:
+        self.summary = SourceSummary(self.source.name)
+        self.unreachable: UnreachableError | None = None
+        self.is_seen = False
+        self.batch_ids: set[str] = set()
+        self.standing: list[str] = []
+        self.listed: list[str] = []
+        self._known: list[tuple[Place, Landed]] = []
+
+    def land(self) -> None:
+        """Land what stands there; what an earlier look has landed is known by now."""
+        self._forget()
+        source = self.source
         try:
             places = standing(source)
         except (BatchRefusedError, OSError, ValueError, RuntimeError) as error:
             # S3 that cannot be listed, or a path that no system can have
-            summaries[source.name] = summaries[source.name].with_problem(error)
-            continue
-        if not places and not source.optional and (not source.is_glob or not own):
-            absent = BatchRefusedError(
-                "there is no such file" if not source.is_glob else "no file matches",
-                where=f"{source.name}: {source.path}",
-                next_step="correct `path:` in sources.yml, or put the file there",
+            self._problem(error)
+            return
+        self.is_seen = True
+        if not places and not source.optional and (not source.is_glob or self._is_first):
+            self._problem(
+                BatchRefusedError(
+                    "there is no such file" if not source.is_glob else "no file matches",
+                    where=f"{source.name}: {source.path}",
+                    next_step="correct `path:` in sources.yml, or put the file there",
+                )
             )
-            summaries[source.name] = summaries[source.name].with_problem(absent)
-        seen_before = seen_places(settings, source)
-        found[source.name] = []
-        listed[source.name] = sorted(signatures(places).values())
-        standing_now = frozenset(place.path for place in places)
-        known: list[tuple[Place, Landed]] = []
-        landed_before = len(own)
+        seen_before = seen_places(self._settings, source)
+        self.listed = sorted(signatures(places).values())
+        paths = frozenset(place.path for place in places)
         for place in places:
             try:
-                landed, is_new = land(settings, source, place, own, seen_before, standing_now)
+                landed, is_new = land(self._settings, source, place, self.own, seen_before, paths)
             except BatchRefusedError as error:
-                summaries[source.name] = summaries[source.name].with_problem(error)
+                self._problem(error)
                 continue
-            if landed.original_path != place.path and landed.original_path in standing_now:
-                summary = summaries[source.name]
-                told = (Path(place.path).name, f"the very bytes of {landed.original_name} again")
-                summaries[source.name] = replace(summary, told=(*summary.told, told))
-            seen.add(landed.batch_id)
-            found[source.name].append(landed.sha256)
-            new_files += is_new
-            if is_new:
-                own.append(landed)
-            else:
-                known.append((place, landed))
-        if len(own) == landed_before:
-            again[source.name] = _repeats(settings, source, known, own)
-        came[source.name] = deliveries(own, repeats(settings, source.name))
-    note_standing(settings, found)
-    return Arrivals(frozenset(seen), new_files, summaries, again, came, listed)
+            self._take(place, landed, paths, is_new=is_new)
+
+    def _take(self, place: Place, landed: Landed, paths: frozenset[str], *, is_new: bool) -> None:
+        if landed.original_path != place.path and landed.original_path in paths:
+            told = (Path(place.path).name, f"the very bytes of {landed.original_name} again")
+            self.summary = replace(self.summary, told=(*self.summary.told, told))
+        self.batch_ids.add(landed.batch_id)
+        self.standing.append(landed.sha256)
+        if is_new:
+            self.new_files += 1
+            self.own.append(landed)
+        else:
+            self._known.append((place, landed))
+
+    def _problem(self, error: Exception) -> None:
+        self.summary = self.summary.with_problem(error)
+        if isinstance(error, UnreachableError):
+            self.unreachable = self.unreachable or error
+
+    def repeats(self) -> tuple[Repeat, ...]:
+        """The files of known bytes that were delivered anew, noted as that."""
+        return _repeats(self._settings, self.source, self._known, self.own)
+
+    def deliveries(self) -> tuple[Delivery, ...]:
+        """All that ever came of the source, oldest first."""
+        return deliveries(self.own, repeats(self._settings, self.source.name))
 
 
 def _repeats(
@@ -171,14 +238,17 @@ def load_sources(
     landed: Arrivals,
     run_id: str,
     examiner: Examiner | None = None,
+    done_before: dict[str, tuple[Batch, Loaded]] | None = None,
 ) -> tuple[dict[str, SourceSummary], int]:
     """Load what landed and is not in the lake yet; returns the summaries and the snapshot.
 
-    `examiner` compares each file with those before it.
+    `examiner` compares each file with those before it. `done_before` is what an earlier try of this
+    run has loaded, by batch, so that it is told of all the same; it learns what this one loads.
     A refused batch is tried again as long as its file still stands at the source. Raises LakeError
     when the lake is gone: loading would do other than what was done and decided before.
     """
-    summaries = dict(landed.summaries)
+    all_done = {} if done_before is None else done_before
+    summaries = _with_done(landed.summaries, all_done.values())
     by_name = {source.name: source for source in sources}
     with writing(settings) as con:
         for declared in sources:
@@ -210,6 +280,7 @@ def load_sources(
                         continue
                     if done.counts.rows_in:
                         done = replace(done, told=(*done.told, *notes))
+                    all_done[batch.id] = (batch, done)
                     summaries[source.name] = summary.with_batch(batch, done)
                     log.note(batch, done)
                     if done.counts.rows_in:
@@ -222,6 +293,15 @@ def load_sources(
         snapshot = latest_snapshot(con)
     note_taken(settings, landed.listed)
     return summaries, snapshot
+
+
+def _with_done(
+    summaries: dict[str, SourceSummary], done_before: Iterable[tuple[Batch, Loaded]]
+) -> dict[str, SourceSummary]:
+    found = dict(summaries)
+    for batch, done in done_before:
+        found[batch.source.name] = found[batch.source.name].with_batch(batch, done)
+    return found
 
 
 def _without_rows(

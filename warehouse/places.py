@@ -15,7 +15,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
-from warehouse.errors import BatchRefusedError
+from warehouse.errors import BatchRefusedError, UnreachableError
 from warehouse.files import in_order
 from warehouse.sources import Source
 
@@ -35,6 +35,16 @@ DENIED = (
     "SIGNATURE_DOES_NOT_MATCH",
     "UNRECOGNIZED_CLIENT",
 )
+# What S3 says when it has too much to do, and how any other error of its own ends.
+PASSING = (
+    "INTERNAL_FAILURE",
+    "SERVICE_UNAVAILABLE",
+    "SLOW_DOWN",
+    "THROTTLING",
+    "REQUEST_TIMEOUT",
+    "REQUEST_EXPIRED",
+)
+SERVER_ERROR = re.compile(r"HTTP status 5\d\d|\[code: 5\d\d\]")
 
 
 @dataclass(frozen=True)
@@ -319,7 +329,7 @@ def _refusal(error: Exception, place: str) -> BatchRefusedError:
         )
     if code == "NETWORK_CONNECTION":
         detail = CURL_ERROR.search(text)
-        return BatchRefusedError(
+        return UnreachableError(
             f"S3 cannot be reached{': ' + detail.group(1) if detail else ''}",
             where=place,
             next_step="check the network and AWS_ENDPOINT_URL, and run again",
@@ -332,7 +342,8 @@ def _refusal(error: Exception, place: str) -> BatchRefusedError:
             next_step="check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN and the"
             " bucket's policy",
         )
-    return BatchRefusedError(
+    passes = code in PASSING or SERVER_ERROR.search(text)
+    return (UnreachableError if passes else BatchRefusedError)(
         f"S3 answers with an error ({code})",
         where=place,
         next_step="check AWS_REGION, AWS_ENDPOINT_URL and the object, and run again",

@@ -1,4 +1,4 @@
-"""The run ledger: runs, their stages and gate results, through SQLAlchemy.
+"""The state database, SQLite or PostgreSQL, and in it the run ledger, through SQLAlchemy.
 
 It may lag or be lost: what is true of the data is decided by the lake's ledger and the release
 folders alone.
@@ -6,7 +6,8 @@ folders alone.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
@@ -19,20 +20,35 @@ from sqlalchemy import (
     DateTime,
     Engine,
     Float,
+    Integer,
     MetaData,
     String,
     Table,
     create_engine,
+    delete,
     insert,
     inspect,
+    make_url,
     select,
     text,
     update,
 )
-from sqlalchemy.exc import DatabaseError
+from sqlalchemy.exc import ArgumentError, DBAPIError
 
-from warehouse.errors import StateError
+from warehouse.errors import ConfigurationError, StateError
+from warehouse.lock import Holder, host, lock_holder
+from warehouse.processes import birth, this_process
 from warehouse.settings import Settings
+
+VARIABLE = "CLEARWATER_STATE_URL"
+DRIVER = "postgresql+psycopg"
+CONNECT_SECONDS = 5
+# A server that is only being restarted answers again after one of these.
+OPENING_DELAYS_SECONDS = (1.0, 4.0)
+PAUSE_SECONDS = 5.0  # while the database is gone a run asks for it no more often than that
+# PostgreSQL's classes and codes of what passes: connections, shut-downs, conflicts, locks.
+PASSING_STATES = ("08", "57P", "40001", "40P01", "55P03", "53300")
+PASSING_WORDS = ("database is locked", "database table is locked")
 
 metadata = MetaData()
 runs = Table(
@@ -44,6 +60,11 @@ runs = Table(
     Column("status", String, nullable=False),
     Column("release", String),
     Column("summary", JSON),
+    Column("options", JSON),
+    Column("trigger", String),
+    Column("host", String),
+    Column("pid", Integer),
+    Column("born", String),
 )
 stages = Table(
     "stages",
@@ -69,13 +90,82 @@ gate_results = Table(
 
 @contextmanager
 def open_state(settings: Settings) -> Iterator[Engine]:
-    """The state database of one CLEARWATER_HOME, let go of after the block."""
-    settings.home.mkdir(parents=True, exist_ok=True)
-    engine = create_engine(URL.create("sqlite", database=str(settings.state_db)))
+    """The state database of one CLEARWATER_HOME, let go of after the block.
+
+    Raises ConfigurationError for an address that is none of PostgreSQL.
+    """
+    engine = _postgres(settings) if settings.state_url else _sqlite(settings)
     try:
         yield engine
     finally:
         engine.dispose()
+
+
+def state_exists(settings: Settings) -> bool:
+    """Whether there may be something in the state database; looking makes none."""
+    return bool(settings.state_url) or settings.state_db.exists()
+
+
+def _sqlite(settings: Settings) -> Engine:
+    settings.home.mkdir(parents=True, exist_ok=True)
+    return create_engine(URL.create("sqlite", database=str(settings.state_db)))
+
+
+def _postgres(settings: Settings) -> Engine:
+    return create_engine(
+        _address(settings),
+        pool_pre_ping=True,  # a connection that was lost is made again
+        hide_parameters=True,
+        connect_args={
+            "connect_timeout": CONNECT_SECONDS,
+            "keepalives_idle": 30,
+            "tcp_user_timeout": 30_000,
+            "client_encoding": "utf8",
+            "options": "-c timezone=UTC",
+        },
+    )
+
+
+def _address(settings: Settings) -> URL:
+    try:
+        url = make_url(settings.state_url)
+    except (ArgumentError, ValueError):
+        url = None
+    if url is None or url.drivername not in ("postgresql", "postgres", DRIVER):
+        raise ConfigurationError(
+            "it is not the address of a PostgreSQL database",
+            where=VARIABLE,
+            next_step=f"export {VARIABLE}=postgresql://USER:PASSWORD@HOST:5432/DATABASE, or unset"
+            " it for the file in the home",
+        )
+    return url.set(drivername=DRIVER)
+
+
+def state_place(settings: Settings) -> str:
+    """Where the state database is, in words that hold no secret."""
+    if not settings.state_url:
+        return str(settings.state_db)
+    url = _address(settings)
+    port = f":{url.port}" if url.port else ""
+    return f"{VARIABLE} ({url.host or 'localhost'}{port}/{url.database or ''})"
+
+
+def prepare(engine: Engine, *tables: Table) -> None:
+    """Make these tables, or give those of an earlier version the columns that are lacking.
+
+    Another process may do the same at this moment: whoever comes second finds them there.
+    """
+    try:
+        _prepare(engine, tables)
+    except DBAPIError as error:
+        if passes_by_itself(error):
+            raise
+        _prepare(engine, tables)
+
+
+def _prepare(engine: Engine, tables: tuple[Table, ...]) -> None:
+    metadata.create_all(engine, tables=tables)
+    add_columns(engine, *tables)
 
 
 def add_columns(engine: Engine, *tables: Table) -> None:
@@ -85,91 +175,191 @@ def add_columns(engine: Engine, *tables: Table) -> None:
         for column in table.columns:
             if column.nullable and column.name not in there:
                 kind = column.type.compile(engine.dialect)
+                name = engine.dialect.identifier_preparer.quote(column.name)
                 with engine.begin() as con:
-                    con.execute(text(f"alter table {table.name} add column {column.name} {kind}"))
+                    con.execute(text(f"alter table {table.name} add column {name} {kind}"))
 
 
-def unusable(settings: Settings, what: str, error: DatabaseError) -> StateError:
+def passes_by_itself(error: DBAPIError) -> bool:
+    """Whether the state database, or a lock in it, may be there again soon."""
+    orig = error.orig
+    if error.connection_invalidated or any(words in str(orig) for words in PASSING_WORDS):
+        return True
+    if not type(orig).__module__.startswith("psycopg"):
+        return False
+    state = getattr(orig, "sqlstate", None)
+    lost = ("OperationalError", "InterfaceError")
+    return state.startswith(PASSING_STATES) if state else type(orig).__name__ in lost
+
+
+def said(error: DBAPIError) -> str:
+    """What the database says, in one line."""
+    return str(error.orig).strip().partition("\n")[0]
+
+
+def unusable(settings: Settings, what: str, error: DBAPIError) -> StateError:
     """The error for a state database that cannot be used; `what` says for what."""
+    next_step = "free some space, or move the file away: a new one is made, and no data depends on"
+    if settings.state_url:
+        next_step = f"check that the server runs, and {VARIABLE}; no data depends on"
     return StateError(
-        f"{what}: {error.orig}",
-        where=str(settings.state_db),
-        next_step="free some space, or move the file away: a new one is made, and no data"
-        " depends on it",
+        f"{what}: {_without_password(settings, said(error))}",
+        where=state_place(settings),
+        next_step=f"{next_step} it",
     )
+
+
+def _without_password(settings: Settings, message: str) -> str:
+    password = _address(settings).password if settings.state_url else None
+    return message.replace(str(password), "…") if password else message
 
 
 class RunLedger:
     """The runs of one CLEARWATER_HOME; see `open_ledger`.
 
-    `lag` says why something could not be written: that never fails a run.
+    What cannot be written never fails a run: it is written later, when the database is there again.
     """
 
-    def __init__(self, engine: Engine) -> None:
-        self.lag: str | None = None
+    def __init__(self, engine: Engine, settings: Settings) -> None:
         self._engine = engine
-        metadata.create_all(engine)
+        self._settings = settings
+        self._unwritten: list[Callable[[Connection], None]] = []
+        self._waits_for = ""
+        self._dropped = ""
+        self._next_try = 0.0
+        prepare(engine, runs, stages, gate_results)
 
-    @contextmanager
-    def _writing(self) -> Iterator[Connection]:
-        try:
-            with self._engine.begin() as con:
-                yield con
-        except DatabaseError as error:
-            self.lag = str(error.orig)
+    @property
+    def lag(self) -> str | None:
+        """Why something is not written; None when all is."""
+        return self._dropped or (self._waits_for if self._unwritten else None) or None
 
-    def start(self, run_id: str) -> None:
-        """Note the start of a run; the caller holds the writer lock.
+    def _write(self, write: Callable[[Connection], None], *, at_once: bool = False) -> None:
+        """Write this and whatever could not be written before, in order, a transaction each."""
+        self._unwritten.append(write)
+        if time.monotonic() < self._next_try and not at_once:
+            return
+        while self._unwritten:
+            try:
+                with self._engine.begin() as con:
+                    self._unwritten[0](con)
+            except DBAPIError as error:
+                why = _without_password(self._settings, said(error))
+                if passes_by_itself(error):
+                    self._waits_for = why
+                    self._next_try = time.monotonic() + PAUSE_SECONDS
+                    return
+                self._dropped = why
+            del self._unwritten[0]
 
-        Whatever else is noted as running died without a word.
+    def start(
+        self, run_id: str, options: Mapping[str, Any] | None = None, trigger: str = "command line"
+    ) -> None:
+        """Note the start of a run of this process; the caller holds the writer lock.
+
+        `options` are what it was asked, for `clearwater retry`. Whatever else is noted as running
+        died without a word.
         """
-        with self._writing() as con:
-            stale = update(runs).where(runs.c.status == "running")
-            con.execute(stale.values(status="crashed", ended_at=_now()))
-            dead = update(stages).where(stages.c.status == "running")
-            con.execute(dead.values(status="crashed"))
-            con.execute(insert(runs).values(run_id=run_id, started_at=_now(), status="running"))
+        now, process = _now(), this_process()
+        values = {"started_at": now, "status": "running", "trigger": trigger, "host": host()}
+        values |= {"pid": process.pid, "born": process.born, "options": dict(options or {})}
+
+        def write(con: Connection) -> None:
+            dead = (runs.c.status == "running") & (runs.c.run_id != run_id)
+            con.execute(update(runs).where(dead).values(status="crashed", ended_at=now))
+            dead = (stages.c.status == "running") & (stages.c.run_id != run_id)
+            con.execute(update(stages).where(dead).values(status="crashed"))
+            _put(con, runs, {"run_id": run_id}, values)
+
+        self._write(write)
 
     def stage(
         self, run_id: str, name: str, status: str, seconds: float | None, detail: str
     ) -> None:
         """Note a stage's newest status, replacing the one before."""
         values = {"status": status, "seconds": seconds, "detail": detail}
-        with self._writing() as con:
-            same = (stages.c.run_id == run_id) & (stages.c.stage == name)
-            if con.execute(update(stages).where(same).values(**values)).rowcount == 0:
-                con.execute(insert(stages).values(run_id=run_id, stage=name, **values))
+        self._write(lambda con: _put(con, stages, {"run_id": run_id, "stage": name}, values))
 
     def gate(self, run_id: str, results: list[dict[str, Any]]) -> None:
         """Note the result of each rule."""
         names = [column.name for column in gate_results.columns if column.name != "run_id"]
         rows = [{"run_id": run_id} | {n: result[n] for n in names} for result in results]
-        with self._writing() as con:
+
+        def write(con: Connection) -> None:
+            con.execute(delete(gate_results).where(gate_results.c.run_id == run_id))
             if rows:
                 con.execute(insert(gate_results), rows)
+
+        self._write(write)
 
     def end(self, run_id: str, status: str, release: str | None, summary: dict[str, Any]) -> None:
         """Note the end of a run."""
         values = {"status": status, "ended_at": _now(), "release": release, "summary": summary}
-        with self._writing() as con:
-            con.execute(update(runs).where(runs.c.run_id == run_id).values(**values))
+        same = runs.c.run_id == run_id
+        self._write(
+            lambda con: _executed(con, update(runs).where(same).values(**values)), at_once=True
+        )
 
-    def newest(self, count: int) -> list[dict[str, Any]]:
-        """The newest runs, newest first."""
+    def newest(self, count: int | None = None) -> list[dict[str, Any]]:
+        """The newest runs, all without a count, newest first.
+
+        One is `running` only if it truly is: noted so, at work, and the holder of the writer lock.
+        Else it is `crashed`, whether or not a run has come since and noted that.
+        """
         newest = select(runs).order_by(runs.c.started_at.desc()).limit(count)
         with self._engine.connect() as con:
-            return [dict(row) for row in con.execute(newest).mappings()]
+            found = [dict(row) for row in con.execute(newest).mappings()]
+        if any(run["status"] == "running" for run in found):
+            holder = lock_holder(self._settings)
+            for run in found:
+                if run["status"] == "running" and not _is_at_work(run, holder):
+                    run["status"] = "crashed"
+        return found
+
+    def stages(self, run_id: str) -> dict[str, str]:
+        """The status of each stage that the run began, by its name."""
+        chosen = select(stages.c.stage, stages.c.status).where(stages.c.run_id == run_id)
+        with self._engine.connect() as con:
+            return {row.stage: row.status for row in con.execute(chosen)}
+
+
+def _is_at_work(run: Mapping[str, Any], holder: Holder | None) -> bool:
+    """Whether the run, noted as running, holds the lock."""
+    if holder is None:
+        return False
+    if holder.run_id or not run["pid"]:
+        return bool(holder.run_id == run["run_id"])
+    is_unknown = not holder.pid  # the file is being written at this moment
+    return is_unknown and run["host"] == host() and birth(run["pid"]) == run["born"]
+
+
+def _put(con: Connection, table: Table, key: dict[str, Any], values: dict[str, Any]) -> None:
+    """Write the row with this key, in the place of what was there."""
+    same = [table.c[name] == value for name, value in key.items()]
+    if con.execute(update(table).where(*same).values(**values)).rowcount == 0:
+        con.execute(insert(table).values(**key, **values))
+
+
+def _executed(con: Connection, statement: Any) -> None:
+    con.execute(statement)
 
 
 @contextmanager
 def open_ledger(settings: Settings) -> Iterator[RunLedger]:
     """The run ledger, closed after the block. Raises StateError when it cannot be opened."""
     with open_state(settings) as engine:
+        yield _opened(engine, settings)
+
+
+def _opened(engine: Engine, settings: Settings) -> RunLedger:
+    delays = list(OPENING_DELAYS_SECONDS if settings.state_url else ())
+    while True:
         try:
-            ledger = RunLedger(engine)
-        except DatabaseError as error:
-            raise unusable(settings, "the run ledger cannot be opened", error) from None
-        yield ledger
+            return RunLedger(engine, settings)
+        except DBAPIError as error:
+            if not delays or not passes_by_itself(error):
+                raise unusable(settings, "the run ledger cannot be opened", error) from None
+        time.sleep(delays.pop(0))
 
 
 def _now() -> datetime:

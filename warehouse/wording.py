@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import shlex
 from collections.abc import Iterable, Sequence
+from datetime import timedelta
 from pathlib import Path
 
 NEAR = 0.6  # of difflib's ratio; what is less alike is no misspelling
@@ -57,3 +58,12 @@ def accept_command(
     if is_undone:
         parts.append("--undo")
     return shlex.join([*parts, *(["--home", str(home)] if home else [])])
+
+
+def span(length: timedelta) -> str:
+    """A span in the largest unit that it fills twice: `90 s`, `12 min`, `30 h`, `3 days`."""
+    seconds = int(length.total_seconds())
+    for size, unit in ((86_400, "days"), (3_600, "h"), (60, "min")):
+        if seconds >= 2 * size:
+            return f"{seconds // size:,} {unit}"
+    return f"{seconds} s"

@@ -181,8 +181,9 @@ def _incidents(settings: Settings, *, with_closed: bool) -> tuple[Incident, ...]
     """The incidents in the order of their urgency; makes no state database."""
     from expectations.incidents import Tracked, in_order
     from warehouse.incident_log import open_incident_log
+    from warehouse.state import state_exists
 
-    if not settings.state_db.exists():
+    if not state_exists(settings):
         return ()
     with open_incident_log(settings) as log:
         rows = log.rows()

@@ -37,6 +37,8 @@ class Run:
     home: Path
     options: Options
     tried: list = field(default_factory=list)
+    retries: list = field(default_factory=list)
+    events = types.SimpleNamespace(note=lambda text: None)
     failure: Exception | None = None
     problems: tuple = ()
 

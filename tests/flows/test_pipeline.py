@@ -12,7 +12,7 @@ from handmade import PAYMENTS, edit, payment
 from works import MERGE, Works
 
 from expectations.auditor import Auditor
-from flows import pipeline
+from flows import stages as stage_functions
 from flows.pipeline import STAGES
 from warehouse import releases
 from warehouse.errors import BuildError, ConfigurationError, GateBlockedError, WriterBusyError
@@ -382,7 +382,7 @@ def test_gate_gets_ready_only_for_a_build_that_it_will_audit(
         started.append(Auditor())
         return started[-1]
 
-    monkeypatch.setattr(pipeline, "start_auditor", start)
+    monkeypatch.setattr(stage_functions, "start_auditor", start)
     works.run()
     assert started == []  # nothing is new
     works.put([payment(n, day=n, customer=n) for n in (1, 2, 3, 4)])
@@ -390,7 +390,7 @@ def test_gate_gets_ready_only_for_a_build_that_it_will_audit(
     assert started == []
     run = works.run()
     assert (run.exit_code, run.summary()["verdict"], len(started)) == (0, "pass", 1)
-    monkeypatch.setattr(pipeline, "build", failing)
+    monkeypatch.setattr(stage_functions, "build", failing)
     assert works.run(full_refresh=True).status == "failed"
     assert [auditor.is_gone for auditor in started] == [True, True]
 

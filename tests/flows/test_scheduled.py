@@ -117,9 +117,9 @@ def task_states(served: Served, run: dict[str, Any], count: int) -> dict[str, st
 def test_what_is_tried_again(failure: Exception, again: bool) -> None:
     from prefect.states import Failed
 
-    from flows.scheduled import passes_by_itself
+    from flows.scheduled import may_pass
 
-    assert passes_by_itself(None, None, Failed(data=failure)) is again  # type: ignore[arg-type]
+    assert may_pass(None, None, Failed(data=failure)) is again  # type: ignore[arg-type]
 
 
 @pytest.mark.slow

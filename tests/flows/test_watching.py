@@ -255,7 +255,7 @@ def test_run_that_a_person_stops_opens_nothing(
     def stop(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("flows.pipeline.load_sources", stop)
+    monkeypatch.setattr("flows.stages.load_sources", stop)
     with pytest.raises(KeyboardInterrupt):
         works.run()
     assert shown(works) == []

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import fcntl
+import json
 import os
 import subprocess
 import sys
+import threading
+import time
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from warehouse.errors import WriterBusyError
-from warehouse.lock import writer_lock
+from warehouse.lock import host, lock_holder, writer_lock
 from warehouse.settings import PROJECT, Settings
 
+LAKE_REBUILD = "clearwater lake rebuild"
 HOLD = """
 import sys, time
 from pathlib import Path
@@ -31,6 +37,72 @@ def test_second_writer_is_told_who_holds(settings: Settings) -> None:
     ):
         pass
     assert caught.value.exit_code == 4
+
+
+def test_holder_is_told_with_its_run_and_since_when(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["/bin/clearwater", "lake", "rebuild", "--key", "s3cret"])
+    assert lock_holder(settings) is None
+    with writer_lock(settings):
+        found = lock_holder(settings)
+        assert found is not None
+        assert (found.pid, found.host, found.command) == (os.getpid(), host(), LAKE_REBUILD)
+        assert "s3cret" not in settings.lock.read_text()
+        with pytest.raises(WriterBusyError, match="`clearwater lake rebuild` has been at work for"):
+            writer_lock(settings).__enter__()
+    assert lock_holder(settings) is None
+    with writer_lock(settings, run_id="r1"):
+        since = datetime.now(UTC) - timedelta(minutes=12)
+        told = json.loads(settings.lock.read_text()) | {"since": since.isoformat()}
+        settings.lock.write_text(json.dumps(told))
+        expected = rf"run r1 has been at work for 12 min \(process {os.getpid()} on {host()}\)"
+        with pytest.raises(WriterBusyError, match=expected):
+            writer_lock(settings).__enter__()
+
+
+@pytest.mark.parametrize("said", ["", "4711\n", "{}", '{"pid": 1}', "[1, 2]", "\0\0"])
+def test_holder_that_says_nothing_holds_all_the_same(settings: Settings, said: str) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLD, settings.home], cwd=PROJECT, stdout=subprocess.PIPE, text=True
+    ) as holder:
+        assert holder.stdout
+        assert holder.stdout.readline() == "held\n"
+        settings.lock.write_text(said)
+        with pytest.raises(WriterBusyError, match="another writer is at work"):
+            writer_lock(settings).__enter__()
+        assert lock_holder(settings) is not None
+        holder.kill()
+
+
+def test_waiting_tells_for_whom_and_ends_with_it(settings: Settings) -> None:
+    told: list[str] = []
+    entered = threading.Event()
+
+    def wait() -> None:
+        with writer_lock(settings, wait=True, tell=told.append):
+            entered.set()
+
+    with writer_lock(settings, run_id="r1"):
+        waiting = threading.Thread(target=wait)
+        waiting.start()
+        while not told:
+            time.sleep(0.01)
+        assert not entered.wait(0.1)
+    assert entered.wait(10)
+    waiting.join()
+    assert len(told) == 1
+    assert told[0].startswith("waiting: run r1 has been at work for ")
+
+
+def test_looking_hinders_no_writer(settings: Settings) -> None:
+    with writer_lock(settings):
+        pass
+    handle = os.open(settings.lock, os.O_RDONLY)
+    fcntl.flock(handle, fcntl.LOCK_SH)  # somebody looks, for longer than one ever does
+    threading.Timer(0.01, os.close, (handle,)).start()
+    with writer_lock(settings):
+        pass
 
 
 def test_next_writer_comes_after_the_first(settings: Settings) -> None:

@@ -2,7 +2,19 @@
 
 from __future__ import annotations
 
-from warehouse.settings import Settings
+import os
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing
+
+import pytest
+from sqlalchemy import event
+
+from warehouse import state
+from warehouse.lock import host, writer_lock
+from warehouse.processes import Process
+from warehouse.settings import PROJECT, Settings
 from warehouse.state import open_ledger
 
 
@@ -20,9 +32,104 @@ def test_run_that_died_is_noted_by_the_next(settings: Settings) -> None:
     with open_ledger(settings) as ledger:
         ledger.start("1")
         ledger.stage("1", "load", "running", None, "")
-    with open_ledger(settings) as ledger:
+    with open_ledger(settings) as ledger, writer_lock(settings, run_id="2"):
+        assert [run["status"] for run in ledger.newest(2)] == ["crashed"]
         ledger.start("2")
         assert [run["status"] for run in ledger.newest(2)] == ["running", "crashed"]
+        assert ledger.stages("1") == {"load": "crashed"}
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from warehouse.lock import writer_lock
+import os
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing
+
+import pytest
+from sqlalchemy import event
+
+from warehouse import state
+from warehouse.lock import host, writer_lock
+from warehouse.processes import Process
+from warehouse.settings import PROJECT, Settings
+from warehouse.state import open_ledger
+settings = Settings(Path(sys.argv[1]), 1, "1GiB")
+with writer_lock(settings, run_id="1"), open_ledger(settings) as ledger:
+    ledger.start("1")
+    print([run["status"] for run in ledger.newest()], flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_only_a_run_that_truly_runs_is_shown_as_running(settings: Settings) -> None:
+    def shown() -> list[str]:
+        with open_ledger(settings) as ledger:
+            return [run["status"] for run in ledger.newest()]
+
+    with subprocess.Popen(
+        [sys.executable, "-c", KILLED, settings.home],
+        cwd=PROJECT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout
+        assert process.stdout.readline() == "['running']\n"
+        assert shown() == ["running"]
+        process.kill()
+    assert shown() == ["crashed"]  # before any next run
+    with writer_lock(settings):  # another command is no run
+        assert shown() == ["crashed"]
+    with writer_lock(settings, run_id="2"):
+        assert shown() == ["crashed"]
+
+
+def test_run_tells_what_it_was_asked_and_by_whom(settings: Settings) -> None:
+    with open_ledger(settings) as ledger:
+        ledger.start("1", {"only": ["a.b"]}, "schedule")
+        (run,) = ledger.newest()
+    assert (run["options"], run["trigger"]) == ({"only": ["a.b"]}, "schedule")
+    assert (run["host"], run["pid"]) == (host(), os.getpid())
+    assert Process(run["pid"], run["born"]).alive
+
+
+def test_ledger_of_an_earlier_version_goes_on(settings: Settings) -> None:
+    settings.home.mkdir()
+    with closing(sqlite3.connect(settings.state_db)) as con:
+        con.execute(
+            "create table runs (run_id varchar primary key, started_at datetime not null,"
+            " ended_at datetime, status varchar not null, release varchar, summary json)"
+        )
+        con.execute(
+            "insert into runs values ('0', '2026-01-01 00:00:00.0', null, 'running', null, null)"
+        )
+        con.commit()
+    with open_ledger(settings) as ledger:
+        assert [(run["status"], run["options"]) for run in ledger.newest()] == [("crashed", None)]
+        ledger.start("1")
+        assert ledger.lag is None
+
+
+def test_locked_ledger_is_written_later(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(state, "PAUSE_SECONDS", 0.0)
+    with open_ledger(settings) as ledger:
+        ledger._engine.dispose()
+        event.listen(
+            ledger._engine, "connect", lambda con, _: con.execute("pragma busy_timeout = 9")
+        )
+        with closing(sqlite3.connect(settings.state_db)) as other:
+            other.execute("begin exclusive")
+            ledger.start("1")
+            assert ledger.lag == "database is locked"
+        ledger.end("1", "done", None, {})
+        assert ledger.lag is None
+        assert [run["status"] for run in ledger.newest()] == ["done"]
 
 
 def test_lost_ledger_is_made_again(settings: Settings) -> None:
