@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from expectations.gate import GateResult
 from expectations.raw import declared_sources
 from flows.events import Events
+from flows.exporting import export_to
 from flows.failures import machine_fault
 from flows.limits import End, Limits
 from flows.options import complain_of
@@ -96,6 +97,7 @@ def asked(options: Options, stages: tuple[str, ...]) -> dict[str, Any]:
         "sources": str(options.sources.expanduser().absolute()),
         "only": list(options.only),
         "full_refresh": options.full_refresh,
+        "export": options.export,
         "stages": list(stages),
         "covers": list(options.covers or stages),
     }
@@ -150,6 +152,8 @@ def _take_up_build(run: Run, stages: tuple[str, ...]) -> None:
         return
     run.build = newest_build(run.settings)
     if run.build is None:
+        if run.release is not None and "audit" not in stages and export_to(run):
+            return
         raise BuildError("there is no build", next_step="run `clearwater build` first")
     kept = run.build.read_gate()
     if kept is not None:

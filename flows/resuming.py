@@ -92,6 +92,7 @@ def resumption(
         full_refresh=kept["full_refresh"],
         wait=wait,
         log=log,
+        export=kept["export"],
         trigger=f"retry of {run['run_id']}",
         covers=tuple(kept["covers"]),
     )

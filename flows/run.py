@@ -37,6 +37,7 @@ class Options:
     full_refresh: bool = False
     wait: bool = False
     log: Mode | None = None
+    export: str = ""
     trigger: str = "command line"
     covers: tuple[str, ...] = ()
 

@@ -20,6 +20,7 @@ from warehouse.deliveries import (
 from warehouse.errors import BatchRefusedError, UnreachableError, reasons
 from warehouse.lake import is_encrypted, latest_snapshot, writing
 from warehouse.landing import Landed, arrivals, land, note_standing, seen_places
+from warehouse.listed import note_taken, signatures
 from warehouse.loading import load_batch, load_times
 from warehouse.loads import Load, LoadLog, definition, keep_definition, note_encrypted
 from warehouse.places import Place, standing
@@ -87,7 +88,8 @@ class Arrivals:
     """What stood at the sources: landed files in order, and what could not be landed.
 
     `repeats` are the files that came in this run with known bytes, `deliveries` all that ever came,
-    oldest first, of the sources that could be looked at.
+    oldest first, of the sources that could be looked at. `listed` are the signatures of what stood
+    there.
     """
 
     batch_ids: frozenset[str]
@@ -95,6 +97,7 @@ class Arrivals:
     summaries: dict[str, SourceSummary]
     repeats: dict[str, tuple[Repeat, ...]] = field(default_factory=dict)
     deliveries: dict[str, tuple[Delivery, ...]] = field(default_factory=dict)
+    listed: dict[str, list[str]] = field(default_factory=dict)
 
 
 def _never(_sources: str, _error: Exception, _tries: int) -> bool:
@@ -136,6 +139,7 @@ def land_sources(
             look.source.name: deliveries(look.own, repeats(settings, look.source.name))
             for look in seen
         },
+        {look.source.name: look.listed for look in seen if look.unreachable is None},
     )
 
 
@@ -160,6 +164,7 @@ class _Look:
         self.is_seen = False
         self.batch_ids: set[str] = set()
         self.standing: list[str] = []
+        self.listed: list[str] = []
         self._known: list[tuple[Place, Landed]] = []
 
     def land(self, progress: Progress) -> None:
@@ -182,6 +187,7 @@ class _Look:
                 )
             )
         seen_before = seen_places(self._settings, source)
+        self.listed = sorted(signatures(places).values())
         paths = frozenset(place.path for place in places)
         pace = LandingPace(len(places), progress)
         for place in places:
@@ -297,6 +303,7 @@ def load_sources(
         told = nothing_new(con, settings, run_id, _without_rows(summaries, landed))
         summaries |= {n: replace(summaries[n], nothing_new=text) for n, text in told}
         snapshot = latest_snapshot(con)
+    note_taken(settings, landed.listed)
     return summaries, snapshot
 
 

@@ -22,7 +22,7 @@ ALL = tuple(STAGES)
 def noted(run_id: str, status: str, stages: tuple[str, ...] = ALL, **asked: Any) -> dict[str, Any]:
     """A line of the ledger."""
     options = {"sources": "/s.yml", "only": [], "full_refresh": False, "stages": list(stages)}
-    options |= {"covers": list(stages)} | asked
+    options |= {"covers": list(stages), "export": ""} | asked
     return {"run_id": run_id, "status": status, "options": options}
 
 
