@@ -74,14 +74,14 @@ class Watch:
             event = json.loads(text)
         except ValueError:
             return
-        if event["event"] in ("stage_started", "stage_ended"):
-            self._note(event["stage"], event["event"], event["values"])
+        if event["event"] == "stage":
+            self._note(event["stage"], event["status"], event.get("seconds", 0.0))
 
-    def _note(self, stage: str, event: str, values: dict[str, Any]) -> None:
+    def _note(self, stage: str, status: str, seconds: float) -> None:
         self.running = stage
-        self.is_between = event == "stage_ended"
-        if values.get("status") == "done":
-            self.seconds[stage] = values["seconds"]
+        self.is_between = status != "start"
+        if status == "done":
+            self.seconds[stage] = seconds
 
     @property
     def struck(self) -> str:

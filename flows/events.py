@@ -71,10 +71,10 @@ class Events:
         self._end_progress()
         if status == "start":
             self._begin_progress(stage)
-            self.event("stage_started")
+            self.event("stage", status=status)
         else:
             level: Level = "error" if status in ("failed", "stopped") else "info"
-            self.event("stage_ended", detail, level=level, status=status, **values)
+            self.event("stage", detail, level=level, status=status, **values)
             self._stage = ""
         if self.mode == "text":
             seconds = values.get("seconds")

@@ -99,7 +99,7 @@ def asked(options: Options, stages: tuple[str, ...]) -> dict[str, Any]:
         "full_refresh": options.full_refresh,
         "export": options.export,
         "stages": list(stages),
-        "covers": list(options.covers or stages),
+        "stands_for": list(options.stands_for or stages),
     }
 
 

@@ -61,7 +61,7 @@ def _makes_up(later: Mapping[str, Any], run: Mapping[str, Any]) -> bool:
         return True
     return (
         did["sources"] == due["sources"]
-        and set(did["covers"]) >= set(due["covers"])
+        and set(did["stands_for"]) >= set(due["stands_for"])
         and (not did["only"] or did["only"] == due["only"])
         and did["full_refresh"] >= due["full_refresh"]
     )
@@ -94,7 +94,7 @@ def resumption(
         log=log,
         export=kept["export"],
         trigger=f"retry of {run['run_id']}",
-        covers=tuple(kept["covers"]),
+        stands_for=tuple(kept["stands_for"]),
     )
     left, why = _stages_left(settings, run["status"], kept, stages)
     return Resumption(run["run_id"], options, left, why)

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 class Options:
     """What a run was asked to do; `trigger` says by what: `schedule`, `retry of <run>`.
 
-    `log` is as the settings say where None. `covers` are the stages of the run that this one takes
-    up, which are its own for any other.
+    `log` is as the settings say where None. `stands_for` are the stages of the run that this one
+    takes up, which are its own for any other.
     """
 
     sources: Path = PROJECT / "sources.yml"
@@ -39,7 +39,7 @@ class Options:
     log: Mode | None = None
     export: str = ""
     trigger: str = "command line"
-    covers: tuple[str, ...] = ()
+    stands_for: tuple[str, ...] = ()
 
 
 @dataclass

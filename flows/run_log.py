@@ -6,7 +6,7 @@ import json
 import os
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
@@ -28,7 +28,7 @@ _PASSWORD = re.compile(r"(\w://[^/\s:@\"]*:)[^@\s/\"]+@")
 class Line:
     """One event: when (ISO 8601 in UTC), of which run, how bad, what, where, in words, in figures.
 
-    `stage` is empty outside of any; `values` is what JSON can say.
+    `stage` is empty outside of any; `values`, of what JSON can say, stand beside the others in it.
     """
 
     at: str
@@ -44,9 +44,24 @@ class Line:
         """When it was."""
         return datetime.fromisoformat(self.at)
 
+    @property
+    def content(self) -> dict[str, Any]:
+        """The line as one object."""
+        return {name: getattr(self, name) for name in _OWN} | dict(self.values)
+
     def to_json(self) -> str:
         """The line as it is written, without what is secret."""
-        return hidden(json.dumps(asdict(self), default=str, ensure_ascii=False))
+        return hidden(json.dumps(self.content, default=str, ensure_ascii=False))
+
+    @classmethod
+    def from_json(cls, text: str) -> Line:
+        """The line as `to_json` wrote it. Raises ValueError or KeyError for any other."""
+        content = json.loads(text)
+        own = {name: content.pop(name) for name in _OWN}
+        return cls(**own, values=content)
+
+
+_OWN = tuple(told.name for told in fields(Line) if told.name != "values")
 
 
 def new_line(
@@ -134,7 +149,11 @@ def read_log(settings: Settings, run_id: str) -> list[Line]:
 def _read(text: str) -> Iterator[Line]:
     for told in text.splitlines():
         try:
-            content = json.loads(told)
-            yield Line(**content)
-        except (ValueError, TypeError):  # the disk was full, or the machine went down
+            yield Line.from_json(told)
+        except (
+            ValueError,
+            TypeError,
+            KeyError,
+            AttributeError,
+        ):  # torn
             continue

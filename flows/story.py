@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from textwrap import shorten
 from typing import Any
@@ -20,7 +20,7 @@ SHOWN_OF_EACH = 5  # refusals, rules and the like
 LONGEST_DETAIL = 160
 BLANK = " " * 10
 # What is told of by itself, or is not for people.
-_OTHERWISE = ("run_started", "run_ended", "stage_started", "stage_ended", "error", "model_failed")
+_OTHERWISE = ("run_started", "run_ended", "stage", "error", "model_failed")
 
 
 @dataclass
@@ -58,9 +58,12 @@ class Story:
         """The story for machines."""
         told = {name: value for name, value in vars(self).items() if name != "last"}
         return told | {
-            "errors": [asdict(line) for line in self.errors],
-            "stages": [asdict(stage) for stage in self.stages],
-            "others": [asdict(line) for line in self.others],
+            "errors": [line.content for line in self.errors],
+            "stages": [
+                vars(stage) | {"lines": [line.content for line in stage.lines]}
+                for stage in self.stages
+            ],
+            "others": [line.content for line in self.others],
             "last_heard_at": self.last.at,
         }
 
@@ -99,9 +102,9 @@ def _staged(lines: Sequence[Line]) -> tuple[list[StageStory], list[Line]]:
     stages: list[StageStory] = []
     others: list[Line] = []
     for line in lines:
-        if line.event == "stage_started":
+        if line.event == "stage" and line.values.get("status") == "start":
             stages.append(StageStory(line.stage))
-        elif line.event == "stage_ended" and stages:
+        elif line.event == "stage" and stages:
             stages[-1].status = str(line.values.get("status"))
             stages[-1].seconds, stages[-1].detail = line.values.get("seconds"), line.text
         elif line.event not in _OTHERWISE:

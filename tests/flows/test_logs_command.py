@@ -73,7 +73,7 @@ def test_failed_model_is_told_with_its_sql_and_how_to_go_on(
     told = json.loads(clearwater(home, "logs", run.run_id, "--json").out)
     assert (told["run_id"], told["status"], told["exit_code"]) == (run.run_id, "failed", 1)
     (failed,) = [line for line in told["errors"] if line["event"] == "model_failed"]
-    assert failed["values"]["relation"] == "marts.fct_daily_transactions"
+    assert failed["relation"] == "marts.fct_daily_transactions"
     assert [stage["status"] for stage in told["stages"]] == ["done", "done", "failed"]
 
 
@@ -198,14 +198,14 @@ def test_json_mode_tells_every_line_as_json_with_the_run(
     assert len({line["run_id"] for line in told}) == 1
     assert {"run_started", "refused", "source", "run_ended"} <= {line["event"] for line in told}
     (refused,) = [line for line in told if line["event"] == "refused"]
-    assert (refused["level"], refused["values"]["source"]) == ("error", "shop.torn")
+    assert (refused["level"], refused["source"]) == ("error", "shop.torn")
 
 
 def test_refusal_before_a_run_is_json_too(settings: Settings, clearwater: Clearwater) -> None:
     said = clearwater(settings.home, "run", "--sources", "none.yml", "--log", "json")
     (line,) = [json.loads(line) for line in said.err.splitlines()]
     assert (said.code, line["event"], line["level"]) == (2, "error", "error")
-    assert "no such sources file" in line["values"]["what"]
+    assert "no such sources file" in line["what"]
     assert not settings.logs.exists()
     text = clearwater(settings.home, "run", "--sources", "none.yml").err
     assert text.startswith("error: ")

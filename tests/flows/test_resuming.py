@@ -22,7 +22,7 @@ ALL = tuple(STAGES)
 def noted(run_id: str, status: str, stages: tuple[str, ...] = ALL, **asked: Any) -> dict[str, Any]:
     """A line of the ledger."""
     options = {"sources": "/s.yml", "only": [], "full_refresh": False, "stages": list(stages)}
-    options |= {"covers": list(stages), "export": ""} | asked
+    options |= {"stands_for": list(stages), "export": ""} | asked
     return {"run_id": run_id, "status": status, "options": options}
 
 
@@ -35,7 +35,7 @@ def noted(run_id: str, status: str, stages: tuple[str, ...] = ALL, **asked: Any)
         ([noted("2", "running"), noted("1", "crashed")], "1"),
         ([noted("2", "done"), noted("1", "failed")], None),
         ([noted("2", "done", ("land", "load")), noted("1", "failed")], "1"),
-        ([noted("2", "done", ("audit",), covers=list(ALL)), noted("1", "blocked")], None),
+        ([noted("2", "done", ("audit",), stands_for=list(ALL)), noted("1", "blocked")], None),
         ([noted("2", "done", only=["a.b"]), noted("1", "failed")], "1"),
         ([noted("2", "done"), noted("1", "failed", only=["a.b"])], None),
         ([noted("2", "done"), noted("1", "failed", full_refresh=True)], "1"),
@@ -88,7 +88,7 @@ def test_options_are_those_of_the_run(settings: Settings) -> None:
     options = resumption(settings, run, {}, wait=True, log="json").options
     assert (options.sources, options.only) == (Path("/s.yml"), ("a.b",))
     assert (options.full_refresh, options.wait, options.log) == (True, True, "json")
-    assert (options.trigger, options.covers) == ("retry of 1", ALL)
+    assert (options.trigger, options.stands_for) == ("retry of 1", ALL)
 
 
 def test_run_of_an_earlier_version_is_not_guessed_at(settings: Settings) -> None:
@@ -141,7 +141,7 @@ def test_publish_that_failed_goes_on_with_the_build_that_was_audited(
     plan = newest_plan(works)
     assert plan.stages == ("publish", "features", "report")
     monkeypatch.setattr(stages, "build", None)  # nothing is built again
-    run = works.run(*plan.stages, trigger=plan.options.trigger, covers=plan.options.covers)
+    run = works.run(*plan.stages, trigger=plan.options.trigger, stands_for=plan.options.stands_for)
     assert (run.status, works.served()) == ("done", built)
     assert built > before
     with open_ledger(works.settings) as ledger:

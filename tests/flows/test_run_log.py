@@ -33,10 +33,10 @@ def test_line_is_an_object_with_the_same_fields_always(settings: Settings) -> No
     events.close()
     text = log_file(settings, "r1").read_text()
     lines = [json.loads(line) for line in text.splitlines()]
-    fields = ["at", "run_id", "level", "event", "stage", "text", "values"]
-    assert [list(line) for line in lines] == [fields, fields]
+    fields = ["at", "run_id", "level", "event", "stage", "text"]
+    assert [list(line) for line in lines] == [[*fields, "status"], fields]
     assert [line["stage"] for line in lines] == ["land", "land"]
-    assert [line.event for line in read_log(settings, "r1")] == ["stage_started", "note"]
+    assert [line.event for line in read_log(settings, "r1")] == ["stage", "note"]
 
 
 def test_error_is_told_as_what_where_and_next_step(settings: Settings) -> None:
@@ -75,7 +75,7 @@ def test_error_is_told_as_what_where_and_next_step(settings: Settings) -> None:
 def test_secrets_stay_out_of_text_and_json(settings: Settings, text: str, told: str) -> None:
     assert hidden(text) == told
     assert json.loads(new_line("r1", "note", text).to_json())["text"] == told
-    assert json.loads(new_line("r1", "note", why=[text]).to_json())["values"] == {"why": [told]}
+    assert json.loads(new_line("r1", "note", why=[text]).to_json())["why"] == [told]
 
 
 @pytest.mark.usefixtures("secrets")
