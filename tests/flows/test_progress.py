@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import pty
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -19,23 +20,19 @@ from flows.run_log import log_file, read_log
 from warehouse.progress import Unit
 from warehouse.settings import Settings
 
-# A stage of a second, by a clock of its own, in a process whose stderr is what a test makes it.
+# A stage of two seconds, in a process whose stderr is what a test makes it.
 STAGE = """
-import sys
-from types import SimpleNamespace
-from flows import events as told
+import sys, time
 from flows.events import Events, show_progress
 
-clock = SimpleNamespace(now=1000.0)
-told.time = SimpleNamespace(monotonic=lambda: clock.now)
 show_progress(sys.argv[2] != "machine")
 events = Events(sys.argv[1], "r1")
 events.stage("load", "start")
-for n in range(10):
-    events.progress(n * 1e6, 1e7, "byte", "shop.orders: [red]day.csv, 12 rows so far")
-    if n == 8:
+for n in range(20):
+    events.progress(n * 5e5, 1e7, "byte", "shop.orders: [red]day.csv, 12 rows so far")
+    if n == 18:
         events.note("a note in between")
-    clock.now += 0.12
+    time.sleep(0.12)
 events.stage("load", "done", detail="12 rows loaded", seconds=1.2)
 """
 
@@ -77,9 +74,7 @@ def in_file(mode: str) -> str:
 def test_terminal_shows_a_bar_with_amount_rate_and_time_left() -> None:
     sent = on_terminal("text")
     assert "━" in sent
-    assert "5.0 MB of 10.0 MB" in sent
-    assert "MB/s" in sent
-    assert " s left" in sent
+    assert re.search(r"[1-9]\.\d MB of 10\.0 MB, [\d.]+ [kM]B/s, \d+ s left", sent)
     assert "shop.orders: [red]day.csv" in sent  # as it is called, whatever brackets mean to rich
     assert "\x1b[?25l" not in sent  # a killed run would leave a terminal without a cursor
     *_, note, end = [line for line in sent.replace("\r\n", "\n").split("\n") if "\x1b[2K" in line]
