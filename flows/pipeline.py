@@ -70,6 +70,8 @@ def execute(
         _take_up_build(run, stages)
         ledger = stack.enter_context(open_ledger(settings))
         ledger.start(run.run_id)
+        if options.covers:
+            run.events.note(f"catch-up  {options.covers.told}")
         try:
             _run_stages(run, stages, ledger, call)
         except BaseException as error:

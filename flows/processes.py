@@ -19,7 +19,7 @@ POLL_SECONDS = 0.1
 class Process:
     """A process by its id and the moment it was born, since ids are used again.
 
-    It leads a process group of its own, whose id is `pid` too.
+    Those that we start lead a process group of their own, whose id is `pid` too.
     """
 
     pid: int
@@ -31,6 +31,16 @@ class Process:
         _reap(self.pid)
         # One that ended before it was looked at has no birth to compare.
         return bool(self.born) and _birth(self.pid) == self.born
+
+
+def this_process() -> Process:
+    """The one that asks."""
+    return Process(os.getpid(), _birth(os.getpid()))
+
+
+def with_birth(pid: int) -> Process:
+    """The process that has the id now."""
+    return Process(pid, _birth(pid))
 
 
 def start_detached(
@@ -62,6 +72,8 @@ def stop(process: Process, *, patience_seconds: float) -> None:
         _signal_if_there(os.kill, process.pid, signal.SIGTERM)
         _wait_until_gone(process, patience_seconds)
     _signal_if_there(os.killpg, process.pid, signal.SIGKILL)
+    if process.alive:  # it leads no group: somebody's own command
+        _signal_if_there(os.kill, process.pid, signal.SIGKILL)
     _wait_until_gone(process, patience_seconds)
 
 

@@ -16,6 +16,7 @@ from warehouse.settings import PROJECT, Settings
 if TYPE_CHECKING:
     from expectations.auditor import Auditor
     from expectations.gate import GateResult, RuleResult
+    from flows.ticks import Covers
     from warehouse.build import Build, Failure
     from warehouse.ingest import Arrivals, SourceSummary
     from warehouse.releases import Release
@@ -24,13 +25,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Options:
-    """What a run was asked to do."""
+    """What a run was asked to do; `covers` are the ticks of a schedule that were missed before."""
 
     sources: Path = PROJECT / "sources.yml"
     only: tuple[str, ...] = ()
     full_refresh: bool = False
     wait: bool = False
     log: Mode = "text"
+    covers: Covers | None = None
 
 
 @dataclass
@@ -129,6 +131,7 @@ class Run:
             "run_id": self.run_id,
             "status": self.status,
             "exit_code": self.exit_code,
+            "catch_up": self.options.covers.as_json() if self.options.covers else None,
             "release": self.release.id if self.release else None,
             "lake_snapshot": self.lake_snapshot,
             "verdict": self.verdict,

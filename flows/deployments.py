@@ -1,0 +1,121 @@
+"""The schedules as the Prefect server shows them: a deployment each, which may be paused there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from flows.prefect_api import Api, Json
+from flows.schedules import Cron, Every, Schedule
+
+ANCHOR = "2000-01-01T00:00:00Z"  # of intervals, as in `flows.schedules`
+TAGS = ["clearwater"]
+PARAMETERS = {
+    "type": "object",
+    "properties": {
+        "only": {
+            "type": "array",
+            "items": {"type": "string"},
+            "title": "only",
+            "description": "The sources to look at; all of them if there is none.",
+            "default": [],
+            "position": 0,
+        },
+        "full_refresh": {
+            "type": "boolean",
+            "title": "full_refresh",
+            "description": "Build every model in full.",
+            "default": False,
+            "position": 1,
+        },
+    },
+}
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """A schedule's deployment on the server: `is_active` unless somebody has paused it there."""
+
+    id: str
+    schedule: Schedule
+    is_active: bool
+
+
+def put(api: Api, declared: Sequence[Schedule]) -> None:
+    """Make the server show these schedules and no other; what is paused there stays paused."""
+    there = {told["name"]: told for told in api.deployments()}
+    flow = api.flow_id()
+    for schedule in declared:
+        wanted, known = _body(flow, schedule), there.pop(schedule.name, None)
+        if known is None or not _is_as(known, wanted):
+            is_paused = known is not None and known["tags"] == TAGS and not _is_active(known)
+            api.put_deployment(wanted | {"paused": is_paused})
+    for told in there.values():
+        api.delete_deployment(told["id"])
+
+
+def read(api: Api, declared: Iterable[Schedule]) -> dict[str, Deployment]:
+    """The deployments of these schedules, as far as the server has them, by name."""
+    there = {told["name"]: told for told in api.deployments()}
+    return {
+        schedule.name: Deployment(
+            there[schedule.name]["id"], schedule, _is_active(there[schedule.name])
+        )
+        for schedule in declared
+        if schedule.name in there
+    }
+
+
+def _is_active(told: Json) -> bool:
+    turned_on = [each["active"] for each in told["schedules"]]
+    return not told["paused"] and (any(turned_on) or not turned_on)
+
+
+def _body(flow: str, schedule: Schedule) -> Json:
+    only = list(schedule.only)
+    return {
+        "name": schedule.name,
+        "flow_id": flow,
+        "description": f"Runs {', '.join(only) or 'all sources'} {_when(schedule)}.",
+        "schedules": _schedules(schedule),
+        "parameters": {"only": only, "full_refresh": False},
+        "parameter_openapi_schema": PARAMETERS,
+        "enforce_parameter_schema": True,
+        "tags": TAGS,
+    }
+
+
+def _schedules(schedule: Schedule) -> list[Json]:
+    trigger = schedule.trigger
+    if isinstance(trigger, Cron):
+        told: dict[str, Any] = {"cron": trigger.expression, "timezone": trigger.timezone}
+    elif isinstance(trigger, Every):
+        told = {
+            "interval": trigger.span.total_seconds(),
+            "anchor_date": ANCHOR,
+            "timezone": trigger.timezone,
+        }
+    else:
+        return []  # the worker looks for new files itself
+    return [{"schedule": told, "active": True}]
+
+
+def _when(schedule: Schedule) -> str:
+    trigger = schedule.trigger
+    if isinstance(trigger, Cron):
+        return f"at {trigger.expression} ({trigger.timezone})"
+    if isinstance(trigger, Every):
+        return f"every {trigger.span}"
+    return "when new files arrive"
+
+
+def _is_as(known: Json, wanted: Json) -> bool:
+    """Whether the deployment needs no change: one would drop what it has planned and its pause."""
+    same = all(known[name] == wanted[name] for name in ("description", "parameters", "tags"))
+    there = [_plain(each["schedule"]) for each in known["schedules"]]
+    return same and there == [_plain(each["schedule"]) for each in wanted["schedules"]]
+
+
+def _plain(schedule: Json) -> tuple[Any, ...]:
+    return tuple(schedule.get(name) for name in ("cron", "interval", "timezone"))
