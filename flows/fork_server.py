@@ -20,8 +20,6 @@ from datetime import datetime
 from pathlib import Path
 from typing import BinaryIO
 
-import duckdb
-
 from flows.processes import Process, with_birth
 from flows.ticks import Covers
 from warehouse.settings import PROJECT
@@ -101,6 +99,8 @@ def main() -> None:
     """Fork for each order on stdin until there is no more; each fork executes its own."""
     for name in PRELOADED:
         importlib.import_module(name)
+    import duckdb
+
     # DuckDB opens a database of its own when it is imported, with a thread that no fork would have.
     duckdb.default_connection().close()
     gc.collect()

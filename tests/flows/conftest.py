@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +17,7 @@ CRON = "0 0 1 1 *"
 # Stands for `flows.pipeline` in processes of their own, which import it before any of ours.
 # `FAILURE` in the environment makes the first try of the second stage fail.
 STAND_IN = """
-import os, sys, types
+import os, sys, time, types
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -27,6 +28,7 @@ class Options:
     only: tuple = ()
     full_refresh: bool = False
     wait: bool = False
+    covers: object = None
 
 
 @dataclass
@@ -49,6 +51,10 @@ class Run:
 def land(run):
     run.tried.append("land")
     (run.home / "landed").write_text(str(run.options.sources))
+    with (run.home / "runs.log").open("a") as log:
+        print(run.options.covers.told if run.options.covers else "in time", file=log)
+    while (run.home / "wait").exists():
+        time.sleep(0.05)
 
 
 def audit(run):
@@ -58,6 +64,10 @@ def audit(run):
     if run.tried.count("audit") == 1:
         if failure := eval(os.environ.get("FAILURE", "None"), vars(warehouse.errors)):
             raise failure
+
+
+def directly(name, function, run):
+    function(run)
 
 
 def execute(settings, options, call):
@@ -73,7 +83,7 @@ def execute(settings, options, call):
 
 
 module = types.ModuleType("flows.pipeline")
-module.Options, module.execute = Options, execute
+module.Options, module.execute, module.directly = Options, execute, directly
 sys.modules["flows.pipeline"] = module
 """
 
@@ -88,20 +98,28 @@ class Served:
     info: server.ServerInfo
 
 
-@pytest.fixture(scope="session")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    folder = tmp_path_factory.mktemp("served")
+@contextmanager
+def serving(folder: Path, cron: str | None = CRON) -> Iterator[Served]:
+    """Up in the folder's home, with the stand-in, for the block."""
     (folder / "sitecustomize.py").write_text(STAND_IN)
     sources = folder / "sources.yml"
     sources.write_text("version: 1\n")
-    settings = load_settings(folder / "home")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", str(folder), prepend=os.pathsep)
         # A free port at once: the usual one may be the user's own, or another worker's.
-        patch.setattr(server, "USUAL_PORT", 0)
-        info = server.up(settings, sources, CRON)
-    yield Served(folder, settings, sources, info)
-    server.down(settings)
-    assert info.scheduler
-    assert not info.server.alive
-    assert not info.scheduler.alive
+        patch.setenv("CLEARWATER_SERVER_PORT", "free")
+        settings = load_settings(folder / "home")
+        try:
+            yield Served(folder, settings, sources, server.up(settings, sources, cron))
+        finally:
+            server.down(settings)
+
+
+@pytest.fixture(scope="session")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    with serving(tmp_path_factory.mktemp("served")) as started:
+        yield started
+    info = started.info
+    assert info.server
+    assert info.worker
+    assert not any(process.alive for process in (info.supervisor, info.server, info.worker))
