@@ -99,11 +99,11 @@ class Served:
 
 
 @contextmanager
-def serving(folder: Path, cron: str | None = CRON) -> Iterator[Served]:
-    """Up in the folder's home, with the stand-in, for the block."""
+def serving(folder: Path, cron: str | None = CRON, declared: str = "") -> Iterator[Served]:
+    """Up in the folder's home, with the stand-in, for the block; `declared` is a schedule."""
     (folder / "sitecustomize.py").write_text(STAND_IN)
     sources = folder / "sources.yml"
-    sources.write_text("version: 1\n")
+    sources.write_text(f"version: 1\n{declared}")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", str(folder), prepend=os.pathsep)
         # A free port at once: the usual one may be the user's own, or another worker's.
