@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from flows.prefect_api import Api, Json
-from flows.schedules import Cron, Every, Schedule
+from flows.schedules import ANCHOR, Cron, Every, Schedule
 
-ANCHOR = "2000-01-01T00:00:00Z"  # of intervals, as in `flows.schedules`
 TAGS = ["clearwater"]
 PARAMETERS = {
     "type": "object",
@@ -77,7 +78,7 @@ def _body(flow: str, schedule: Schedule) -> Json:
     return {
         "name": schedule.name,
         "flow_id": flow,
-        "description": f"Runs {', '.join(only) or 'all sources'} {_when(schedule)}.",
+        "description": f"Runs {', '.join(only) or 'all sources'}: {schedule.trigger}.",
         "schedules": _schedules(schedule),
         "parameters": {"only": only, "full_refresh": False},
         "parameter_openapi_schema": PARAMETERS,
@@ -91,23 +92,16 @@ def _schedules(schedule: Schedule) -> list[Json]:
     if isinstance(trigger, Cron):
         told: dict[str, Any] = {"cron": trigger.expression, "timezone": trigger.timezone}
     elif isinstance(trigger, Every):
+        is_days = not trigger.span % timedelta(days=1)
+        anchor = ANCHOR.replace(tzinfo=ZoneInfo(trigger.timezone)) if is_days else ANCHOR
         told = {
             "interval": trigger.span.total_seconds(),
-            "anchor_date": ANCHOR,
+            "anchor_date": anchor.isoformat(),
             "timezone": trigger.timezone,
         }
     else:
         return []  # the worker looks for new files itself
     return [{"schedule": told, "active": True}]
-
-
-def _when(schedule: Schedule) -> str:
-    trigger = schedule.trigger
-    if isinstance(trigger, Cron):
-        return f"at {trigger.expression} ({trigger.timezone})"
-    if isinstance(trigger, Every):
-        return f"every {trigger.span}"
-    return "when new files arrive"
 
 
 def _is_as(known: Json, wanted: Json) -> bool:

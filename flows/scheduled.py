@@ -6,7 +6,9 @@ Importing this imports Prefect: only the worker's fork server does, once for all
 from __future__ import annotations
 
 import errno
+import os
 from collections.abc import Callable
+from threading import Timer
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from flows.fork_server import Order
     from flows.run import Run
 
+FAREWELL_SECONDS = 20.0  # for telling the server the end of a run
 RETRY_DELAYS_SECONDS = [2.0, 15.0]
 # What waiting does not mend: a full disk, a missing file, a forbidden one.
 LASTING_ERRORS = {
@@ -90,10 +93,19 @@ def execute_order(order: Order) -> None:
             run = pipeline.execute(settings, options, call=as_task)
         except Exception as error:
             live_runs.write(settings, live.ended(*end_by(error)))
+            _leave_after(FAREWELL_SECONDS)
             raise
         kind, message = end_of(run)
-        # Before the server is told: it may be gone.
+        # Before the server is told: it may be gone, and Prefect would try for minutes.
         live_runs.write(settings, live.ended(kind, message))
+        _leave_after(FAREWELL_SECONDS)
         return State(type=StateType(kind), message=message)
 
     run_flow(clearwater, flow_run=load_flow_run(UUID(order.run)), return_type="state")
+
+
+def _leave_after(seconds: float) -> None:
+    """End this process then at the latest; the worker tells the server what it did not hear."""
+    timer = Timer(seconds, os._exit, (0,))
+    timer.daemon = True
+    timer.start()

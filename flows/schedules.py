@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -12,6 +12,10 @@ from zoneinfo import ZoneInfo
 from cronsim import CronSim
 
 from warehouse.settings import Settings
+from warehouse.sources import Source
+
+PIPELINE = "pipeline"
+ANCHOR = datetime(2024, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True)
@@ -21,6 +25,9 @@ class Cron:
     expression: str
     timezone: str = "UTC"
 
+    def __str__(self) -> str:
+        return f"cron {self.expression} ({self.timezone})"
+
 
 @dataclass(frozen=True)
 class Every:
@@ -29,12 +36,18 @@ class Every:
     span: timedelta
     timezone: str = "UTC"
 
+    def __str__(self) -> str:
+        return f"every {self.span}"
+
 
 @dataclass(frozen=True)
 class NewFiles:
     """When new files stand at the sources, which are looked at so often."""
 
     check: timedelta
+
+    def __str__(self) -> str:
+        return f"new files (every {self.check})"
 
 
 @dataclass(frozen=True)
@@ -83,7 +96,7 @@ def _after(schedule: Schedule, moment: datetime) -> Iterator[datetime]:
         for tick in CronSim(trigger.expression, moment.astimezone(ZoneInfo(trigger.timezone))):
             yield tick.astimezone(UTC)
     elif isinstance(trigger, Every):
-        epoch = datetime(2000, 1, 1, tzinfo=UTC)
+        epoch = ANCHOR
         count = (moment - epoch) // trigger.span + 1
         while True:
             yield epoch + count * trigger.span
@@ -93,8 +106,14 @@ def _after(schedule: Schedule, moment: datetime) -> Iterator[datetime]:
 class Watch:
     """Whether something new stands at the sources of a schedule."""
 
-    def __init__(self, settings: Settings, sources: Path, schedule: Schedule) -> None:
-        del settings, sources, schedule
+    def __init__(
+        self,
+        settings: Settings,
+        schedule: Schedule,
+        sources: Sequence[Source],
+        tell: Callable[[str], None],
+    ) -> None:
+        del settings, sources, schedule, tell
 
     def arrived(self) -> bool:
         """Whether there is something that no run has taken."""

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING
 
 from flows import live_runs
 from flows.processes import POLL_SECONDS, Process, start_detached, stop
+from warehouse.configuration import FILE_VARIABLE
 from warehouse.errors import ClearwaterError, ConfigurationError
 from warehouse.files import write_atomically
 from warehouse.settings import PROJECT, Settings
@@ -122,8 +123,7 @@ def client_environment(settings: Settings, api_url: str, base: Mapping[str, str]
     Whatever Prefect settings the user has for other servers stay out of it.
     """
     kept = {name: value for name, value in base.items() if not name.startswith("PREFECT_")}
-    return kept | {
-        "CLEARWATER_HOME": str(settings.home),
+    return (kept | own_environment(settings, base)) | {
         "DO_NOT_TRACK": "1",
         "NO_PROXY": HERE,
         "no_proxy": HERE,
@@ -135,6 +135,13 @@ def client_environment(settings: Settings, api_url: str, base: Mapping[str, str]
         # Our own lines tell the log what Prefect's would; the UI has both.
         "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "WARNING",
     }
+
+
+def own_environment(settings: Settings, base: Mapping[str, str]) -> dict[str, str]:
+    """What a process of ours needs in another folder to have the very settings of this one."""
+    given = base.get(FILE_VARIABLE)
+    file = {FILE_VARIABLE: str(Path(given).expanduser().absolute())} if given else {}
+    return {"CLEARWATER_HOME": str(settings.home)} | file
 
 
 def server_environment(
@@ -256,7 +263,7 @@ def _start(settings: Settings, sources: str, cron: str | None) -> ServerInfo:
     command = ["-m", "flows.supervisor", "--sources", sources]
     supervisor = start_detached(
         [*command, "--cron", cron] if cron else command,
-        env={**os.environ, "CLEARWATER_HOME": str(settings.home)},
+        env={**os.environ, **own_environment(settings, os.environ)},
         folder=PROJECT,
         log=settings.prefect / "supervisor.log",
     )

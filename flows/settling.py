@@ -67,6 +67,13 @@ def close_lost(settings: Settings, api: Api, own: str | None) -> None:
             _close(api, run["id"], "CRASHED", GONE)
 
 
+def close_open_tasks(api: Api) -> None:
+    """Close the tasks of ended runs whose end never reached the server, as it was away."""
+    for task in api.tasks_left_open(datetime.now(UTC) - GRACE):
+        told = "The server was away when it ended; the run tells how."
+        api.set_task_state(task["id"], state("CANCELLED", told, name="Unknown"))
+
+
 def _settle(api: Api, live: LiveRun) -> str:
     """The state in which the run is, once its process is gone."""
     try:

@@ -47,6 +47,7 @@ class Child:
     log: Path | None
     shows_life: Callable[[], bool]
     patience_seconds: float
+    death_signal: signal.Signals = signal.SIGTERM
     process: subprocess.Popen[bytes] | None = None
     identity: Process | None = None
     failures: int = 0
@@ -65,10 +66,18 @@ class Child:
                 stdout=output,
                 stderr=subprocess.STDOUT if output else None,
                 start_new_session=True,
-                preexec_fn=_end_with_parent,
+                preexec_fn=self._end_with_us,
             )
         self.identity = with_birth(self.process.pid)
         self.started = self.seen = time.monotonic()
+
+    def _end_with_us(self) -> None:
+        """In the child, before its program starts: ask the system to end it when we are gone.
+
+        Elsewhere than on Linux the worker sees that by itself, and the next `up` ends the server.
+        """
+        if sys.platform == "linux":
+            ctypes.CDLL(None).prctl(_DEATH_SIGNAL, self.death_signal)
 
     @property
     def has_ended(self) -> bool:
@@ -100,6 +109,7 @@ class Supervisor:
             settings.prefect / "server.log" if logs else None,
             lambda: server.answers(info),
             STOP_SECONDS,
+            signal.SIGKILL,  # asked, it would wait for the last run's connection to close
         )
         self._worker = Child(
             "worker",
@@ -262,15 +272,6 @@ def _output(log: Path | None) -> Iterator[int | None]:
         return
     with log.open("ab") as file:
         yield file.fileno()
-
-
-def _end_with_parent() -> None:
-    """In a child, before its program starts: ask the system to end it when we are gone.
-
-    Elsewhere than on Linux the worker sees that by itself, and the next `up` ends the server.
-    """
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_DEATH_SIGNAL, signal.SIGTERM)
 
 
 def _say(text: str) -> None:

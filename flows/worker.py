@@ -10,7 +10,7 @@ import argparse
 import os
 import signal
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,14 +23,14 @@ from flows.fork_server import ForkServer, Order
 from flows.options import complain
 from flows.prefect_api import Api, ApiError, Json, state
 from flows.processes import Process, stop
-from flows.schedules import Cron, NewFiles, Schedule, Watch
+from flows.schedules import PIPELINE, Cron, NewFiles, Schedule, Watch
 from flows.server import RUN_SECONDS, STOP_SECONDS
 from flows.supervisor import heartbeat
 from flows.ticks import Covers, TickBook, missed
 from warehouse.errors import ClearwaterError
 from warehouse.settings import Settings, load_settings
+from warehouse.sources import load_sources
 
-PIPELINE = "pipeline"  # the schedule of all sources
 HOURLY = Cron("0 * * * *", "UTC")
 LOOK_SECONDS = 0.5
 POLL_SECONDS = 3.0  # between questions to the server
@@ -75,6 +75,7 @@ class Worker:
         if moment >= self._next_tidy:
             own = self._started.run if self._started else None
             settling.close_lost(self._settings, self._api, own)
+            settling.close_open_tasks(self._api)
             self._next_tidy = moment + TIDY_SECONDS
         if moment >= self._not_before and not self._is_busy():
             self._start_next()
@@ -110,13 +111,15 @@ class Worker:
             return
         self._book.keep_only(declared, _now())
         deployments.put(self._api, declared)
-        self._watches = {
-            each.name: Watch(self._settings, self._sources, each)
-            for each in declared
-            if isinstance(each.trigger, NewFiles)
-        }
+        self._watches = dict(self._new_watches(declared))
         self._declared, self._stamp, self._next_poll = declared, stamp, 0.0
         complain(f"schedules: {', '.join(each.name for each in declared)}")
+
+    def _new_watches(self, declared: Iterable[Schedule]) -> Iterator[tuple[str, Watch]]:
+        of_files = [each for each in declared if isinstance(each.trigger, NewFiles)]
+        sources = load_sources(self._sources, self._settings) if of_files else []
+        for each in of_files:
+            yield each.name, Watch(self._settings, each, sources, complain)
 
     def _schedules(self) -> list[Schedule]:
         if self._cron:

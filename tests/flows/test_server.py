@@ -140,6 +140,6 @@ def test_what_is_recorded_is_read_again(settings: Settings) -> None:
 
 @pytest.mark.parametrize("module", ["server", "supervisor", "worker", "attended", "fork_server"])
 def test_these_processes_import_nothing_heavy(module: str) -> None:
-    heavy = {"prefect", "dbt", "duckdb", "great_expectations", "pydantic"}
+    heavy = {"prefect", "dbt", "duckdb", "great_expectations", "pyarrow"}
     code = f"import sys, flows.{module}; raise SystemExit(bool({heavy} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
