@@ -14,6 +14,15 @@ from flows import server
 from warehouse.settings import Settings, load_settings
 
 CRON = "0 0 1 1 *"
+SOURCES = """
+sources:
+  - name: shop.orders
+    kind: files
+    path: orders.csv
+    format: csv
+    columns: {id: bigint}
+    key: [id]
+"""
 # Stands for `flows.pipeline` in processes of their own, which import it before any of ours.
 # `FAILURE` in the environment makes the first try of the second stage fail.
 STAND_IN = """
@@ -103,7 +112,7 @@ def serving(folder: Path, cron: str | None = CRON, declared: str = "") -> Iterat
     """Up in the folder's home, with the stand-in, for the block; `declared` is a schedule."""
     (folder / "sitecustomize.py").write_text(STAND_IN)
     sources = folder / "sources.yml"
-    sources.write_text(f"version: 1\n{declared}")
+    sources.write_text(f"version: 1\n{declared}{SOURCES}")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", str(folder), prepend=os.pathsep)
         # A free port at once: the usual one may be the user's own, or another worker's.

@@ -21,7 +21,7 @@ from flows.prefect_api import UNFINISHED, Api
 from flows.processes import this_process
 from flows.server import ServerError, ServerInfo
 from flows.supervisor import Child, Supervisor
-from tests.flows.conftest import serving
+from tests.flows.conftest import SOURCES, serving
 from warehouse.settings import Settings, load_settings
 
 if TYPE_CHECKING:
@@ -264,7 +264,7 @@ def test_down_gives_a_run_its_time_and_then_ends_it(
 @pytest.mark.slow
 def test_in_the_foreground_a_signal_ends_it_cleanly(tmp_path: Path) -> None:
     sources = tmp_path / "sources.yml"
-    sources.write_text("version: 1\n")
+    sources.write_text(f"version: 1\n{SOURCES}")
     settings = load_settings(tmp_path / "home")
     command = [sys.executable, "-m", "flows", "up", "--foreground", "--sources", str(sources)]
     with (tmp_path / "said").open("wb") as said:
