@@ -47,10 +47,13 @@ docs: setup ## docs/rules_in_force.md again, from the rules
 bench: setup ## the figures of the README, printed and written as JSON
 	@$(BIN)/python -m benchmarks
 
-lock: ## compile requirements.lock again from pyproject.toml (needs uv)
+lock: ## compile the lock files again from pyproject.toml (needs uv)
 	uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --quiet \
 	  --generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --no-header \
 	  --output-file requirements.lock
+	uv pip compile pyproject.toml --constraints requirements.lock --universal --python-version 3.11 \
+	  --quiet --generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --no-header \
+	  --output-file requirements-run.lock
 	sed -n 's/^retail = \["\(.*\)"\]/\1/p' pyproject.toml | uv pip compile - --no-deps --quiet \
 	  --generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --no-header \
 	  --output-file requirements-retail.lock

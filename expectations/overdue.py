@@ -53,12 +53,23 @@ def overdue(came: Mapping[str, Sequence[Delivery]], now: datetime) -> Iterator[t
             yield source, found.told(now)
 
 
+def usual_gap(files: Sequence[Delivery]) -> timedelta | None:
+    """How long after the newest of these the next one usually comes, by what `overdue` goes by.
+
+    None before there are enough. `files` are in order, oldest first.
+    """
+    starts = _apart(files)
+    if len(starts) <= MIN_PAST:
+        return None
+    return _usual(_gaps(starts), starts[-1])[0]
+
+
 def _overdue(files: Sequence[Delivery], now: datetime) -> Overdue | None:
     starts = _apart(files)
     if len(starts) <= MIN_PAST:
         return None
     last = files[-1]
-    gaps = [Point(a, (b - a).total_seconds() / 60) for a, b in pairwise(starts)]
+    gaps = _gaps(starts)
     usual, patience = _usual(gaps, starts[-1])
     # Files that were old when they came are no feed that lives.
     if now - last.at <= patience or last.seen_at - last.at > patience:
@@ -77,6 +88,11 @@ def _apart(files: Sequence[Delivery]) -> list[datetime]:
         if not starts or file.at - starts[-1] >= TOGETHER:
             starts.append(file.at)
     return starts[-WINDOW - 1 :]
+
+
+def _gaps(starts: Sequence[datetime]) -> list[Point]:
+    """The minutes from each arrival to the next."""
+    return [Point(a, (b - a).total_seconds() / 60) for a, b in pairwise(starts)]
 
 
 def _usual(gaps: Sequence[Point], last: datetime) -> tuple[timedelta, timedelta]:

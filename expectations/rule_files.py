@@ -80,6 +80,19 @@ def read_rules(folder: Path = FOLDER) -> tuple[list[Rule], list[ConfigurationErr
     return rules, [*errors, *_repeated_ids(rules)]
 
 
+def rules_of(check: Check, folder: Path = FOLDER) -> list[Rule]:
+    """The rules below `folder` with this check; reads only the files in which its name stands.
+
+    What is wrong with a rule, `read_rules` tells.
+    """
+    found: list[Rule] = []
+    for path in sorted(folder.glob("*/*.yml")):
+        text = path.read_text(encoding="utf-8", errors="replace")
+        if check in text:
+            found += _read_text(_shown(path, folder), text)[0]
+    return [rule for rule in found if rule.check == check]
+
+
 def _never_read(folder: Path) -> Iterator[ConfigurationError]:
     """Files that look like rules, and are not where rules are looked for."""
     for path in sorted(p for ending in ("yml", "yaml") for p in folder.rglob(f"*.{ending}")):

@@ -248,6 +248,14 @@ def _send(receiver: Receiver, message: Message) -> str:
     return "" if sent else "it did not answer, or did not take the message"
 
 
+def is_known(receiver: Receiver) -> bool:
+    """Whether its address is one that apprise can send to; nothing is sent."""
+    from apprise import Apprise
+
+    _silence()
+    return bool(Apprise.instantiate(receiver.url, asset=_asset(), suppress_exceptions=True))
+
+
 def _formats(service: Any) -> tuple[Any, ...]:
     formats = type(service).notify_format
     return formats if isinstance(formats, tuple) else (formats,)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import shlex
 import sys
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
@@ -17,9 +15,11 @@ from flows.commands import (
     features,
     incidents,
     lake,
+    prune,
     quarantine,
     rules,
     source,
+    status,
 )
 from flows.commands.suggest import Suggest, suggest_rules
 from flows.failures import reader_may_leave, reported
@@ -41,14 +41,10 @@ from flows.options import (
     say,
 )
 from warehouse.settings import Settings, load_settings
-from warehouse.wording import accept_command, counted
+from warehouse.wording import counted
 
 if TYPE_CHECKING:
     from flows.pipeline import Options, Run
-    from warehouse.domains import Line
-    from warehouse.waiting import Waiting
-
-SHOWN_REFUSALS = 5
 
 app = typer.Typer(
     name="clearwater",
@@ -60,7 +56,9 @@ app = typer.Typer(
 )
 app.command()(config.config)
 app.command()(doctor.doctor)
+app.command()(prune.prune)
 app.command()(rules.rules)
+app.command()(status.status)
 app.add_typer(features.app, name="features")
 app.add_typer(incidents.app, name="incidents")
 app.add_typer(lake.app, name="lake")
@@ -208,13 +206,22 @@ def audit(
 
 @app.command()
 def publish(
-    home: Home = None, as_json: Json = False, log: LogMode = Log.text, wait: Wait = False
+    export: Annotated[
+        str, typer.Option("--export", help="Write the release as Parquet, too: DIR or s3://…")
+    ] = "",
+    home: Home = None,
+    as_json: Json = False,
+    log: LogMode = Log.text,
+    wait: Wait = False,
 ) -> None:
     """Publish the newest build that passed its gate, and extract its features.
 
-    Example: clearwater publish
+    With --export, and no new build, the current release is exported.
+
+    Example: clearwater publish --export s3://reports/marts
     """
-    _stages(("publish", "features"), home, as_json, log=log.value, wait=wait)
+    stages = ("publish", "features")
+    _stages(stages, home, as_json, export=export, log=log.value, wait=wait)
 
 
 @app.command()
@@ -280,102 +287,6 @@ def sql(release: ReleaseId = None, home: Home = None) -> None:
     if shell is None:
         raise ClearwaterError("the duckdb shell is not installed", next_step="run `make setup`")
     os.execv(shell, [shell, "-readonly", str(database)])
-
-
-@app.command()
-def status(home: Home = None, as_json: Json = False) -> None:
-    """The current release, what waits for you, and the last runs.
-
-    Example: clearwater status
-    """
-    from flows.printing import table_text
-    from flows.server import running
-    from warehouse.releases import current, held_at, told_lines
-    from warehouse.state import open_ledger
-    from warehouse.waiting import waiting
-
-    settings = load_settings(home)
-    serving, held, server = current(settings), held_at(settings), running(settings)
-    waits, stale = waiting(settings), incidents.stale_told(settings)
-    runs = []
-    if settings.state_db.exists():
-        with open_ledger(settings) as ledger:
-            runs = ledger.newest(10)
-    state = {
-        "home": str(settings.home),
-        "release": serving.id if serving else None,
-        "verdict": serving.verdict if serving else None,
-        "domains": told_lines(serving) if serving else {},
-        "held": held,
-        "server": server.url if server else None,
-        "waiting": _waiting_as_json(waits),
-        "stale": stale,
-        "incidents": incidents.open_counts(settings),
-        "runs": [{k: v for k, v in run.items() if k != "summary"} for run in runs],
-    }
-    if as_json:
-        print_json(state)
-        return
-    say(f"home      {settings.home}")
-    say(f"release   {serving.id} ({serving.verdict})" if serving else "release   none yet")
-    for name, line in serving.lines.items() if serving and len(serving.lines) > 1 else ():
-        say(f"            {name}: {_told_line(line)}")
-    if held:
-        say(f"held      at {held} after a rollback; `clearwater resume` goes on")
-    say(f"server    {server.url}" if server else "server    not running; `clearwater up` starts it")
-    _print_waiting(waits, home)
-    for name, text in stale.items():
-        say(f"stale     {name}: {text} (told until something new comes)")
-    if told := incidents.open_told(settings, home):
-        say(f"incidents {told}")
-    if runs:
-        say("")
-        headings = ["run", "started", "ended", "status", "release"]
-        say(table_text(headings, [_told_run(run) for run in runs]))
-
-
-def _told_line(line: Line) -> str:
-    if line.release is None:
-        return f"not published yet: {line.held}"
-    if line.held:
-        since = f"release {line.release} (lake snapshot {line.lake_snapshot})"
-        return f"stays as in {since}: {line.held}"
-    return f"{line.verdict}, lake snapshot {line.lake_snapshot}"
-
-
-def _told_run(run: dict[str, Any]) -> list[Any]:
-    started, ended = (
-        at and at.replace(microsecond=0) for at in (run["started_at"], run["ended_at"])
-    )
-    return [run["run_id"], started, ended, run["status"], run["release"]]
-
-
-def _waiting_as_json(waits: Waiting) -> dict[str, Any]:
-    return {
-        "quarantined": waits.rows,
-        "refused": [asdict(batch) for batch in waits.refused],
-        "problem": waits.problem,
-    }
-
-
-def _print_waiting(waits: Waiting, home: Path | None) -> None:
-    at_home = f" --home {shlex.quote(str(home))}" if home else ""
-    if waits.problem:
-        say(f"lake      cannot be read: {waits.problem}")
-    for name, rows in waits.rows.items():
-        say(f"waiting   {name}: {counted(rows, 'row')} in quarantine. What, and why:")
-        say(f"            clearwater quarantine list {name}{at_home}")
-    for batch in waits.refused[:SHOWN_REFUSALS]:
-        say(f"refused   {batch.source}: {batch.file}: {batch.reason}")
-        if batch.is_unlike:
-            command = accept_command(batch.source, batch.file, home)
-            say(f"            if it is meant so: {command}")
-    if len(waits.refused) > SHOWN_REFUSALS:
-        more = counted(len(waits.refused) - SHOWN_REFUSALS, "file")
-        say(f"            and {more} more; --json has them all")
-    if waits.refused:
-        others = "" if all(batch.is_unlike for batch in waits.refused) else ", or sources.yml"
-        say(f"            each run tries them again; correct the file{others}")
 
 
 @app.command()

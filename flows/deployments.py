@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from flows.prefect_api import Api, Json
-from flows.schedules import ANCHOR, Cron, Every, Schedule
+from flows.schedules import ANCHOR, PIPELINE, Cron, Every, Schedule, declared
+from warehouse.settings import Settings
 
+HOURLY = Cron("0 * * * *")  # where nothing is declared
 TAGS = ["clearwater"]
 PARAMETERS = {
     "type": "object",
@@ -34,6 +37,16 @@ PARAMETERS = {
 }
 
 
+def in_force(settings: Settings, sources: Path, cron: str | None) -> list[Schedule]:
+    """The schedules that the worker goes by: this one, or those declared, or hourly if none is.
+
+    Raises ConfigurationError for what the sources file cannot declare.
+    """
+    if cron:
+        return [Schedule(PIPELINE, (), Cron(cron))]
+    return declared(sources, settings) or [Schedule(PIPELINE, (), HOURLY)]
+
+
 @dataclass(frozen=True)
 class Deployment:
     """A schedule's deployment on the server: `is_active` unless somebody has paused it there."""
@@ -43,27 +56,27 @@ class Deployment:
     is_active: bool
 
 
-def put(api: Api, declared: Sequence[Schedule]) -> None:
+def put(api: Api, wanted: Sequence[Schedule]) -> None:
     """Make the server show these schedules and no other; what is paused there stays paused."""
     there = {told["name"]: told for told in api.deployments()}
     flow = api.flow_id()
-    for schedule in declared:
-        wanted, known = _body(flow, schedule), there.pop(schedule.name, None)
-        if known is None or not _is_as(known, wanted):
+    for schedule in wanted:
+        body, known = _body(flow, schedule), there.pop(schedule.name, None)
+        if known is None or not _is_as(known, body):
             is_paused = known is not None and known["tags"] == TAGS and not _is_active(known)
-            api.put_deployment(wanted | {"paused": is_paused})
+            api.put_deployment(body | {"paused": is_paused})
     for told in there.values():
         api.delete_deployment(told["id"])
 
 
-def read(api: Api, declared: Iterable[Schedule]) -> dict[str, Deployment]:
+def read(api: Api, wanted: Iterable[Schedule]) -> dict[str, Deployment]:
     """The deployments of these schedules, as far as the server has them, by name."""
     there = {told["name"]: told for told in api.deployments()}
     return {
         schedule.name: Deployment(
             there[schedule.name]["id"], schedule, _is_active(there[schedule.name])
         )
-        for schedule in declared
+        for schedule in wanted
         if schedule.name in there
     }
 

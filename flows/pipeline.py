@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from expectations.gate import GateResult
 from expectations.raw import declared_sources
 from flows.events import Events
+from flows.exporting import export_to
 from flows.failures import machine_fault
 from flows.run import Options, Run, StageTrace
 from flows.stages import STAGES, check_raw_rules
@@ -114,6 +115,8 @@ def _take_up_build(run: Run, stages: tuple[str, ...]) -> None:
         return
     run.build = newest_build(run.settings)
     if run.build is None:
+        if run.release is not None and "audit" not in stages and export_to(run):
+            return
         raise BuildError("there is no build", next_step="run `clearwater build` first")
     kept = run.build.read_gate()
     if kept is not None:

@@ -32,6 +32,7 @@ class Options:
     full_refresh: bool = False
     wait: bool = False
     log: Mode = "text"
+    export: str = ""
     covers: Covers | None = None
 
 

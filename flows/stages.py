@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from expectations.auditor import start_auditor
 from expectations.gate import GateResult, TableScope
 from flows.domains import blocked, blocks, composed, is_news, passed
+from flows.exporting import exporting
 from flows.failures import machine_fault
 from flows.run import Run
 from flows.standing import audit_served
@@ -264,7 +265,7 @@ STAGES: dict[str, Callable[[Run], None]] = {
     "load": load,
     "build": build_warehouse,
     "audit": audit,
-    "publish": publish,
+    "publish": exporting(publish),
     "features": features,
     "report": report,
 }

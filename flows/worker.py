@@ -16,14 +16,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from threading import Event
 
-from flows import deployments, live_runs, schedules, settling
+from flows import deployments, live_runs, settling
 from flows.deployments import Deployment
 from flows.failures import reported
 from flows.fork_server import ForkServer, Order
 from flows.options import complain
 from flows.prefect_api import Api, ApiError, Json, state
 from flows.processes import Process, stop
-from flows.schedules import PIPELINE, Cron, NewFiles, Schedule, Watch
+from flows.schedules import NewFiles, Schedule, Watch
 from flows.server import RUN_SECONDS, STOP_SECONDS
 from flows.supervisor import heartbeat
 from flows.ticks import Covers, TickBook, missed
@@ -31,7 +31,6 @@ from warehouse.errors import ClearwaterError
 from warehouse.settings import Settings, load_settings
 from warehouse.sources import load_sources
 
-HOURLY = Cron("0 * * * *", "UTC")
 LOOK_SECONDS = 0.5
 POLL_SECONDS = 3.0  # between questions to the server
 TIDY_SECONDS = 15.0  # between looks for runs that are shown as being at work and are not
@@ -101,7 +100,7 @@ class Worker:
             stamp = (found.st_mtime_ns, found.st_size)
             if stamp == self._stamp:
                 return
-            declared = self._schedules()
+            declared = deployments.in_force(self._settings, self._sources, self._cron)
         except (OSError, ClearwaterError) as error:
             if not self._declared:
                 raise
@@ -120,12 +119,6 @@ class Worker:
         sources = load_sources(self._sources, self._settings) if of_files else []
         for each in of_files:
             yield each.name, Watch(self._settings, each, sources, complain)
-
-    def _schedules(self) -> list[Schedule]:
-        if self._cron:
-            return [Schedule(PIPELINE, (), Cron(self._cron, "UTC"))]
-        declared = schedules.declared(self._sources, self._settings)
-        return declared or [Schedule(PIPELINE, (), HOURLY)]
 
     def _settle(self) -> None:
         """Tell how runs ended that are over, those of a worker that was killed among them."""

@@ -132,6 +132,13 @@ def _port(text: str) -> int | None:
     return number
 
 
+def _place(text: str) -> str:
+    """A relative folder would be another one wherever a run is started."""
+    if text and not text.startswith(("/", "~", "s3://")):
+        raise ValueError(text)
+    return text
+
+
 SPAN = "not a span such as 90s, 30m, 6h or 14d"
 SPAN_OR_FOREVER = f"neither {FOREVER} nor a span such as 90s, 30m, 6h or 14d"
 TIMEOUTS = {
@@ -164,7 +171,10 @@ OPTIONS = {
             "log", "text", "how commands tell their progress", "neither text nor json",
             _one_of("text", "json"),
         ),
-        Option("export", "", "where each release is written as Parquet, too", "not a place", str),
+        Option(
+            "export", "", "where each release is written as Parquet, too",
+            "neither a folder's whole path nor s3://bucket/prefix", _place,
+        ),
         Option(
             "server.port", "4200", "the UI's port; a free one if it is taken", "not a port", _port
         ),

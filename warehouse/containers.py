@@ -49,7 +49,10 @@ def parts(settings: Settings, landed: Landed) -> list[str | None]:
     """The members of a landed zip, a batch each; [None] for every other file.
 
     What archivers leave is none. A zip that cannot be read is one batch, whose loading says why.
+    Of one whose bytes were pruned the sidecar knows.
     """
+    if landed.members:
+        return [*landed.members]
     file = content_path(settings, landed.sha256)
     return [*_listed(file, landed.original_name)] or [None]
 
@@ -122,8 +125,9 @@ def opened(
     try:
         file = content_path(settings, landed.sha256)
         if not file.is_file():
+            pruned = f": pruned on {landed.pruned_at[:10]}" if landed.pruned_at else ""
             raise BatchRefusedError(
-                "its bytes are not in landing any more",
+                f"its bytes are not in landing any more{pruned}",
                 where=f"{source.name}: {label}",
                 next_step=f"restore {file} from a copy",
             )

@@ -73,6 +73,10 @@ class ReleaseError(ClearwaterError):
     """There is no such release, or none at all."""
 
 
+class ExportError(ClearwaterError):
+    """A release cannot be exported; it is served all the same."""
+
+
 class QueryError(ClearwaterError):
     """A query that is not allowed or that DuckDB cannot run."""
 

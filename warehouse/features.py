@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,7 +16,7 @@ import duckdb
 from warehouse.duck import connect, identifier, quoted
 from warehouse.errors import ConfigurationError, GateBlockedError, ReleaseError
 from warehouse.files import sync, temporary, write_atomically
-from warehouse.releases import Release, folder, releases
+from warehouse.releases import ASKED, Release, folder, releases, remove
 from warehouse.settings import Settings
 
 PASSED = ("pass", "warn")
@@ -184,12 +184,30 @@ def _sha256(file: Path) -> str:
         return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
+def note_asked(place: Path) -> None:
+    """Note that a person asked for the extract: its release is kept as long as it is there."""
+    if not (place / ASKED).exists():
+        write_atomically(place / ASKED, "")
+
+
+def old_extracts(settings: Settings, known: Collection[str]) -> list[Path]:
+    """The extracts, whole or half written, that are of none of the releases `known`."""
+    return [
+        place
+        for place in sorted(settings.features.glob("*/*"))
+        if place.is_dir()
+        and place.name not in known
+        and (
+            (place / "manifest.json").exists() or place.match(".*.tmp") or not any(place.iterdir())
+        )
+    ]
+
+
 def prune_features(settings: Settings) -> None:
     """Remove half-written extracts, and those of releases that are gone. The lock is held."""
     known = {release.id for release in releases(settings)}
-    for place in settings.features.glob("*/*"):
-        if place.name not in known:
-            shutil.rmtree(place)
+    for place in old_extracts(settings, known):
+        remove(settings, place)
 
 
 def release_named(settings: Settings, release_id: str | None, serving: Release | None) -> Release:

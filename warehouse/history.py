@@ -259,8 +259,11 @@ def open_bytes(settings: Settings, landed: Landed) -> IO[bytes]:
     try:
         handle = file.open("rb")
     except FileNotFoundError:
+        pruned = f"pruned on {landed.pruned_at[:10]}" if landed.pruned_at else "gone"
         raise LakeError(
-            "the bytes are gone", where=str(file), next_step="restore the file from a copy"
+            f"the bytes of {landed.original_name} are {pruned}",
+            where=str(file),
+            next_step="restore the file from a copy",
         ) from None
     digest = hashlib.sha256()
     while block := handle.read(BLOCK_BYTES):

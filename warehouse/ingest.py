@@ -20,6 +20,7 @@ from warehouse.deliveries import (
 from warehouse.errors import BatchRefusedError, reasons
 from warehouse.lake import is_encrypted, latest_snapshot, writing
 from warehouse.landing import Landed, arrivals, land, note_standing, seen_places
+from warehouse.listed import note_taken, signatures
 from warehouse.loading import load_batch, load_times
 from warehouse.loads import Load, LoadLog, definition, keep_definition, note_encrypted
 from warehouse.places import Place, standing
@@ -86,7 +87,8 @@ class Arrivals:
     """What stood at the sources: landed files in order, and what could not be landed.
 
     `repeats` are the files that came in this run with known bytes, `deliveries` all that ever came,
-    oldest first, of the sources that could be looked at.
+    oldest first, of the sources that could be looked at. `listed` are the signatures of what stood
+    there.
     """
 
     batch_ids: frozenset[str]
@@ -94,6 +96,7 @@ class Arrivals:
     summaries: dict[str, SourceSummary]
     repeats: dict[str, tuple[Repeat, ...]] = field(default_factory=dict)
     deliveries: dict[str, tuple[Delivery, ...]] = field(default_factory=dict)
+    listed: dict[str, list[str]] = field(default_factory=dict)
 
 
 def land_sources(settings: Settings, sources: list[Source]) -> Arrivals:
@@ -102,6 +105,7 @@ def land_sources(settings: Settings, sources: list[Source]) -> Arrivals:
     summaries = {source.name: SourceSummary(source.name) for source in sources}
     seen: set[str] = set()
     found: dict[str, list[str]] = {}
+    listed: dict[str, list[str]] = {}
     again: dict[str, tuple[Repeat, ...]] = {}
     came: dict[str, tuple[Delivery, ...]] = {}
     new_files = 0
@@ -122,6 +126,7 @@ def land_sources(settings: Settings, sources: list[Source]) -> Arrivals:
             summaries[source.name] = summaries[source.name].with_problem(absent)
         seen_before = seen_places(settings, source)
         found[source.name] = []
+        listed[source.name] = sorted(signatures(places).values())
         standing_now = frozenset(place.path for place in places)
         known: list[tuple[Place, Landed]] = []
         landed_before = len(own)
@@ -146,7 +151,7 @@ def land_sources(settings: Settings, sources: list[Source]) -> Arrivals:
             again[source.name] = _repeats(settings, source, known, own)
         came[source.name] = deliveries(own, repeats(settings, source.name))
     note_standing(settings, found)
-    return Arrivals(frozenset(seen), new_files, summaries, again, came)
+    return Arrivals(frozenset(seen), new_files, summaries, again, came, listed)
 
 
 def _repeats(
@@ -215,6 +220,7 @@ def load_sources(
         told = nothing_new(con, settings, run_id, _without_rows(summaries, landed))
         summaries |= {n: replace(summaries[n], nothing_new=text) for n, text in told}
         snapshot = latest_snapshot(con)
+    note_taken(settings, landed.listed)
     return summaries, snapshot
 
 

@@ -30,6 +30,8 @@ class Landed:
 
     `return_number` counts how often these bytes came back after others in the same place.
     `modified_ns` is when the file says it was written, in nanoseconds since 1970; 0 if unknown.
+    `pruned_at` is when retention removed the bytes, ISO 8601 in UTC, empty as long as it has not;
+    `members` are those of the zip that it was.
     """
 
     source: str
@@ -40,6 +42,8 @@ class Landed:
     size: int
     return_number: int = 0
     modified_ns: int = 0
+    pruned_at: str = ""
+    members: tuple[str, ...] = ()
 
     @property
     def batch_id(self) -> str:
@@ -59,12 +63,28 @@ def _sidecar(settings: Settings, source: str, sha256: str, return_number: int) -
     return content_path(settings, sha256).with_name(f"{sha256}.{source}{returned}.json")
 
 
+def _read(file: Path) -> Landed:
+    content = json.loads(file.read_text(encoding="utf-8"))
+    return Landed(**content | {"members": tuple(content.get("members", ()))})
+
+
+def write_sidecar(settings: Settings, landed: Landed) -> None:
+    """Write the arrival's sidecar, in the place of one that is there."""
+    content = asdict(landed)
+    if not landed.pruned_at:
+        del content["pruned_at"], content["members"]
+    file = _sidecar(settings, landed.source, landed.sha256, landed.return_number)
+    write_atomically(file, json.dumps(content, indent=1) + "\n")
+
+
+def is_pruned(settings: Settings, landed: Landed) -> bool:
+    """Whether retention removed the bytes, and they have not come again."""
+    return bool(landed.pruned_at) and not content_path(settings, landed.sha256).exists()
+
+
 def arrivals(settings: Settings) -> list[Landed]:
     """All that ever landed, in the order of arrival."""
-    found = [
-        Landed(**json.loads(file.read_text(encoding="utf-8")))
-        for file in settings.landing.glob("??/*.json")
-    ]
+    found = [_read(file) for file in settings.landing.glob("??/*.json")]
     return sorted(found, key=lambda landed: (landed.arrived_at, landed.original_name))
 
 
@@ -222,8 +242,7 @@ def _record(
         return_number=len(same),
         modified_ns=state.modified_ns,
     )
-    sidecar = _sidecar(settings, source.name, sha256, len(same))
-    write_atomically(sidecar, json.dumps(asdict(landed), indent=1) + "\n")
+    write_sidecar(settings, landed)
     return landed, True
 
 

@@ -112,7 +112,7 @@ class S3Object:
 
     def _stream(self) -> Any:
         address = self.path.removeprefix(S3)
-        if _has_odd_part(address):
+        if has_odd_part(address):
             raise BatchRefusedError(
                 "a part of its key is empty, `.` or `..`",
                 where=where(self),
@@ -177,7 +177,7 @@ def _objects(source: Source, address: str) -> Iterator[S3Object]:
     """The objects at `bucket/key`, or at `bucket/pattern`."""
     place = f"{source.name}: {source.path}"
     bucket, _, key = address.partition("/")
-    if MARKS.search(bucket) or not key or _has_odd_part(address):
+    if MARKS.search(bucket) or not key or has_odd_part(address):
         raise BatchRefusedError(
             "it does not name objects of one bucket",
             where=place,
@@ -193,7 +193,7 @@ def _objects(source: Source, address: str) -> Iterator[S3Object]:
         yield S3Object(source.name, f"{S3}{info.path}", info.size, info.mtime_ns, filesystem)
 
 
-def _has_odd_part(address: str) -> bool:
+def has_odd_part(address: str) -> bool:
     """Whether clients would take the address for another object's, as they resolve file paths."""
     return not {"", ".", ".."}.isdisjoint(address.split("/"))
 
@@ -345,3 +345,14 @@ def _no_bucket(place: str) -> BatchRefusedError:
         where=place,
         next_step="correct `path:` in sources.yml; check AWS_REGION and AWS_ENDPOINT_URL",
     )
+
+
+@contextmanager
+def s3(place: str) -> Iterator[Any]:
+    """S3 as the environment describes it, for the block, whose errors are those of `standing`.
+
+    `place` is what they name.
+    """
+    filesystem = _filesystem(place)
+    with _s3_errors(place):
+        yield filesystem

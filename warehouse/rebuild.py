@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 import sqlite3
+from collections.abc import Iterable
 from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -22,7 +23,7 @@ from warehouse.duck import identifier, number, quoted
 from warehouse.errors import BatchRefusedError, LakeError
 from warehouse.files import sync
 from warehouse.lake import earlier_lakes, finish_swap, is_encrypted, made_anew, writing
-from warehouse.landing import BLOCK_BYTES, Landed, content_path
+from warehouse.landing import BLOCK_BYTES, Landed, content_path, is_pruned
 from warehouse.loading import load_batch
 from warehouse.loads import (
     Load,
@@ -38,6 +39,7 @@ from warehouse.quarantine import carry_out_drop, reading, settle
 from warehouse.replaying import replay_batch
 from warehouse.settings import Settings
 from warehouse.sources import Source
+from warehouse.wording import counted
 
 META_COMPARED = ("batches", "quarantine", "dropped")
 # What a batch was loaded under is not what was loaded.
@@ -135,6 +137,7 @@ def rebuild(
             if has_old
             else (_noted_and_landed(settings, landed), None)
         )
+        _check_bytes(settings, landed, loads, may_lack=accept and not has_old)
         events, problems = _events(settings, landed, loads, decided)
         again = _Again(work, sources, landed, events, redefine=redefine)
         with writing(work, anew=True) as con:
@@ -172,6 +175,26 @@ def _check_old(settings: Settings) -> None:
             where=str(settings.lake_catalog),
             next_step=f"move {settings.lake_catalog.parent} away, and rebuild from landing alone",
         ) from None
+
+
+def _check_bytes(
+    settings: Settings, landed: Batches, loads: Iterable[str], *, may_lack: bool
+) -> None:
+    """Raise LakeError when bytes of the `loads` were pruned: their rows are in no other place."""
+    pruned = sum(batch in landed and is_pruned(settings, landed[batch][0]) for batch in loads)
+    if not pruned or may_lack:
+        return
+    accepting = (
+        ""
+        if settings.lake_catalog.exists()
+        else "; or give those rows up for ever: `clearwater lake rebuild --accept`"
+    )
+    raise LakeError(
+        f"the raw bytes of {counted(pruned, 'loaded batch')} were pruned (keep.landing),"
+        " so a lake made again would lack their rows",
+        where=str(settings.landing),
+        next_step=f"restore their files there from a copy{accepting}",
+    )
 
 
 def _old_lake(settings: Settings, *, dry_run: bool) -> tuple[dict[str, Load], set[str]]:

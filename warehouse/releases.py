@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
+import uuid
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,6 +21,11 @@ from warehouse.domains import MAIN, Line
 from warehouse.errors import ReleaseError
 from warehouse.files import link_atomically, sweep, sync, write_atomically
 from warehouse.settings import Settings
+
+# What `new_id` makes.
+RELEASE_ID = re.compile(r"\d{8}T\d{12,}")
+# Beside the manifest of a feature set that a person asked for: it keeps its release.
+ASKED = "asked"
 
 
 @dataclass(frozen=True)
@@ -173,18 +180,52 @@ def resume(settings: Settings) -> bool:
     return was_held
 
 
-def prune(settings: Settings) -> list[str]:
-    """Remove all but the newest releases; never the current one. Open readers keep theirs."""
+def kept(settings: Settings) -> dict[str, str]:
+    """The releases that stay, by id, each with why; the others are nobody's any more.
+
+    The newest ones, and whatever is served, held, extended by a build, shown by a held domain, or
+    what a feature set was made from that somebody asked for.
+    """
+    known = releases(settings)
+    why: dict[str, list[str]] = {release.id: [] for release in known}
+
+    def needed(release_id: str | None, reason: str) -> None:
+        if release_id in why and reason not in why[release_id]:
+            why[release_id].append(reason)
+
     serving = current(settings)
-    keep = {release.id for release in releases(settings)[-settings.keep.releases :]}
-    keep |= {serving.id} if serving else set()
-    removed = [release.id for release in releases(settings) if release.id not in keep]
+    if serving is not None:
+        needed(serving.id, "current")
+        for name, line in serving.lines.items():
+            if line.held:
+                needed(line.release, f"the held domain {name} is as in it")
+    needed(held_at(settings), "held after a rollback")
+    for file in sorted(settings.builds.glob("*/build.json")):
+        base = json.loads(file.read_text(encoding="utf-8"))["base"]
+        needed(base, f"base of the build {file.parent.name}")
+    for file in sorted(settings.features.glob(f"*/*/{ASKED}")):
+        needed(file.parent.name, f"{file.parent.parent.name} was extracted from it by command")
+    for release in known[-settings.keep.releases :]:
+        needed(release.id, f"one of the newest {settings.keep.releases}")
+    return {release_id: "; ".join(reasons) for release_id, reasons in why.items() if reasons}
+
+
+def prune(settings: Settings) -> list[str]:
+    """Remove the releases that nothing keeps. Open readers keep theirs. The lock is held."""
+    stays = kept(settings)
+    removed = [release.id for release in releases(settings) if release.id not in stays]
     for release_id in removed:
-        doomed = settings.builds / f"removed-{release_id}"
-        settings.builds.mkdir(parents=True, exist_ok=True)
-        os.replace(settings.releases / release_id, doomed)
-        shutil.rmtree(doomed)
+        remove(settings, settings.releases / release_id)
     return removed
+
+
+def remove(settings: Settings, path: Path) -> None:
+    """Remove a folder of the home: it is gone at once, and swept if the process dies meanwhile."""
+    doomed = settings.builds / f"removed-{path.name}-{uuid.uuid4().hex}"
+    settings.builds.mkdir(parents=True, exist_ok=True)
+    os.replace(path, doomed)
+    sync(path.parent)
+    shutil.rmtree(doomed)
 
 
 def sweep_builds(settings: Settings, *, keep_newest: bool) -> None:

@@ -50,7 +50,10 @@ def judge_rules(
             f" from {rows} where {any_broken}"
         )
     except RULE_FAULTS as error:
-        at = next((_at(rule) for rule in rules if not _can_judge(con, rule, rows)), "")
+        try:
+            at = next((_at(rule) for rule in rules if not _can_judge(con, rule, rows)), "")
+        except duckdb.TransactionException:  # a file that cannot be read ends it, no rule does
+            raise error from None
         raise BatchRefusedError(
             f"a rule cannot be checked: {str(error).splitlines()[0]}",
             where=batch.where,

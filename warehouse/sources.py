@@ -29,6 +29,7 @@ from pydantic import (
 )
 
 from warehouse.errors import ConfigurationError
+from warehouse.schedule_entries import ScheduleEntries, ScheduleEntry
 from warehouse.settings import Settings
 
 if TYPE_CHECKING:
@@ -72,7 +73,8 @@ READING_KEYS: dict[str, tuple[FormatName, ...]] = {
     "sheet": ("excel",),
     "range": ("excel",),
 }
-NOT_OF_LOADING = ("path", "optional", "personal")  # they decide nothing of how rows are loaded
+# They decide nothing of how rows are loaded.
+NOT_OF_LOADING = ("path", "optional", "personal", "schedule")
 
 
 @cache
@@ -219,6 +221,7 @@ class Source(BaseModel):
     tolerance: float = Field(default=0.5, ge=0, le=1)
     optional: bool = False
     personal: tuple[str, ...] = ()
+    schedule: ScheduleEntries = ()
 
     @field_validator("name")
     @classmethod
@@ -338,15 +341,23 @@ class Source(BaseModel):
         return {"row_rules": rules} if rules else {}
 
 
-class _File(BaseModel):
+class SourcesFile(BaseModel):
+    """All of a sources file: the pipeline's own schedules, and the sources."""
+
     model_config = ConfigDict(extra="forbid")
 
     version: Literal[1]
+    schedule: ScheduleEntries = ()
     sources: list[Source] = Field(min_length=1)
 
 
 def load_sources(file: Path, settings: Settings) -> list[Source]:
-    """The sources that `file` declares.
+    """The sources that `file` declares. Raises ConfigurationError as `read_sources_file`."""
+    return read_sources_file(file, settings).sources
+
+
+def read_sources_file(file: Path, settings: Settings) -> SourcesFile:
+    """All that `file` declares.
 
     Raises ConfigurationError naming the file, the line and the nearest right key.
     """
@@ -361,7 +372,7 @@ def load_sources(file: Path, settings: Settings) -> list[Source]:
             next_step="use plain text, numbers and lists; docs/sources.md explains the file",
         ) from None
     try:
-        parsed = _File.model_validate(data)
+        parsed = SourcesFile.model_validate(data)
     except ValidationError as error:
         raise _explained(error, lines, file) from None
     _check_unique(parsed.sources, lines, file)
@@ -369,7 +380,7 @@ def load_sources(file: Path, settings: Settings) -> list[Source]:
     for source in parsed.sources:
         source._folder = file.resolve().parent
         source._home = settings.home
-    return parsed.sources
+    return parsed
 
 
 def _compose(file: Path) -> yaml.Node:
@@ -457,14 +468,21 @@ def _explained(
     problems = error.errors(include_url=False, include_context=False, include_input=False)
     # A misspelt key is also a missing one: the first says more.
     problem = min(problems, key=lambda told: told["type"] != "extra_forbidden")
-    place = problem["loc"]
+    # What may stand without its list has no number there.
+    place = tuple(
+        part
+        for n, part in enumerate(problem["loc"], 1)
+        if isinstance(part, str) or problem["loc"][:n] in lines
+    )
     line = next((lines[place[:n]] for n in range(len(place), -1, -1) if place[:n] in lines), 1)
-    name = str(place[-1]) if place else "the file"
+    name = next((part for part in reversed(place) if isinstance(part, str)), "the file")
     known = [f.alias or n for n, f in Source.model_fields.items()]
     if len(place) == 1:
-        known = list(_File.model_fields)
+        known = list(SourcesFile.model_fields)
     elif "columns" in place:
         known = list(ColumnType.model_fields)
+    elif "schedule" in place:
+        known = list(ScheduleEntry.model_fields)
     if problem["type"] == "extra_forbidden":
         near = difflib.get_close_matches(name, known, n=1)
         next_step = f"did you mean {near[0]!r}?" if near else f"known keys: {', '.join(known)}"

@@ -17,6 +17,15 @@ def counted(count: int, noun: str) -> str:
     return f"{count:,} {noun}{ending * (count != 1)}"
 
 
+def byte_size(count: float) -> str:
+    """Bytes in words, such as `512 B`, `1.5 MB` and `20 GB`; a kB is 1000 of them."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 999.5:
+            return f"{count:.0f} {unit}" if count >= 10 or unit == "B" else f"{count:.1f} {unit}"
+        count /= 1000
+    return f"{count:,.1f} TB"
+
+
 def few(items: Sequence[str], *, most: int = 3) -> str:
     """The first items with semicolons, and how many more there are: `a; b; c (and 4 more)`."""
     more = len(items) - most

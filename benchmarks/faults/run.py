@@ -122,11 +122,12 @@ def _run_world(
     for step in range(max([*clean_due, *(step for step, some in due.items() if some)]) + 1):
         for case in due[step]:
             record.add(_trial(plan, work, world, step, home, case))
-        line, home = _clean_day(work, world, number, step, home)
+        line, grown = _clean_day(work, world, number, step, home)
         if step in clean_due:
             record.add(line)
-        if line["outcome"] in ("blocked", "refused"):
+        if grown is None:
             break  # The days that follow would build on a day that is missing.
+        home = grown
 
 
 def _due(world: World, share: list[Case], record: Record) -> Iterator[Case]:
@@ -172,8 +173,11 @@ def _trial(
 
 def _clean_day(
     work: Path, world: World, number: int, step: int, home: Home
-) -> tuple[dict[str, Any], Home]:
-    """A day with nothing wrong, on a copy that becomes the home if it passes."""
+) -> tuple[dict[str, Any], Home | None]:
+    """A day with nothing wrong, on a copy that becomes the home: if it is stopped, once accepted.
+
+    No home comes back when it is stopped all the same.
+    """
     day, after = world.days[HISTORY_DAYS + step : HISTORY_DAYS + step + 2]
     feed = FEEDS[next(iter(day.frames))]
     others = {name: frame for name, frame in day.frames.items() if name != feed.name}
@@ -190,7 +194,11 @@ def _clean_day(
     line = asdict(judged) | {"kind": CLEAN, "nth": step, "world": number, "domain": world.domain}
     line |= {"in": world.name, "on": word}
     if judged.outcome in ("blocked", "refused"):
-        return line, home
+        grown.accept()
+        grown.put_day(day.frames, word)
+        if grown.run(feed.name)[0].exit_code:
+            return line, None
+        grown.clear()
     shutil.rmtree(home.folder)
     grown.folder.rename(home.folder)
     return line, Home(home.folder, grown.told)

@@ -150,6 +150,13 @@ class Home:
             run = pipeline.execute(self.settings, options, stages=STAGES, call=call)
         return run, time.monotonic() - started
 
+    def accept(self) -> None:
+        """What a person does when a true day is refused for being unlike before: it is meant so."""
+        from expectations.history import open_history
+
+        with open_history(self.settings) as history:
+            history.accept([shift for shift in history.open_shifts() if shift.stops])
+
     def copied(self, folder: Path) -> Home:
         """The same home elsewhere; releases other than the current one stay behind."""
         shutil.rmtree(folder, ignore_errors=True)

@@ -246,13 +246,13 @@ def _retail(number: int, rng: np.random.Generator, days: int) -> World:
     # Every day of the year is drawn from, the holidays at its end as well.
     first = date(2017, 1, 1) + timedelta(days=int(rng.integers(0, 365 - days)))
     if number % 4 == 3:
-        first = date(2017, 12, 31) - timedelta(days=days - 1)
+        first = date(2017, 12, 31) - timedelta(days=days)  # nothing is sold on Christmas Day
     local = "timezone('America/New_York', timezone('UTC', transaction_timestamp))::date"
     with duckdb.connect() as con:
         con.execute(
             f"create table sales as select *, {local} as day_ from"
             f" {quoted(data / 'transactions.parquet')} where {local} >= {quoted(str(first))}"
-            f" and {local} < {quoted(str(first + timedelta(days=days)))}"
+            f" and {local} <= {quoted(str(first + timedelta(days=days)))}"
         )
         con.execute(
             f"create table products as from {quoted(data / 'products.parquet')}"
@@ -273,7 +273,9 @@ def _retail(number: int, rng: np.random.Generator, days: int) -> World:
                     ),
                 },
             )
-            for (on,) in con.execute("select distinct day_ from sales order by 1").fetchall()
+            for (on,) in con.execute(
+                f"select distinct day_ from sales order by 1 limit {days}"
+            ).fetchall()
         ]
         fixed = {
             "retail.products": products,

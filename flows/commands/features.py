@@ -63,7 +63,7 @@ def extract_features(
     Example: clearwater features extract feat_transactions__behaviour --out training
     """
     from warehouse.errors import ConfigurationError
-    from warehouse.features import extract, release_named
+    from warehouse.features import extract, note_asked, release_named
     from warehouse.lock import writer_lock
     from warehouse.releases import current
 
@@ -76,6 +76,8 @@ def extract_features(
     # Without --out it writes where runs tidy up.
     with nullcontext() if out else writer_lock(settings, wait=wait):
         place = extract(settings, chosen, name, start=start, end=end, out=out)
+        if out is None:
+            note_asked(place)
     manifest = json.loads((place / "manifest.json").read_text(encoding="utf-8"))
     if as_json:
         print_json(manifest | {"folder": str(place)})

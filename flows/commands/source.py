@@ -52,11 +52,12 @@ def _file_count(source: Source) -> int | None:
 
 @app.command("list")
 def list_sources(sources: Sources = SOURCES, home: Home = None, as_json: Json = False) -> None:
-    """The declared sources and how many files each matches now.
+    """The declared sources, how many files each matches now, and when each is run by itself.
 
     Example: clearwater source list --sources my.yml
     """
     from flows.printing import table_text
+    from flows.schedules import trigger_of
     from warehouse.sources import load_sources
 
     found = [
@@ -66,6 +67,7 @@ def list_sources(sources: Sources = SOURCES, home: Home = None, as_json: Json = 
             "write": source.write,
             "key": ", ".join(source.key),
             "files": _file_count(source),
+            "schedule": "; ".join(str(trigger_of(entry)) for entry in source.schedule),
             "path": source.path,
         }
         for source in load_sources(sources, load_settings(home))

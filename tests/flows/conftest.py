@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from handmade import payment
+from works import Works
 
 from flows import server
 from warehouse.settings import Settings, load_settings
@@ -132,3 +135,21 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     assert info.server
     assert info.worker
     assert not any(process.alive for process in (info.supervisor, info.server, info.worker))
+
+
+@pytest.fixture(scope="session")
+def large(first: Works, tmp_path_factory: pytest.TempPathFactory) -> Works:
+    """The first home with so many rows more that they are files of the lake. Not to be changed."""
+    folder = tmp_path_factory.mktemp("large") / "works"
+    shutil.copytree(first.folder, folder, symlinks=True)
+    works = Works(folder)
+    works.put([payment(n, day=n / 100, customer=n % 9) for n in range(10, 900)], "payments2.csv")
+    assert works.run("land", "load").exit_code == 0
+    return works
+
+
+@pytest.fixture
+def loaded(large: Works, tmp_path: Path) -> Works:
+    """A copy of it, to break."""
+    shutil.copytree(large.folder, tmp_path / "large", symlinks=True)
+    return Works(tmp_path / "large")

@@ -18,7 +18,7 @@ import click
 import pyarrow.parquet
 import pytest
 import typer
-from handmade import payment, sources_file, write_csv
+from handmade import PAYMENTS, payment, sources_file, write_csv
 from works import MERGE, Works
 
 from expectations.gate import GateResult, RuleResult, told_as
@@ -240,8 +240,8 @@ def test_status_tells_what_waits_and_the_next_command(
     said = clearwater("status")
     assert "payments.transactions: 1 row in quarantine" in said.out
     assert "refused   payments.transactions: payments50.csv: the column" in said.out
-    assert "payments55.csv" not in said.out
-    assert "1 file more" in said.out
+    assert "payments53.csv" not in said.out
+    assert "3 files more" in said.out
     (listed,) = [line for line in said.out.splitlines() if "quarantine list" in line]
     assert json.loads(clearwater(*shlex.split(listed)[1:], "--json").out)[0]["rows"] == 1
     told = json.loads(clearwater("status", "--json").out)["waiting"]
@@ -319,6 +319,17 @@ def test_sources_are_listed_with_their_files(clearwater: Clearwater, served: Wor
     said = clearwater("source", "list", "--json", "--sources", sources_file(served.folder, MERGE))
     (source,) = json.loads(said.out)
     assert (source["name"], source["files"]) == ("payments.transactions", 1)
+    assert source["schedule"] == ""
+
+
+def test_sources_are_listed_with_their_schedules(
+    clearwater: Clearwater, settings: Settings, tmp_path: Path
+) -> None:
+    scheduled = PAYMENTS | {"schedule": [{"every": "15m"}, {"when": "new files"}]}
+    file = sources_file(tmp_path, scheduled)
+    said = clearwater("source", "list", "--json", "--sources", file, "--home", settings.home)
+    (source,) = json.loads(said.out)
+    assert source["schedule"] == "every 15m; new files (every 1m)"
 
 
 def test_rollback_and_resume_tell_what_they_did(clearwater: Clearwater, served: Works) -> None:

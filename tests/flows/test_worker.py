@@ -12,7 +12,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from flows import live_runs, worker
+from flows import deployments, live_runs, worker
 from flows.deployments import put
 from flows.fork_server import Order
 from flows.live_runs import LiveRun
@@ -167,7 +167,7 @@ def bench(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         Schedule("pipeline", (), Cron("0 * * * *")),
         Schedule("shop.orders", ("shop.orders",), Cron("30 * * * *")),
     ]
-    monkeypatch.setattr(worker.schedules, "declared", lambda *_: declared)
+    monkeypatch.setattr(deployments, "declared", lambda *_: declared)
     monkeypatch.setattr(worker, "ForkServer", Forks)
     made = Bench(settings, sources, declared)
     made.forks = made.worker._forks  # type: ignore[assignment]

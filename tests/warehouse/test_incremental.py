@@ -5,6 +5,8 @@ from __future__ import annotations
 import random
 import shutil
 from collections.abc import Mapping
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -16,7 +18,8 @@ from hypothesis import settings as search
 from hypothesis import strategies as st
 from line import PUBLISHED, Line
 
-from warehouse.settings import Settings
+from warehouse.retention import plan, prune
+from warehouse.settings import Keep, Settings
 
 EXAMPLES = search().max_examples
 SAME = dict.fromkeys(PUBLISHED, 0)
@@ -81,4 +84,21 @@ def test_build_after_nothing_new_is_the_same(line: Line) -> None:
     line.load([payment(1), payment(2, day=3)])
     line.publish(line.build())
     line.publish(line.build())
+    assert line.differences(line.build(full=True)) == SAME
+
+
+@pytest.mark.slow
+def test_pruning_takes_nothing_that_the_next_build_reads(line: Line) -> None:
+    keep = Keep(releases=2, snapshots=timedelta(0))
+    line.settings = replace(line.settings, keep=keep)
+    for days in ((1, 2), (3, 4), (5, 6)):
+        line.load([payment(n, day=n, customer=n % 2) for n in days])
+        line.publish(line.build())
+    line.load([payment(1, day=1, amount="5.00"), payment(7, day=2)])
+    assert {item.kind for item in prune(line.settings).gone} >= {"releases", "snapshots"}
+    assert plan(line.settings).gone == ()
+    line.load([payment(3, day=1, amount="7.00")])
+    built = line.build()
+    assert built.fresh != frozenset(built.models)
+    line.publish(built)
     assert line.differences(line.build(full=True)) == SAME

@@ -7,6 +7,7 @@ from pathlib import Path
 from textwrap import dedent
 from typing import Any
 
+import duckdb
 import pytest
 from handmade import sources_file
 from shop import ORDERS, Connection, Shop
@@ -160,6 +161,26 @@ def test_rule_that_does_not_fit_refuses_the_batch(
     (problem,) = send(shop, "1,1,a,\n", rules=RULES.replace(old, new)).problems
     with pytest.raises(AssertionError, match=message):
         raise AssertionError(problem)
+
+
+def test_file_that_cannot_be_read_to_its_end_is_no_fault_of_a_rule(shop: Shop) -> None:
+    file = shop.folder / "orders.parquet"
+    shop.folder.mkdir(exist_ok=True)
+    with duckdb.connect() as con:
+        con.execute(
+            "copy (select range::bigint as id, range::double as amount, 'a' as kind,"
+            f" date '2026-01-01' as day from range(50_000)) to '{file}' (row_group_size 10_000)"
+        )
+    content = bytearray(file.read_bytes())
+    for place in range(len(content) // 2, len(content) * 3 // 4, 97):
+        content[place] ^= 0xFF
+    file.write_bytes(content)
+    (source,) = declared(shop, RULES, path="orders.parquet", columns={})
+    landed = land_sources(shop.settings, [source])
+    done, _ = load_sources(shop.settings, [source], landed, "run")
+    (problem,) = done[source.name].problems
+    assert "the file cannot be read to its end" in problem
+    assert "rule" not in problem
 
 
 def test_wrong_table_or_check_is_a_mistake(shop: Shop) -> None:

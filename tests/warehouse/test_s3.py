@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -22,10 +23,12 @@ from handmade import sources_file
 from moto.server import ThreadedMotoServer
 from shop import ORDERS, Shop
 
+from flows.schedules import NewFiles, Schedule, Watch
 from warehouse import landing, places
 from warehouse.errors import BatchRefusedError
 from warehouse.ingest import Arrivals, land_sources, load_sources
 from warehouse.landing import arrivals, content_path
+from warehouse.listed import note_taken
 from warehouse.places import S3Object, State, _matches, standing
 from warehouse.settings import PROJECT, Settings
 from warehouse.sources import Source
@@ -518,3 +521,31 @@ def test_objects_are_loaded_and_other_sources_go_on(shop: Shop, bucket: Bucket) 
         assert summaries["shop.orders"].problems == ()
         assert "no such bucket" in summaries["away.orders"].problems[0]
     assert shop.orders() == [(1, 10.0), (2, 20.0)]
+
+
+def test_new_objects_are_seen_without_reading_them(settings: Settings, bucket: Bucket) -> None:
+    told: list[str] = []
+    schedule = Schedule("pipeline", (), NewFiles(timedelta(minutes=1)))
+    watch = Watch(settings, schedule, [from_s3()], told.append)
+    bucket.put("in/a.csv", ONE)
+    assert [watch.arrived(), watch.arrived()] == [False, True]
+    assert reads(bucket.asked()) == []
+    note_taken(settings, land(settings).listed)
+    assert not watch.arrived()
+    time.sleep(1.1)  # S3's times have whole seconds
+    bucket.put("in/a.csv", TWO)
+    assert [watch.arrived(), watch.arrived()] == [False, True]
+    bucket.client.delete_object(Bucket="shop", Key="in/a.csv")
+    assert not watch.arrived()
+    assert told == []
+
+
+def test_bucket_that_cannot_be_listed_is_told_of_once(settings: Settings, bucket: Bucket) -> None:
+    told: list[str] = []
+    schedule = Schedule("shop.orders", ("shop.orders",), NewFiles(timedelta(minutes=1)))
+    watch = Watch(settings, schedule, [from_s3("s3://elsewhere/*.csv")], told.append)
+    assert [watch.arrived() for _ in range(3)] == [False] * 3
+    (message,) = told
+    assert message.startswith("new files are not seen: shop.orders: ")
+    assert "no such bucket" in message
+    assert SECRET not in message

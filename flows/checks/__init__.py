@@ -1,0 +1,1 @@
+"""The checks of `clearwater doctor`, a module for each thing that they look at."""

@@ -1,0 +1,35 @@
+"""What tests put into a home to break it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from works import Works
+
+from flows import doctor
+from flows.checks import runs
+from flows.checks.findings import Check
+from warehouse.settings import Settings
+
+
+def data_files(works: Works) -> list[Path]:
+    """The Parquet files of its lake."""
+    return sorted(works.settings.lake_data.rglob("*.parquet"))
+
+
+def gone() -> dict[str, object]:
+    """A process that was, as the record of the server names it."""
+    return {"pid": 2**22 - 1, "born": "another boot 1"}
+
+
+def noted(settings: Settings, **processes: object) -> None:
+    """Note a server of these processes."""
+    settings.prefect.mkdir(exist_ok=True)
+    told = {"port": 4200, "url": "http://127.0.0.1:4200", "sources": "x", "cron": "y"}
+    runs.record(settings).write_text(json.dumps(told | processes))
+
+
+def without(*names: str) -> dict[str, Check]:
+    """The doctor's checks but these, in their order."""
+    return {name: check for name, check in doctor.CHECKS.items() if name not in names}

@@ -1,0 +1,206 @@
+"""`clearwater status`: one screen, and all of it as JSON."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from handmade import payment, sources_file
+from works import MERGE, Works
+
+from expectations.lag import Lag
+from flows import cli, overview
+from flows.commands import status
+from flows.overview import Disk, Overview, SourceState
+from flows.server import Process, ServerInfo
+from warehouse.releases import rollback
+from warehouse.state import open_ledger
+from warehouse.waiting import Held, Refused, Waiting
+
+Show = Callable[..., str]
+NOW = datetime(2026, 5, 4, 12, tzinfo=UTC)
+HOUR = timedelta(hours=1)
+
+
+@pytest.fixture
+def show(works: Works, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Show:
+    """The command of a home with a release; what it prints."""
+    monkeypatch.setenv("CLEARWATER_HOME", str(works.settings.home))
+
+    def call(*options: str) -> str:
+        capsys.readouterr()
+        monkeypatch.setattr(sys, "argv", ["clearwater", "status", *options])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        assert not ended.value.code
+        return capsys.readouterr().out
+
+    return call
+
+
+def source(name: str, **changed: Any) -> SourceState:
+    lag = Lag(40 * HOUR, 36 * HOUR, "fresh", is_late=True)
+    known = SourceState(
+        name, "run", NOW - HOUR / 5, "refused", NOW - 40 * HOUR, "a.csv", lag, NOW + HOUR, "cron"
+    )
+    return replace(known, **changed)
+
+
+def run(number: int) -> dict[str, Any]:
+    began = NOW.replace(hour=number, minute=30, tzinfo=None)
+    return {
+        "run_id": f"20260504T{number:02}3000-abc123",
+        "started_at": began,
+        "ended_at": began + timedelta(seconds=8),
+        "status": "crashed",
+        "release": "20260504T023008000000",
+    }
+
+
+def full(works: Works) -> Overview:
+    """A home in which all is to be told at once."""
+    settings = works.settings
+    return replace(
+        overview.overview(settings),
+        at=NOW,
+        home=Path("/srv/clearwater"),
+        held="20260504T023008000000",
+        waiting=Waiting(
+            (Held("shop.orders", "a.csv", "not_of_type", 2, 3, "x"),),
+            (Refused("shop.orders", "b.csv", "the column amount is gone " * 9),),
+        ),
+        sources=(
+            source("payments.transactions"),
+            source("shop.a_name_that_is_much_too_long_for_a_table", due=None, next_at=None),
+            source("shop.orders", lag=Lag(2 * HOUR, 24 * HOUR, None, is_late=False)),
+            source("shop.new", lag=None, looked_at=None, news_at=None, ended=None, next_at=None),
+        ),
+        disk=Disk({"lake": 8 * 10**11, "landing": 3 * 10**9, "tmp": 0}, {"logs": 10**7}, 6 * 10**9),
+        runs=tuple(run(n) for n in range(9)),
+    )
+
+
+def test_four_sources_fit_on_a_screen(
+    works: Works, show: Show, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = full(works)
+    monkeypatch.setattr(overview, "overview", lambda _: seen)
+    lines = show().splitlines()
+    assert max(map(len, lines)) <= 80
+    assert len(lines) <= 26  # 24, and two of what waits
+    told = "\n".join(lines)
+    assert "disk      803 GB (lake 800 GB, landing 3.0 GB), 6.0 GB free" in told
+    assert "`clearwater prune` would free 10 MB" in told
+    cells = [" ".join(line.split()) for line in lines]
+    assert "payments.transactions 12 min refused 40 h 40 h of 36 h LATE 60 min" in cells
+    assert "shop.orders 12 min refused 40 h 2 h, usual 24 h 60 min" in cells
+    assert "shop.a_name_that_is_muc… 12 min refused 40 h 40 h of 36 h LATE" in cells
+    assert "shop.new cron" in cells
+    assert "waiting shop.orders: 2 rows in quarantine" in cells
+    assert sum("crashed" in line for line in lines) == 5
+
+
+def test_late_is_red_on_a_terminal_alone(
+    works: Works, show: Show, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = full(works)
+    monkeypatch.setattr(overview, "overview", lambda _: seen)
+    assert "\x1b" not in show()
+    monkeypatch.setattr(status.sys.stdout, "isatty", lambda: True, raising=False)
+    assert status._red("a LATE b") == "a \x1b[31mLATE\x1b[0m b"
+
+
+def test_home_with_a_release(works: Works, show: Show) -> None:
+    told = show()
+    assert f"release   {works.served()} (pass), " in told
+    assert "server    not running, so that nothing runs by itself" in told
+    assert "payments.transactions" in told
+    found = json.loads(show("--json"))
+    (state,) = found["sources"]
+    assert state["name"] == "payments.transactions"
+    assert (state["ended"], state["news_file"], state["next_at"]) == ("done", "payments.csv", None)
+    assert state["run_id"] == found["runs"][0]["run_id"]
+    assert state["lag"]["is_late"] is False
+    assert datetime.fromisoformat(state["news_at"]) <= datetime.fromisoformat(found["at"])
+    assert found["disk"]["free"] > 0
+
+
+def test_empty_home(show: Show, tmp_path: Path) -> None:
+    found = json.loads(show("--json", "--home", str(tmp_path / "none")))
+    assert (found["release"], found["sources"], found["runs"], found["disk"]) == (
+        None,
+        [],
+        [],
+        None,
+    )
+    assert "release   none yet" in show("--home", str(tmp_path / "none"))
+    assert not (tmp_path / "none").exists()
+
+
+def test_last_run_that_looked_at_a_source(works: Works, show: Show) -> None:
+    works.run("build")  # looks at no source
+    first = json.loads(show("--json"))["sources"][0]
+    (works.folder / "payments9.csv").write_text("not,payments\n1,2\n")
+    ran = works.run("land", "load", entries=[MERGE])
+    found = json.loads(show("--json"))
+    now = found["sources"][0]
+    assert first["run_id"] == found["runs"][-1]["run_id"]
+    assert (now["run_id"], now["ended"]) == (ran.run_id, "refused")
+    assert now["news_at"] == first["news_at"]
+    works.put([payment(4, day=4)], "payments4.csv")
+    (works.folder / "payments9.csv").unlink()
+    works.run("land", "load", entries=[MERGE])
+    assert json.loads(show("--json"))["sources"][0]["news_file"] == "payments4.csv"
+
+
+def test_held_line_is_told(works: Works, show: Show) -> None:
+    rollback(works.settings, works.served())
+    assert f"held      at {works.served()} after a rollback" in show()
+
+
+def test_runs_of_a_ledger_without_summaries(works: Works, show: Show) -> None:
+    with open_ledger(works.settings) as ledger:
+        ledger.start("dead")
+    assert "dead" in show()
+    assert json.loads(show("--json"))["sources"][0]["ended"] == "done"
+
+
+def declared(works: Works, *schedules: dict[str, Any] | str) -> ServerInfo:
+    """A server that runs on the schedules of a sources file: the pipeline's, and each source's."""
+    names = ("a.a", "b.b")
+    entries = [MERGE | {"name": name} for name in names]
+    for entry, schedule in zip(entries, schedules[1:], strict=False):
+        entry["schedule"] = schedule
+    file = sources_file(works.folder, *entries)
+    content = json.loads(file.read_text())
+    file.write_text(json.dumps(content | {"schedule": schedules[0]}))
+    return ServerInfo(1, Process(1, ""), None, str(file), "")
+
+
+def test_next_run_is_the_first_that_is_due(works: Works) -> None:
+    names = ["a.a", "b.b"]
+    server = declared(works, {"every": "1d"}, {"every": "1h"}, {"when": "new files"})
+    due = overview._due(works.settings, server, names, NOW)
+    assert {name: at for name, (at, _) in due.items()} == {
+        "a.a": NOW + HOUR,
+        "b.b": NOW + 12 * HOUR,
+    }
+    assert "every 1h" in due["a.a"][1]
+    assert overview._due(works.settings, None, names, NOW) == {}
+    by_cron = replace(server, cron="30 * * * *")
+    assert overview._due(works.settings, by_cron, ["a.a"], NOW)["a.a"][0] == NOW + HOUR / 2
+
+
+def test_spans_and_cuts() -> None:
+    seconds = [0, 119, 120, 7199, 7200, 172_800, -5]
+    assert [status.span(timedelta(seconds=n)) for n in seconds] == [
+        *("0 s", "119 s", "2 min", "119 min", "2 h", "2 days", "0 s")
+    ]
+    assert status.cut("abcdef\ng", 5) == "abcd…"
+    assert status.cut("ab", 5) == "ab"
