@@ -136,7 +136,11 @@ class Worker:
     def _poll(self) -> None:
         """See at the server what is paused, asked for and cancelled there."""
         self._deployments = deployments.read(self._api, self._declared)
-        planned = self._planned(_now())
+        now = _now()
+        paused = [name for name, each in self._deployments.items() if not each.is_active]
+        if paused:  # its ticks are handled as they pass
+            self._book.handled(dict.fromkeys(paused, now))
+        planned = self._planned(now)
         self._asked = [run for run in planned if not run["auto_scheduled"]]
         handled = {name: self._book.last_handled(name) for name in self._deployments}
         self._skip(planned, handled, "an earlier run covers it")
@@ -162,7 +166,7 @@ class Worker:
     def _start_next(self) -> None:
         """Start a run if one is due: what somebody asked for first, then the whole pipeline."""
         now = _now()
-        active = self._active(now)
+        active = [each.schedule for each in self._deployments.values() if each.is_active]
         if self._asked:
             asked = self._asked.pop(0)
             self._start(asked, self._name_of(asked), now, None)
@@ -170,13 +174,6 @@ class Worker:
             schedule, covers = due
             run = self._planned_or_new(self._deployments[schedule.name], covers, now)
             self._start(run, schedule.name, now, missed(covers, now) if covers else None)
-
-    def _active(self, now: datetime) -> list[Schedule]:
-        """The schedules that nobody has paused; ticks of the others are handled as they pass."""
-        there = self._deployments
-        if paused := {name: now for name, each in there.items() if not each.is_active}:
-            self._book.handled(paused)
-        return [each.schedule for each in there.values() if each.is_active]
 
     def _due(
         self, active: Sequence[Schedule], now: datetime
