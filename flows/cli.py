@@ -404,8 +404,8 @@ def up(
         print_json(told | {"logs": str(settings.prefect)})
         return
     say(f"the server {'was already' if info.already_up else 'is'} up: {info.url}")
-    when = f"on `{cron}`" if cron else "as scheduled there, or every hour"
-    say(f"the pipeline runs {when} over {sources}; logs are in {settings.prefect}")
+    say(f"runs go by {f'`{cron}`, over' if cron else 'the schedules of'} {sources}")
+    say(f"logs are in {settings.prefect}")
     say("`clearwater down` stops it")
 
 

@@ -210,7 +210,8 @@ def test_what_is_cancelled_in_the_ui_ends(served: Served) -> None:
         live = at_work(served, asked)
         cancel = {"state": {"type": "CANCELLING", "name": "Cancelling"}}
         api(served, f"flow_runs/{asked}/set_state", cancel)
-        assert finished(served, asked)["state_type"] == "CANCELLED"
+        # Prefect itself takes the ended process for a crash, for a moment.
+        until(lambda: finished(served, asked)["state_type"] == "CANCELLED" or None)
         assert not live.process.alive
     finally:
         hold.unlink()
