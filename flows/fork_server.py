@@ -28,8 +28,12 @@ PRELOADED = (
     "flows.scheduled",
     "flows.pipeline",
     "flows.reporting",
+    "expectations.clock",
     "expectations.examining",
+    "expectations.overdue",
+    "expectations.reporting.pages",
     "warehouse.dbt_runner",
+    "warehouse.state",
     "dbt.cli.main",
     "dbt.adapters.duckdb.connections",
 )
@@ -95,16 +99,20 @@ class ForkServer:
         return with_birth(int(answer))
 
 
-def main() -> None:
-    """Fork for each order on stdin until there is no more; each fork executes its own."""
+def preload() -> None:
+    """Import what a run needs, and leave no thread behind: a fork would not have it."""
     for name in PRELOADED:
         importlib.import_module(name)
     import duckdb
 
-    # DuckDB opens a database of its own when it is imported, with a thread that no fork would have.
-    duckdb.default_connection().close()
+    duckdb.default_connection().close()  # which an import opens, with a thread of its own
     gc.collect()
     gc.freeze()  # what is shared with the forks stays so
+
+
+def main() -> None:
+    """Fork for each order on stdin until there is no more; each fork executes its own."""
+    preload()
     signal.signal(signal.SIGCHLD, _reap)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     order = _next_order(sys.stdin.buffer, sys.stdout.buffer)
