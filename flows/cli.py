@@ -382,28 +382,41 @@ def resume(home: Home = None, as_json: Json = False, wait: Wait = False) -> None
 @app.command()
 def up(
     sources: Sources = SOURCES,
-    cron: Annotated[str, typer.Option("--cron", help="When to run, as cron.")] = "0 * * * *",
+    cron: Annotated[
+        str | None, typer.Option("--cron", help="One schedule for all, instead of the declared.")
+    ] = None,
+    foreground: Annotated[
+        bool, typer.Option("--foreground", help="Stay until a signal ends it, for systemd.")
+    ] = False,
     home: Home = None,
     as_json: Json = False,
 ) -> None:
-    """Start the Prefect server with its UI and the pipeline on a schedule.
+    """Start the Prefect server with its UI, and the worker that runs the schedules.
 
-    Example: clearwater up --cron "*/15 * * * *"
+    Example: clearwater up --sources my.yml
     """
+    settings = load_settings(home)
+    if foreground:
+        from flows.supervisor import supervise
+
+        supervise(settings, sources, cron)
+        return
     from flows.server import up as start
 
-    settings = load_settings(home)
     info = start(settings, sources, cron)
     if as_json:
-        print_json({"url": info.url, "cron": cron, "already_up": info.already_up})
+        told = {"url": info.url, "cron": cron, "already_up": info.already_up}
+        print_json(told | {"logs": str(settings.prefect)})
         return
     say(f"the server {'was already' if info.already_up else 'is'} up: {info.url}")
-    say(f"the pipeline runs on `{cron}` over {sources}; `clearwater down` stops it")
+    say(f"runs go by {f'`{cron}`, over' if cron else 'the schedules of'} {sources}")
+    say(f"logs are in {settings.prefect}")
+    say("`clearwater down` stops it")
 
 
 @app.command()
 def down(home: Home = None, as_json: Json = False) -> None:
-    """Stop the Prefect server and the schedule.
+    """Stop the worker and the Prefect server; a run in progress has 20 seconds to end.
 
     Example: clearwater down
     """

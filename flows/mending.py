@@ -140,9 +140,9 @@ def _utc(text: str) -> datetime:
 
 def _server(settings: Settings) -> Iterator[str]:
     """Forget a server that is gone; what runs in part is for `clearwater down`."""
-    from flows.server import down
+    from flows.server import forget
 
     processes = recorded(settings)
     if record(settings).exists() and not any(process.alive for process in processes):
-        down(settings)
+        forget(settings)
         yield "forgot the server that is gone"

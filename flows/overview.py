@@ -145,12 +145,10 @@ def _due(
     """
     if server is None:
         return {}
-    from flows.schedules import PIPELINE, Cron, Schedule, declared, next_after
+    from flows.deployments import in_force
+    from flows.schedules import next_after
 
-    if server.cron:
-        known = [Schedule(PIPELINE, (), Cron(server.cron))]
-    else:
-        known = declared(Path(server.sources), settings)
+    known = in_force(settings, Path(server.sources), server.cron)
     found: dict[str, tuple[datetime | None, str]] = {}
     for schedule in known:
         at = next_after(schedule, now)

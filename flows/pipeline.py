@@ -75,6 +75,8 @@ def execute(
         ledger = run.ledger = stack.enter_context(open_ledger(settings))
         ledger.start(run.run_id, asked(options, stages), options.trigger)
         begin(run)
+        if options.covers:
+            run.events.note(f"catch-up  {options.covers.told}")
         stack.callback(conclude, run)
         try:
             _run_stages(run, stages, ledger, call, limits)

@@ -18,6 +18,11 @@ __all__ = ["Process", "start_detached", "stop"]
 POLL_SECONDS = 0.1
 
 
+def with_birth(pid: int) -> Process:
+    """The process that has the id now."""
+    return Process(pid, birth(pid))
+
+
 def start_detached(
     command: Sequence[str], *, env: Mapping[str, str], folder: Path, log: Path
 ) -> Process:
@@ -47,6 +52,8 @@ def stop(process: Process, *, patience_seconds: float) -> None:
         _signal_if_there(os.kill, process.pid, signal.SIGTERM)
         _wait_until_gone(process, patience_seconds)
     _signal_if_there(os.killpg, process.pid, signal.SIGKILL)
+    if process.alive:  # it leads no group: somebody's own command
+        _signal_if_there(os.kill, process.pid, signal.SIGKILL)
     _wait_until_gone(process, patience_seconds)
 
 

@@ -16,6 +16,7 @@ from warehouse.settings import PROJECT, Settings
 if TYPE_CHECKING:
     from expectations.auditor import Auditor
     from expectations.gate import GateResult, RuleResult
+    from flows.ticks import Covers
     from warehouse.batch import Batch, Loaded
     from warehouse.build import Build, Failure
     from warehouse.ingest import Arrivals, SourceSummary
@@ -29,7 +30,8 @@ class Options:
     """What a run was asked to do; `trigger` says by what: `schedule`, `retry of <run>`.
 
     `log` is as the settings say where None. `stands_for` are the stages of the run that this one
-    takes up, which are its own for any other.
+    takes up, which are its own for any other. `covers` are the ticks of a schedule that were missed
+    before.
     """
 
     sources: Path = PROJECT / "sources.yml"
@@ -40,6 +42,7 @@ class Options:
     export: str = ""
     trigger: str = "command line"
     stands_for: tuple[str, ...] = ()
+    covers: Covers | None = None
 
 
 @dataclass
@@ -146,6 +149,7 @@ class Run:
             "run_id": self.run_id,
             "status": self.status,
             "exit_code": self.exit_code,
+            "catch_up": self.options.covers.as_json() if self.options.covers else None,
             "release": self.release.id if self.release else None,
             "lake_snapshot": self.lake_snapshot,
             "verdict": self.verdict,

@@ -1,42 +1,37 @@
 """The pipeline as a Prefect flow: the same stages as tasks, with retries, for schedules and UI.
 
-Importing this imports Prefect: only for those who run through a server.
+Importing this imports Prefect: only the worker's fork server does, once for all runs.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
-from pathlib import Path
+from contextlib import suppress
+from threading import Timer
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
-from prefect import State, flow, serve, task
+from prefect import State, flow, task
 from prefect.cache_policies import NO_CACHE
-from prefect.client.orchestration import get_client
-from prefect.client.schemas.filters import (
-    FlowRunFilter,
-    FlowRunFilterState,
-    FlowRunFilterStateType,
-)
-from prefect.client.schemas.objects import (
-    ConcurrencyLimitConfig,
-    ConcurrencyLimitStrategy,
-    StateType,
-    TaskRun,
-)
-from prefect.deployments.runner import RunnerDeployment
-from prefect.states import Completed, Crashed, Failed
-from prefect.types.entrypoint import EntrypointType
+from prefect.client.schemas.objects import StateType, TaskRun
+from prefect.flow_engine import load_flow_run, run_flow
 
+from flows import live_runs
+from flows.artifacts import put_artifacts
+from flows.live_runs import LiveRun, end_by, end_of
+from flows.prefect_api import FLOW, Api, ApiError
 from flows.retrying import JITTER, RETRY_DELAYS_SECONDS, note, passes_by_itself
-from warehouse.settings import Settings, load_settings
+from warehouse.processes import this_process
+from warehouse.settings import load_settings
 
 if TYPE_CHECKING:
     from prefect.tasks import Task
 
-    from flows.pipeline import Options, Run
+    from flows.fork_server import Order
+    from flows.run import Run
 
-FLOW = "clearwater"
-DEPLOYMENT = "pipeline"
+FAREWELL_SECONDS = 20.0  # for telling the server the end of a run
 
 
 def may_pass(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -> bool:
@@ -72,76 +67,43 @@ def as_task(name: str, function: Callable[[Run], None], run: Run) -> None:
     stage()
 
 
-@flow(name=FLOW, persist_result=False)
-def clearwater_flow(home: str, sources: str, full_refresh: bool = False) -> State[Any]:
-    """One scheduled run of the pipeline over the sources file, stage by stage."""
-    from flows import pipeline
-
-    # Somebody's own `clearwater run` may be at work: a schedule can wait for it.
-    options = pipeline.Options(sources=Path(sources), full_refresh=full_refresh, wait=True)
-    return final_state(pipeline.execute(load_settings(home), options, call=as_task))
-
-
-def run_as_flow(settings: Settings, options: Options) -> Run:
-    """The pipeline's run in this process, as a run of the same flow.
-
-    The inner flow's parameters are there for the server to show.
-    """
-    from flows import pipeline
-
-    runs: list[Run] = []
+def execute_order(order: Order) -> None:
+    """Execute one scheduled run in this process, from its first step to its last."""
+    settings = load_settings(order.home)
+    live = LiveRun(order.run, this_process(), scheduled=True, handles=order.handles)
+    live_runs.write(settings, live)
 
     @flow(name=FLOW, persist_result=False)
-    def attended(sources: str, only: list[str], full_refresh: bool) -> State[Any]:  # noqa: ARG001
-        runs.append(pipeline.execute(settings, options, call=as_task))
-        return final_state(runs[0])
+    def clearwater(only: list[str], full_refresh: bool = False) -> State[Any]:
+        from flows import pipeline
 
-    try:
-        attended(str(options.sources), list(options.only), options.full_refresh)
-    except Exception:
-        # The run tells itself how it went; a server that went away spoils nobody's finished run.
-        if not runs:
-            raise
-    return runs[0]
-
-
-def final_state(run: Run) -> State[Any]:
-    """What the server shows of a run that came to its end, in the run's own words."""
-    if run.exit_code == 0:
-        return Completed(message=run.status)
-    return Failed(message=f"{run.status}: {run.failure or '; '.join(run.problems)}")
-
-
-def serve_pipeline(
-    settings: Settings, sources: str, cron: str, *, when_ready: Callable[[], None]
-) -> None:
-    """Serve the pipeline's deployment, one run at a time, until told to stop."""
-    abandon_lost_runs()
-    deployment = RunnerDeployment.from_flow(
-        clearwater_flow,
-        DEPLOYMENT,
-        cron=cron,
-        parameters={"home": str(settings.home), "sources": sources},
-        concurrency_limit=ConcurrencyLimitConfig(
-            limit=1, collision_strategy=ConcurrencyLimitStrategy.ENQUEUE
-        ),
-        # The file's path would be looked up in whatever folder the run is started from.
-        entrypoint_type=EntrypointType.MODULE_PATH,
-    )
-    deployment.apply()
-    when_ready()
-    serve(deployment, limit=1, print_starting_message=False)
-
-
-def abandon_lost_runs() -> None:
-    """Mark runs as crashed that a killed scheduler left behind: they hold the only slot."""
-    unfinished = FlowRunFilterStateType(
-        any_=[StateType.RUNNING, StateType.PENDING, StateType.CANCELLING]
-    )
-    with get_client(sync_client=True) as client:
-        lost = client.read_flow_runs(
-            flow_run_filter=FlowRunFilter(state=FlowRunFilterState(type=unfinished))
+        options = pipeline.Options(
+            sources=order.sources,
+            only=tuple(only),
+            full_refresh=full_refresh,
+            wait=True,  # somebody's own `clearwater run` may be at work
+            trigger="schedule",
+            covers=order.covers,
         )
-        for run in lost:
-            state: State[Any] = Crashed(message="Its process was gone when the scheduler started.")
-            client.set_flow_run_state(run.id, state, force=True)
+        try:
+            run = pipeline.execute(settings, options, call=as_task)
+        except Exception as error:
+            live_runs.write(settings, live.ended(*end_by(error)))
+            _leave_after(FAREWELL_SECONDS)
+            raise
+        kind, message = end_of(run)
+        # Before the server is told: it may be gone, and Prefect would try for minutes.
+        live_runs.write(settings, live.ended(kind, message))
+        _leave_after(FAREWELL_SECONDS)
+        with suppress(ApiError):
+            put_artifacts(Api(os.environ["PREFECT_API_URL"]).ask, order.run, run)
+        return State(type=StateType(kind), message=message)
+
+    run_flow(clearwater, flow_run=load_flow_run(UUID(order.run)), return_type="state")
+
+
+def _leave_after(seconds: float) -> None:
+    """End this process then at the latest; the worker tells the server what it did not hear."""
+    timer = Timer(seconds, os._exit, (0,))
+    timer.daemon = True
+    timer.start()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,10 +17,19 @@ from flows import server
 from warehouse.settings import Settings, load_settings
 
 CRON = "0 0 1 1 *"
+SOURCES = """
+sources:
+  - name: shop.orders
+    kind: files
+    path: orders.csv
+    format: csv
+    columns: {id: bigint}
+    key: [id]
+"""
 # Stands for `flows.pipeline` in processes of their own, which import it before any of ours.
 # `FAILURE` in the environment makes the first try of the second stage fail.
 STAND_IN = """
-import os, sys, types
+import os, sys, time, types
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -30,6 +40,7 @@ class Options:
     only: tuple = ()
     full_refresh: bool = False
     wait: bool = False
+    covers: object = None
 
 
 @dataclass
@@ -54,6 +65,10 @@ class Run:
 def land(run):
     run.tried.append("land")
     (run.home / "landed").write_text(str(run.options.sources))
+    with (run.home / "runs.log").open("a") as log:
+        print(run.options.covers.told if run.options.covers else "in time", file=log)
+    while (run.home / "wait").exists():
+        time.sleep(0.05)
 
 
 def audit(run):
@@ -93,23 +108,31 @@ class Served:
     info: server.ServerInfo
 
 
-@pytest.fixture(scope="session")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    folder = tmp_path_factory.mktemp("served")
+@contextmanager
+def serving(folder: Path, cron: str | None = CRON, declared: str = "") -> Iterator[Served]:
+    """Up in the folder's home, with the stand-in, for the block; `declared` is a schedule."""
     (folder / "sitecustomize.py").write_text(STAND_IN)
     sources = folder / "sources.yml"
-    sources.write_text("version: 1\n")
-    settings = load_settings(folder / "home")
+    sources.write_text(f"version: 1\n{declared}{SOURCES}")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", str(folder), prepend=os.pathsep)
         # A free port at once: the usual one may be the user's own, or another worker's.
-        patch.setattr(server, "USUAL_PORT", 0)
-        info = server.up(settings, sources, CRON)
-    yield Served(folder, settings, sources, info)
-    server.down(settings)
-    assert info.scheduler
-    assert not info.server.alive
-    assert not info.scheduler.alive
+        patch.setenv("CLEARWATER_SERVER_PORT", "free")
+        settings = load_settings(folder / "home")
+        try:
+            yield Served(folder, settings, sources, server.up(settings, sources, cron))
+        finally:
+            server.down(settings)
+
+
+@pytest.fixture(scope="session")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    with serving(tmp_path_factory.mktemp("served")) as started:
+        yield started
+    info = started.info
+    assert info.server
+    assert info.worker
+    assert not any(process.alive for process in (info.supervisor, info.server, info.worker))
 
 
 @pytest.fixture(scope="session")

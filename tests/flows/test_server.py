@@ -7,18 +7,24 @@ import os
 import socket
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from flows import server
+from flows.processes import this_process
 from warehouse.errors import ConfigurationError
-from warehouse.settings import Settings, load_settings
+from warehouse.settings import Server, Settings, load_settings
 
 
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
     return load_settings(tmp_path / "home")
+
+
+def info(port: int) -> server.ServerInfo:
+    return server.ServerInfo(server.HERE, port, this_process(), "sources.yml")
 
 
 @pytest.fixture
@@ -35,9 +41,9 @@ def record(settings: Settings, text: str) -> None:
 
 def recorded(pid: int) -> str:
     process = {"pid": pid, "born": "long ago"}
-    return json.dumps(
-        {"port": 1, "server": process, "scheduler": process, "sources": "s", "cron": "0 * * * *"}
-    )
+    processes = dict.fromkeys(("supervisor", "server", "worker"), process)
+    told = {"host": server.HERE, "port": 1, "sources": "s", "cron": None, "is_ready": True}
+    return json.dumps(told | processes)
 
 
 def test_nothing_runs_in_a_new_home(settings: Settings) -> None:
@@ -65,7 +71,9 @@ def test_up_needs_a_sources_file(settings: Settings, tmp_path: Path) -> None:
         server.up(settings, tmp_path / "none.yml")
 
 
-@pytest.mark.parametrize("cron", ["", "hourly", "* * * *", "0 * * * * *", "a b c d e"])
+@pytest.mark.parametrize(
+    "cron", ["", "hourly", "* * * *", "0 * * * * *", "a b c d e", "61 * * * *"]
+)
 def test_up_needs_a_cron_schedule(settings: Settings, sources: Path, cron: str) -> None:
     with pytest.raises(ConfigurationError, match="not a cron schedule"):
         server.up(settings, sources, cron)
@@ -73,36 +81,65 @@ def test_up_needs_a_cron_schedule(settings: Settings, sources: Path, cron: str) 
 
 @pytest.mark.parametrize("cron", ["0 * * * *", "*/15 8-18 * * 1-5", "5 4 1,15 JAN SUN"])
 def test_cron_schedules(cron: str) -> None:
-    assert server.CRON.fullmatch(cron)
+    server.check_cron(cron)
 
 
 def test_a_server_that_cannot_start_leaves_nothing(
     settings: Settings, sources: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    (tmp_path / "prefect.py").write_text("raise SystemExit('no prefect today')")
-    monkeypatch.setattr(server, "PROJECT", tmp_path)
+    (tmp_path / "sitecustomize.py").write_text(
+        "import sys\nif 'prefect' in sys.orig_argv: raise SystemExit('no prefect today')"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
+    monkeypatch.setenv("CLEARWATER_SERVER_PORT", "free")
     with pytest.raises(server.ServerError, match="no prefect today"):
         server.up(settings, sources)
-    assert not (settings.prefect / "server.json").exists()
+    assert server.recorded(settings) is None
 
 
 def test_the_users_own_prefect_settings_stay_out(settings: Settings) -> None:
     base = {"PREFECT_API_KEY": "secret", "PREFECT_PROFILE": "cloud", "CRM_URL": "kept"}
-    env = server.server_environment(settings, 4321, base)
+    env = server.server_environment(settings, info(4321), base)
     assert not {"PREFECT_API_KEY", "PREFECT_PROFILE"} & set(env)
     assert env["CRM_URL"] == "kept"
     assert env["PREFECT_API_URL"] == env["PREFECT_SERVER_UI_API_URL"] == "http://127.0.0.1:4321/api"
 
 
-def test_another_port_is_found_when_the_usual_one_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_servers_database_may_be_another(settings: Settings) -> None:
+    elsewhere = replace(settings, server=Server(database_url="postgresql+asyncpg://u@h/p"))
+    env = server.server_environment(elsewhere, info(1), {})
+    assert env["PREFECT_SERVER_DATABASE_CONNECTION_URL"] == "postgresql+asyncpg://u@h/p"
+    env = server.server_environment(settings, info(1), {})
+    assert str(settings.prefect) in env["PREFECT_SERVER_DATABASE_CONNECTION_URL"]
+
+
+def test_a_server_that_listens_anywhere_is_found_here() -> None:
+    anywhere = replace(info(4321), host=server.ANYWHERE)
+    assert anywhere.url == "http://127.0.0.1:4321"
+
+
+def test_another_port_is_found_when_the_usual_one_is_taken(settings: Settings) -> None:
     with socket.socket() as taken:
-        taken.bind((server.HOST, 0))
+        taken.bind((server.HERE, 0))
         taken.listen()
         port = taken.getsockname()[1]
-        monkeypatch.setattr(server, "USUAL_PORT", port)
-        assert server._free_port() not in (0, port)
+        found = server.free_port(replace(settings, server=Server(port=port)))
+        assert found not in (0, port)
 
 
-def test_asking_costs_no_import_of_prefect() -> None:
-    code = "import sys, flows.server; raise SystemExit('prefect' in sys.modules)"
+def test_an_address_of_another_machine_is_refused(settings: Settings) -> None:
+    with pytest.raises(server.ServerError, match="no port is free"):
+        server.free_port(replace(settings, server=Server(host="192.0.2.1")))
+
+
+def test_what_is_recorded_is_read_again(settings: Settings) -> None:
+    told = replace(info(4321), server=this_process(), cron="0 * * * *", is_ready=True)
+    server.record(settings, told)
+    assert server.recorded(settings) == told
+
+
+@pytest.mark.parametrize("module", ["server", "supervisor", "worker", "attended", "fork_server"])
+def test_these_processes_import_nothing_heavy(module: str) -> None:
+    heavy = {"prefect", "dbt", "duckdb", "great_expectations", "pyarrow"}
+    code = f"import sys, flows.{module}; raise SystemExit(bool({heavy} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,0 +1,261 @@
+"""The worker: starts what is due, one run at a time, and keeps the server's picture true.
+
+It speaks to the Prefect server over REST, and each run is a fork of a process that has imported
+everything already: so it stays small, and a run costs no imports.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from threading import Event
+
+from flows import deployments, live_runs, settling
+from flows.deployments import Deployment
+from flows.failures import reported
+from flows.fork_server import ForkServer, Order
+from flows.options import complain
+from flows.prefect_api import Api, ApiError, Json, state
+from flows.processes import Process, stop
+from flows.schedules import NewFiles, Schedule, Watch
+from flows.server import RUN_SECONDS, STOP_SECONDS
+from flows.supervisor import heartbeat
+from flows.ticks import Covers, TickBook, missed
+from warehouse.errors import ClearwaterError
+from warehouse.settings import Settings, load_settings
+from warehouse.sources import load_sources
+
+LOOK_SECONDS = 0.5
+POLL_SECONDS = 3.0  # between questions to the server
+TIDY_SECONDS = 15.0  # between looks for runs that are shown as being at work and are not
+AGAIN_SECONDS = 10.0  # after a run that crashed, times how often
+
+
+@dataclass(frozen=True)
+class Started:
+    """The run at work that this worker started, and the ticks that it stands for."""
+
+    run: str
+    handles: dict[str, datetime]
+    process: Process
+
+
+class Worker:
+    """One home's worker; `step` does what there is to do at this moment."""
+
+    def __init__(self, settings: Settings, sources: Path, cron: str | None, api: Api) -> None:
+        self._settings, self._sources, self._cron, self._api = settings, sources, cron, api
+        self._book = TickBook(settings.prefect / "ticks.json")
+        self._declared: list[Schedule] = []
+        self._stamp: tuple[int, int] | None = None
+        self._watches: dict[str, Watch] = {}
+        self._looked: dict[str, float] = {}
+        self._deployments: dict[str, Deployment] = {}
+        self._asked: list[Json] = []
+        self._started: Started | None = None
+        self._next_poll = self._next_tidy = self._not_before = 0.0
+        self._forks = ForkServer()
+        self._forks.start()
+
+    def step(self) -> None:
+        """End what is over, then start what is due. Raises ApiError while the server is away."""
+        self._read_sources()
+        self._settle()
+        moment = time.monotonic()
+        if moment >= self._next_poll:
+            self._poll()
+            self._next_poll = moment + POLL_SECONDS
+        if moment >= self._next_tidy:
+            own = self._started.run if self._started else None
+            settling.close_lost(self._settings, self._api, own)
+            settling.close_open_tasks(self._api)
+            self._next_tidy = moment + TIDY_SECONDS
+        if moment >= self._not_before and not self._is_busy():
+            self._start_next()
+
+    def stop(self) -> None:
+        """Give a run at work its time, then end it; the next worker runs again what it was for."""
+        if self._started is None:
+            return
+        process, deadline = self._started.process, time.monotonic() + RUN_SECONDS
+        while process.alive and time.monotonic() < deadline:
+            time.sleep(LOOK_SECONDS)
+        stop(process, patience_seconds=STOP_SECONDS)
+        settling.settle_ended(self._settings, self._api, self._book, was_stopped=True)
+
+    def _is_busy(self) -> bool:
+        """Whether a run is at work: ours, or one of a worker that was killed."""
+        return self._started is not None or bool(settling.at_work(self._settings))
+
+    def _read_sources(self) -> None:
+        """Declare the schedules anew when the sources file has changed."""
+        try:
+            found = self._sources.stat()
+            stamp = (found.st_mtime_ns, found.st_size)
+            if stamp == self._stamp:
+                return
+            declared = deployments.in_force(self._settings, self._sources, self._cron)
+        except (OSError, ClearwaterError) as error:
+            if not self._declared:
+                raise
+            if isinstance(error, ClearwaterError):
+                complain(f"the schedules stay as they were: {error}")
+                self._stamp = stamp  # told once
+            return
+        self._book.keep_only(declared, _now())
+        deployments.put(self._api, declared)
+        self._watches = dict(self._new_watches(declared))
+        self._declared, self._stamp, self._next_poll = declared, stamp, 0.0
+        complain(f"schedules: {', '.join(each.name for each in declared)}")
+
+    def _new_watches(self, declared: Iterable[Schedule]) -> Iterator[tuple[str, Watch]]:
+        of_files = [each for each in declared if isinstance(each.trigger, NewFiles)]
+        sources = load_sources(self._sources, self._settings) if of_files else []
+        for each in of_files:
+            yield each.name, Watch(self._settings, each, sources, complain)
+
+    def _settle(self) -> None:
+        """Tell how runs ended that are over, those of a worker that was killed among them."""
+        started = self._started
+        is_over = started is not None and not started.process.alive
+        if started and is_over and live_runs.find(self._settings, started.run) is None:
+            self._book.crashed(started.handles)  # before it could say that it is there
+            self._next_tidy = 0.0
+        settling.settle_ended(self._settings, self._api, self._book)
+        if started and is_over:
+            self._started = None
+            tries = max((self._book.tries(name) for name in started.handles), default=0)
+            self._not_before = time.monotonic() + tries * AGAIN_SECONDS
+
+    def _poll(self) -> None:
+        """See at the server what is paused, asked for and cancelled there."""
+        self._deployments = deployments.read(self._api, self._declared)
+        now = _now()
+        paused = [name for name, each in self._deployments.items() if not each.is_active]
+        if paused:  # its ticks are handled as they pass
+            self._book.handled(dict.fromkeys(paused, now))
+        planned = self._planned(now)
+        self._asked = [run for run in planned if not run["auto_scheduled"]]
+        handled = {name: self._book.last_handled(name) for name in self._deployments}
+        self._skip(planned, handled, "an earlier run covers it")
+        settling.end_cancelled(self._settings, self._api, self._book)
+
+    def _planned(self, upto: datetime) -> list[Json]:
+        there = [each.id for each in self._deployments.values()]
+        return self._api.planned(there, upto) if there else []
+
+    def _skip(self, planned: Iterable[Json], upto: dict[str, datetime], why: str) -> None:
+        """Runs that the server planned for ticks up to these moments never run."""
+        for run in planned:
+            moment = upto.get(self._name_of(run))
+            if run["auto_scheduled"] and moment and _moment(run["expected_start_time"]) <= moment:
+                skipped = state("CANCELLED", f"Not run: {why}.", name="Skipped")
+                self._api.set_state(run["id"], skipped)
+
+    def _name_of(self, run: Json) -> str:
+        """The schedule that the run is of."""
+        names = (n for n, each in self._deployments.items() if each.id == run["deployment_id"])
+        return next(names, "")
+
+    def _start_next(self) -> None:
+        """Start a run if one is due: what somebody asked for first, then the whole pipeline."""
+        now = _now()
+        active = [each.schedule for each in self._deployments.values() if each.is_active]
+        if self._asked:
+            asked = self._asked.pop(0)
+            self._start(asked, self._name_of(asked), now, None)
+        elif due := self._due(active, now):
+            schedule, covers = due
+            run = self._planned_or_new(self._deployments[schedule.name], covers, now)
+            self._start(run, schedule.name, now, missed(covers, now) if covers else None)
+
+    def _due(
+        self, active: Sequence[Schedule], now: datetime
+    ) -> tuple[Schedule, Covers | None] | None:
+        """What is due, and the ticks that it covers; all sources first, then what waits longest."""
+        waiting = [(each, covers) for each in active if (covers := self._book.due(each, now))]
+        if waiting:
+            return min(waiting, key=lambda one: (bool(one[0].only), one[1].first))
+        arrived = (each for each in active if self._has_arrived(each))
+        return next(((each, None) for each in arrived), None)
+
+    def _has_arrived(self, schedule: Schedule) -> bool:
+        """Whether a schedule of new files has some; looked at as often as it says."""
+        if not isinstance(schedule.trigger, NewFiles):
+            return False
+        moment, span = time.monotonic(), schedule.trigger.check.total_seconds()
+        if moment < self._looked.get(schedule.name, -span) + span:
+            return False
+        self._looked[schedule.name] = moment
+        return self._watches[schedule.name].arrived()
+
+    def _planned_or_new(self, deployment: Deployment, covers: Covers | None, now: datetime) -> Json:
+        """The run that the server planned last, or a new one where it planned none, being away."""
+        planned = self._api.planned([deployment.id], now) if covers else []
+        own = [run for run in planned if run["auto_scheduled"]]
+        return own[-1] if own else self._api.new_run_of(deployment.id)
+
+    def _start(self, run: Json, name: str, now: datetime, covers: Covers | None) -> None:
+        handles = dict.fromkeys(self._covered_by(run["parameters"].get("only") or []), now)
+        self._api.set_state(run["id"], state("PENDING"))
+        order = Order(run["id"], self._settings.home, self._sources, handles, covers)
+        self._started = Started(run["id"], handles, self._forks.fork(order))
+        complain(f"run {run['name']} of {name}{f': {covers.told}' if covers else ''}")
+        self._skip(self._planned(now), handles, f"the run {run['name']} covers it")
+
+    def _covered_by(self, only: Sequence[str]) -> list[str]:
+        """The schedules for whose sources there is nothing left to do after a run of these."""
+        return [
+            each.name
+            for each in self._declared
+            if not only or (each.only and set(each.only) <= set(only))
+        ]
+
+
+def _moment(text: str) -> datetime:
+    return datetime.fromisoformat(text).astimezone(UTC)
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The worker's process: works until it is told to stop, or its supervisor is gone."""
+    parser = argparse.ArgumentParser(prog="python -m flows.worker")
+    parser.add_argument("--sources", required=True, type=Path)
+    parser.add_argument("--cron")
+    told = parser.parse_args(arguments)
+    with reported():
+        settings = load_settings()
+        api = Api(os.environ["PREFECT_API_URL"])
+        _work(Worker(settings, told.sources, told.cron, api), heartbeat(settings))
+
+
+def _work(worker: Worker, heart: Path) -> None:
+    supervisor, stopping = os.getppid(), Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stopping.set())
+    is_away = False
+    while not stopping.is_set() and os.getppid() == supervisor:
+        try:
+            worker.step()
+            is_away = False
+        except ApiError as error:
+            if not is_away:
+                complain(f"it goes on when the server does: {error.what}")
+            is_away = True
+        heart.touch()
+        stopping.wait(LOOK_SECONDS)
+    if os.getppid() == supervisor:  # else a run at work may go on, for the next worker to find
+        worker.stop()
+
+
+if __name__ == "__main__":
+    main()

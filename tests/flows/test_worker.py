@@ -1,0 +1,384 @@
+"""The worker against a server in memory: what it starts, what it skips, what it closes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+
+from flows import deployments, live_runs, worker
+from flows.deployments import put
+from flows.fork_server import Order
+from flows.live_runs import LiveRun
+from flows.prefect_api import FINAL, UNFINISHED, Api, ApiError, Json
+from flows.processes import Process, start_detached, stop, this_process
+from flows.schedules import Cron, Schedule
+from flows.worker import Worker
+from warehouse.settings import Settings, load_settings
+
+GONE = Process(2**22 + 1, "long ago")
+HOUR = timedelta(hours=1)
+
+
+class MemoryApi(Api):
+    """What the real server keeps of deployments and runs, without a server."""
+
+    def __init__(self) -> None:
+        super().__init__("http://nowhere")
+        self.there: dict[str, Json] = {}
+        self.runs: dict[str, Json] = {}
+        self.clock: Clock | None = None
+
+    def flow_id(self) -> str:
+        return "flow"
+
+    def deployments(self) -> list[Json]:
+        return [dict(told) for told in self.there.values()]
+
+    def put_deployment(self, body: Json) -> Json:
+        known = next((d for d in self.there.values() if d["name"] == body["name"]), {})
+        told = {"id": str(uuid4()), "paused": False} | known | body
+        self.there[told["id"]] = told
+        return told
+
+    def delete_deployment(self, deployment: str) -> None:
+        del self.there[deployment]
+
+    def planned(self, deployments: Any, upto: datetime) -> list[Json]:
+        return sorted(
+            (
+                dict(run)
+                for run in self.runs.values()
+                if run["deployment_id"] in deployments
+                and run["state_type"] == "SCHEDULED"
+                and datetime.fromisoformat(run["expected_start_time"]) <= upto
+            ),
+            key=lambda run: run["expected_start_time"],
+        )
+
+    def unfinished(self) -> list[Json]:
+        return [dict(run) for run in self.runs.values() if run["state_type"] in UNFINISHED]
+
+    def flow_run(self, run: str) -> Json:
+        if run not in self.runs:
+            failure = ApiError("no such run")
+            failure.status = 404
+            raise failure
+        return dict(self.runs[run])
+
+    def new_run_of(self, deployment: str) -> Json:
+        assert self.clock
+        return self.plan(deployment, self.clock.now, auto=False)
+
+    def set_state(self, run: str, new: Json) -> None:
+        at = datetime.now(UTC).isoformat()
+        self.runs[run] |= {"state_type": new["type"], "state": new | {"timestamp": at}}
+
+    def tasks_left_open(self, before: datetime) -> list[Json]:
+        return []
+
+    def unfinished_tasks(self, run: str) -> list[Json]:
+        return []
+
+    def plan(self, deployment: str, at: datetime, *, auto: bool) -> Json:
+        """A run of the deployment that is to start then."""
+        made = {
+            "id": str(uuid4()),
+            "name": f"run-{len(self.runs)}",
+            "deployment_id": deployment,
+            "auto_scheduled": auto,
+            "expected_start_time": at.isoformat(),
+            "parameters": dict(self.there[deployment]["parameters"]),
+        }
+        self.runs[made["id"]] = made
+        self.set_state(made["id"], {"type": "SCHEDULED", "message": ""})
+        return dict(self.runs[made["id"]])
+
+    def id_of(self, name: str) -> str:
+        return next(told["id"] for told in self.there.values() if told["name"] == name)
+
+
+class Forks:
+    """Takes orders; the processes live until they are told to end."""
+
+    def __init__(self) -> None:
+        self.orders: list[Order] = []
+
+    def start(self) -> None:
+        pass
+
+    def fork(self, order: Order) -> Process:
+        self.orders.append(order)
+        return this_process()
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = datetime(2026, 3, 1, 12, 0, 30, tzinfo=UTC)
+
+    def __call__(self) -> datetime:
+        return self.now
+
+
+class Bench:
+    """A worker with all that it speaks to; every step finds that it is time to ask the server."""
+
+    def __init__(self, settings: Settings, sources: Path, declared: list[Schedule]) -> None:
+        self.settings, self.api, self.clock, self.forks = settings, MemoryApi(), Clock(), Forks()
+        self.api.clock = self.clock
+        self.declared, self.sources = declared, sources
+        self.worker = self.new_worker()
+
+    def new_worker(self) -> Worker:
+        return Worker(self.settings, self.sources, None, self.api)
+
+    def step(self) -> None:
+        self.worker._next_poll = self.worker._next_tidy = self.worker._not_before = 0.0
+        self.worker.step()
+
+    def end_run(self, state: str = "COMPLETED") -> None:
+        """The newest run ends: with a state if one is given, else it is killed."""
+        order = self.forks.orders[-1]
+        live = LiveRun(order.run, GONE, scheduled=True, handles=order.handles)
+        live_runs.write(self.settings, live.ended(state, "done") if state else live)
+        assert self.worker._started
+        self.worker._started = replace(self.worker._started, process=GONE)
+
+    def states(self) -> list[str]:
+        return [run["state_type"] for run in self.api.runs.values()]
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return load_settings(tmp_path / "home")
+
+
+@pytest.fixture
+def bench(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
+    sources = tmp_path / "sources.yml"
+    sources.write_text("version: 1\n")
+    declared = [
+        Schedule("pipeline", (), Cron("0 * * * *")),
+        Schedule("shop.orders", ("shop.orders",), Cron("30 * * * *")),
+    ]
+    monkeypatch.setattr(deployments, "declared", lambda *_: declared)
+    monkeypatch.setattr(worker, "ForkServer", Forks)
+    made = Bench(settings, sources, declared)
+    made.forks = made.worker._forks  # type: ignore[assignment]
+    monkeypatch.setattr(worker, "_now", made.clock)
+    made.step()
+    yield made
+
+
+def test_nothing_is_started_before_it_is_due(bench: Bench) -> None:
+    assert {told["name"] for told in bench.api.there.values()} == {"pipeline", "shop.orders"}
+    assert bench.forks.orders == []
+
+
+def test_a_tick_starts_the_run_that_the_server_planned(bench: Bench) -> None:
+    bench.clock.now += HOUR / 2
+    planned = bench.api.plan(bench.api.id_of("shop.orders"), bench.clock.now, auto=True)
+    bench.step()
+    assert [order.run for order in bench.forks.orders] == [planned["id"]]
+    assert bench.forks.orders[0].covers is None
+    assert bench.api.runs[planned["id"]]["parameters"]["only"] == ["shop.orders"]
+
+
+def test_fifty_missed_ticks_are_one_run(bench: Bench) -> None:
+    start, pipeline = bench.clock.now, bench.api.id_of("pipeline")
+    ticks = [start.replace(second=0) + number * HOUR for number in range(1, 51)]
+    for tick in ticks[:40]:
+        bench.api.plan(pipeline, tick, auto=True)
+    bench.clock.now += 50 * HOUR
+    bench.step()
+    bench.end_run()
+    for _ in range(3):
+        bench.step()
+    assert len(bench.forks.orders) == 1
+    order = bench.forks.orders[0]
+    assert order.covers
+    assert (order.covers.ticks, order.covers.first, order.covers.last) == (50, ticks[0], ticks[-1])
+    assert set(order.handles) == {"pipeline", "shop.orders"}
+    assert sorted(bench.states()) == ["CANCELLED"] * 39 + ["COMPLETED"]
+    skipped = next(r for r in bench.api.runs.values() if r["state_type"] == "CANCELLED")
+    assert skipped["state"]["name"] == "Skipped"
+    assert bench.api.runs[order.run]["name"] in skipped["state"]["message"]
+
+
+def test_an_outage_of_the_server_too_makes_a_run_of_its_own(bench: Bench) -> None:
+    bench.clock.now += 50 * HOUR
+    bench.step()
+    assert [order.covers and order.covers.ticks for order in bench.forks.orders] == [50]
+
+
+def test_a_worker_that_was_away_covers_what_it_missed(bench: Bench) -> None:
+    bench.clock.now += 3 * HOUR
+    bench.worker = bench.new_worker()
+    bench.forks = bench.worker._forks  # type: ignore[assignment]
+    bench.step()
+    assert [order.covers and order.covers.ticks for order in bench.forks.orders] == [3]
+
+
+def test_ticks_while_a_run_is_at_work_are_one_run_after_it(bench: Bench) -> None:
+    bench.clock.now += HOUR
+    bench.step()
+    bench.clock.now += 2 * HOUR
+    bench.step()
+    assert len(bench.forks.orders) == 1
+    bench.end_run()
+    bench.step()
+    assert [order.covers and order.covers.ticks for order in bench.forks.orders] == [None, 2]
+
+
+def test_a_run_of_one_source_handles_no_other_schedule(bench: Bench) -> None:
+    bench.clock.now += HOUR / 2
+    bench.step()
+    assert set(bench.forks.orders[0].handles) == {"shop.orders"}
+    bench.clock.now += HOUR / 2
+    bench.end_run()
+    bench.step()
+    assert set(bench.forks.orders[1].handles) == {"pipeline", "shop.orders"}
+
+
+def test_what_crashed_is_run_again_but_not_for_ever(bench: Bench) -> None:
+    bench.clock.now += HOUR
+    for _ in range(9):
+        bench.step()
+        if bench.worker._started:
+            bench.end_run("")
+    assert len(bench.forks.orders) == 3
+    assert set(bench.states()) == {"CRASHED"}
+
+
+def test_a_failed_run_is_not_run_again_before_its_next_tick(bench: Bench) -> None:
+    bench.clock.now += HOUR
+    bench.step()
+    bench.end_run("FAILED")
+    bench.step()
+    assert len(bench.forks.orders) == 1
+    assert bench.states() == ["FAILED"]
+
+
+def test_what_is_paused_is_not_run_and_not_missed(bench: Bench) -> None:
+    for told in bench.api.there.values():
+        told["paused"] = True
+    bench.clock.now += 5 * HOUR
+    bench.step()
+    for told in bench.api.there.values():
+        told["paused"] = False
+    bench.step()
+    assert bench.forks.orders == []
+    bench.clock.now += HOUR / 2
+    bench.step()
+    assert len(bench.forks.orders) == 1
+
+
+def test_what_is_started_in_the_ui_runs_each_time(bench: Bench) -> None:
+    for _ in range(2):
+        bench.api.plan(bench.api.id_of("shop.orders"), bench.clock.now, auto=False)
+    for _ in range(2):
+        bench.step()
+        bench.end_run()
+    bench.step()
+    assert len(bench.forks.orders) == 2
+
+
+def test_a_pause_survives_a_restart_and_another_schedule_is_declared(bench: Bench) -> None:
+    shop = bench.api.there[bench.api.id_of("shop.orders")]
+    shop["paused"] = True
+    pipeline = Schedule("pipeline", (), Cron("15 * * * *"))
+    moved = replace(bench.declared[1], trigger=Cron("45 * * * *"))
+    put(bench.api, [pipeline, moved])
+    by_name = {told["name"]: told for told in bench.api.there.values()}
+    assert by_name["shop.orders"]["paused"]
+    assert not by_name["pipeline"]["paused"]
+    assert by_name["pipeline"]["schedules"][0]["schedule"]["cron"] == "15 * * * *"
+    put(bench.api, [pipeline])
+    assert [told["name"] for told in bench.api.there.values()] == ["pipeline"]
+
+
+def test_a_sources_file_that_changes_changes_the_schedules(bench: Bench) -> None:
+    bench.declared.pop()
+    bench.sources.write_text("version: 1\n# changed\n")
+    bench.step()
+    assert [told["name"] for told in bench.api.there.values()] == ["pipeline"]
+
+
+def test_a_living_run_of_a_killed_worker_is_waited_for(bench: Bench, settings: Settings) -> None:
+    run = bench.api.plan(bench.api.id_of("pipeline"), bench.clock.now, auto=False)
+    bench.api.set_state(run["id"], {"type": "RUNNING", "message": ""})
+    handles = dict.fromkeys(("pipeline", "shop.orders"), bench.clock.now + HOUR)
+    process = start_detached(
+        ["-c", "import time; time.sleep(600)"],
+        env=os.environ,
+        folder=settings.prefect,
+        log=settings.prefect / "log",
+    )
+    live = LiveRun(run["id"], process, scheduled=True, handles=handles)
+    live_runs.write(settings, live)
+    bench.clock.now += HOUR
+    bench.step()
+    assert (bench.forks.orders, bench.states()) == ([], ["RUNNING"])
+    stop(process, patience_seconds=10)
+    live_runs.write(settings, live.ended("COMPLETED", "done"))
+    bench.step()
+    assert (bench.forks.orders, bench.states()) == ([], ["COMPLETED"])
+
+
+@pytest.mark.parametrize("state", ["RUNNING", "PENDING"])
+def test_a_run_that_nobody_executes_is_closed(bench: Bench, state: str) -> None:
+    run = bench.api.plan(bench.api.id_of("pipeline"), bench.clock.now, auto=False)
+    bench.api.set_state(run["id"], {"type": state, "message": ""})
+    bench.step()
+    assert bench.states() == [state]  # it may have started a moment ago
+    bench.api.runs[run["id"]]["state"]["timestamp"] = "2026-01-01T00:00:00+00:00"
+    bench.step()
+    assert bench.states() == ["CRASHED"]
+
+
+def test_a_run_that_somebody_executes_is_left_alone(bench: Bench, settings: Settings) -> None:
+    run = bench.api.plan(bench.api.id_of("pipeline"), bench.clock.now, auto=False)
+    bench.api.set_state(run["id"], {"type": "RUNNING", "message": ""})
+    bench.api.runs[run["id"]]["state"]["timestamp"] = "2026-01-01T00:00:00+00:00"
+    live_runs.write(settings, LiveRun(run["id"], this_process()))
+    bench.step()
+    assert bench.states() == ["RUNNING"]
+
+
+def test_what_is_cancelled_ends_and_is_not_run_again(bench: Bench, settings: Settings) -> None:
+    bench.clock.now += HOUR
+    bench.step()
+    order = bench.forks.orders[0]
+    bench.end_run("")
+    bench.api.set_state(order.run, {"type": "CANCELLING", "message": ""})
+    bench.step()
+    assert len(bench.forks.orders) == 1
+    assert bench.states() == ["CANCELLED"]
+
+
+def test_a_run_that_somebody_deleted_is_forgotten(bench: Bench, settings: Settings) -> None:
+    live_runs.write(settings, LiveRun(str(uuid4()), GONE))
+    bench.step()
+    assert list(live_runs.known(settings)) == []
+
+
+def test_what_is_kept_of_a_run_is_read_again(settings: Settings) -> None:
+    live = LiveRun(
+        str(UUID(int=7)),
+        this_process(),
+        scheduled=True,
+        handles={"pipeline": datetime(2026, 1, 1, tzinfo=UTC)},
+        state=FINAL[0],
+        message="done",
+    )
+    live_runs.write(settings, live)
+    assert live_runs.find(settings, live.id) == live
+    assert live_runs.find(settings, "../ticks") is None
+    (live_runs.folder(settings) / f"{live.id}.json").write_text("{")
+    assert live_runs.find(settings, live.id) is None
