@@ -14,10 +14,8 @@ from threading import Thread
 from typing import TYPE_CHECKING, Any
 
 from flows import live_runs
-from flows.artifacts import put_artifacts
 from flows.live_runs import LiveRun, end_by, end_of
 from flows.prefect_api import Api, ApiError, state
-from flows.retrying import tried
 from warehouse.processes import this_process
 from warehouse.settings import Settings
 
@@ -33,6 +31,7 @@ def run_attended(settings: Settings, api_url: str, options: Options) -> Run:
     Raises what `pipeline.execute` raises; a server that goes away changes nothing.
     """
     from flows import pipeline
+    from flows.retrying import tried
 
     teller = _Teller(settings, Api(api_url))
     teller.start({"only": list(options.only), "full_refresh": options.full_refresh})
@@ -94,6 +93,7 @@ class _Teller:
 
     def artifacts(self, run: Run) -> None:
         """Leave the run's summary, its gate's table and where its report and release are."""
+        from flows.artifacts import put_artifacts
 
         def tell() -> None:
             assert self._live is not None

@@ -153,17 +153,7 @@ def commands() -> Iterator[str]:
     yield " ".join(pod()["containers"][0]["args"][1:])
 
 
-# `up` gets this option in a change of its own.
-LATER = pytest.mark.xfail(reason="up has no --foreground yet", strict=False)
-
-
-@pytest.mark.parametrize(
-    "command",
-    [
-        pytest.param(command, marks=LATER if "--foreground" in command else ())
-        for command in sorted(set(commands()))
-    ],
-)
+@pytest.mark.parametrize("command", sorted(set(commands())))
 def test_every_command_that_is_named_there_is(command: str) -> None:
     done = CliRunner().invoke(app, [*shlex.split(command), "--help"])
     assert done.exit_code == 0, done.output

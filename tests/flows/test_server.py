@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from flows import server
-from flows.processes import this_process
 from warehouse.errors import ConfigurationError
+from warehouse.processes import this_process
 from warehouse.settings import Server, Settings, load_settings
 
 

@@ -18,10 +18,10 @@ import pytest
 
 from flows import live_runs, log_files, server, service_manager, supervisor
 from flows.prefect_api import UNFINISHED, Api
-from flows.processes import this_process
 from flows.server import ServerError, ServerInfo
 from flows.supervisor import Child, Supervisor
 from tests.flows.conftest import SOURCES, serving
+from warehouse.processes import this_process
 from warehouse.settings import Settings, load_settings
 
 if TYPE_CHECKING:

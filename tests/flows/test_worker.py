@@ -17,9 +17,10 @@ from flows.deployments import put
 from flows.fork_server import Order
 from flows.live_runs import LiveRun
 from flows.prefect_api import FINAL, UNFINISHED, Api, ApiError, Json
-from flows.processes import Process, start_detached, stop, this_process
+from flows.processes import Process, start_detached, stop
 from flows.schedules import Cron, Schedule
 from flows.worker import Worker
+from warehouse.processes import this_process
 from warehouse.settings import Settings, load_settings
 
 GONE = Process(2**22 + 1, "long ago")
