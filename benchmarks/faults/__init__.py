@@ -6,12 +6,12 @@ from typing import Any
 
 from benchmarks.figures import Figure, Options, SkippedError
 
-WORLDS, DAYS, TRIALS = 10, 10, 3
+WORLDS, DAYS, TRIALS = 8, 25, 1
 SHORT_KINDS = ("amount missing", "amount x100", "rows repeated")
 
 
 def measure(options: Options) -> tuple[list[Figure], dict[str, Any]]:
-    """Every kind of fault at every strength in both domains, and 200 clean days.
+    """Every kind of fault at every strength in both domains, and 200 clean days of each.
 
     With `--work` the trials are kept in `faults/trials.ndjson` there, those that are done are not
     made again, and the table is in `faults/table.md`. Raises SkippedError without the retailer's
