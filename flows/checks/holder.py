@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
-from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
+from warehouse.lock import lock_holder
 from warehouse.settings import Settings
 
 LOCKS = Path("/proc/locks")
@@ -33,7 +31,8 @@ def holder(settings: Settings) -> Holder | None:
     try:
         lines = LOCKS.read_text().splitlines()
     except OSError:
-        return _by_trying(settings)
+        found = lock_holder(settings)
+        return Holder(found.pid, found.command, 0) if found else None
     pids = [_flock(line.split(), inode) for line in lines]
     held = [pid for pid, is_waiting in filter(None, pids) if not is_waiting]
     waiting = sum(is_waiting for _, is_waiting in filter(None, pids))
@@ -47,20 +46,6 @@ def _flock(parts: list[str], inode: int) -> tuple[int, bool] | None:
     if kind != "FLOCK" or place.rpartition(":")[2] != str(inode):
         return None
     return max(0, int(pid)), is_waiting
-
-
-def _by_trying(settings: Settings) -> Holder | None:
-    """A shared lock for a moment: it fails while somebody holds the other kind."""
-    with suppress(OSError):
-        handle = os.open(settings.lock, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            told = os.pread(handle, 32, 0).decode(errors="replace").split()
-            return Holder(int(told[0]) if told and told[0].isdecimal() else 0, "", 0)
-        finally:
-            os.close(handle)
-    return None
 
 
 def _command(pid: int) -> str:

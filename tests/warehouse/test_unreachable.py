@@ -102,12 +102,13 @@ def test_source_that_comes_back_is_landed_and_the_others_did_not_wait(
             servers.append(ThreadedMotoServer(ip_address="127.0.0.1", port=port, verbose=False))
             servers[0].start()
             client = boto3.client("s3", endpoint_url=f"http://127.0.0.1:{port}")
-            client.create_bucket(Bucket="shop")
-            client.put_object(Bucket="shop", Key="in/a.csv", Body=b"id\n7\n")
+            client.create_bucket(Bucket="again")
+            client.put_object(Bucket="again", Key="in/a.csv", Body=b"id\n7\n")
         return True
 
     try:
-        found = land_sources(settings, [S3, local], again=again)
+        away = S3.model_copy(update={"path": "s3://again/in/*.csv"})
+        found = land_sources(settings, [away, local], again=again)
     finally:
         for server in servers:
             server.stop()
