@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING
+
+import duckdb
 
 from expectations.anomalies import REMEMBERED, Anomaly, compare, default_measure, shape_floors
 from expectations.anomaly_kinds import Accepted, family, kinds
@@ -84,11 +87,14 @@ class Comparison:
         run_id: str,
         personal: Mapping[str, Iterable[str]],
         lineage: Mapping[str, Iterable[str]],
+        served: Callable[[], duckdb.DuckDBPyConnection | None] = lambda: None,
     ) -> None:
         """`personal` are by table the columns of which no label is kept.
 
-        `lineage` has the tables that each is made from, those of the lake included.
+        `lineage` has the tables that each is made from, those of the lake included. `served` opens
+        the release that is served, if there is one.
         """
+        self._served = served
         self._con = con
         self._history = history
         self._run_id = run_id
@@ -161,12 +167,24 @@ class Comparison:
             shifts = self._history.shifts(subject)
             past = self._history.profiles(subject, REMEMBERED)
             made = self._days(name, by, past) if by else self._whole(name)
-            if by and not past:  # what a table holds at first is its past
-                self._history.keep(subject, self._run_id, made)
-                past, made = made, {}
+            if by and not past:  # what is served, or what a table holds at first, is its past
+                served = self._served_days(name, by)
+                past = {day: made[day] for day in made if served is None or day in served}
+                made = {day: made[day] for day in made if day not in past}
+                self._history.keep(subject, self._run_id, past)
             batches = self._batches(name, by, past) if made else []
             self._tables[name, by] = _Table(past, made, shifts, batches)
         return self._tables[name, by]
+
+    def _served_days(self, name: str, by: str) -> set[str] | None:
+        """The days that the table has in the release that is served; None if it is not there."""
+        con = self._served()
+        if con is None:
+            return None
+        with closing(con), suppress(duckdb.CatalogException, duckdb.BinderException):
+            sql = f"select distinct {identifier(by)}::date::varchar from {relation(name)}"
+            return {row[0] for row in con.execute(sql).fetchall()}
+        return None
 
     def _batches(self, name: str, by: str, past: Mapping[str, Profile]) -> list[Accepted]:
         """The batches above the table that were accepted; by runs those loaded since the last."""

@@ -6,6 +6,7 @@ import json
 import time
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -175,7 +176,8 @@ def audit(
         open_history(settings) as history,
     ):
         personal = {table: scope.personal for table, scope in scopes.items()}
-        comparison = Comparison(beside, history, run_id, personal, lineage)
+        served = partial(_open_served, settings)
+        comparison = Comparison(beside, history, run_id, personal, lineage, served)
         planner = _Planner(con, scopes, carried, base_rule_hashes)
         results = tuple(_results(con, planner, rules, comparison, progress))
         said = verdict(results)
@@ -227,6 +229,17 @@ def _open(settings: Settings, database: Path) -> duckdb.DuckDBPyConnection:
             where=str(database),
             next_step="run the build again",
         ) from error
+
+
+def _open_served(settings: Settings) -> duckdb.DuckDBPyConnection | None:
+    """The release that is served; None where none is, or it does not open: doctor tells."""
+    database = settings.database(settings.current)
+    if not database.exists():
+        return None
+    try:
+        return connect(settings, database.resolve(), read_only=True)
+    except duckdb.Error:
+        return None
 
 
 class _Planner:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -223,6 +224,23 @@ def test_drift_of_what_has_no_values_fails(settings, build) -> None:
     found = line.run(payments(days=13, last=NO_CUSTOMER))
     assert found.status == "fail"
     assert "customer: no values whose spread could be compared" in found.detail
+
+
+@pytest.mark.parametrize("name", ["volume", "amount", "kind"])
+def test_a_new_rule_judges_the_days_that_are_not_served(settings, build, name: str) -> None:
+    bad = {"volume": "if(t.id % 3 = 0, t, null)", "amount": CHANGED_AMOUNT, "kind": OTHER_KIND}
+    shutil.copytree(build(payments(days=40)).parent, settings.current)
+    line = Line(settings, build, DAILY[name])
+    found = line.run(payments(days=41, last=bad[name]))
+    assert (found.status, "2026-02-14" in found.detail) == ("fail", True)
+    assert line.run(payments(days=41)).detail == "1 day beside 40 days before"
+
+
+def test_a_new_table_beside_what_is_served_has_itself_as_past(settings, build) -> None:
+    shutil.copytree(build("create table marts.other as select 1 as a").parent, settings.current)
+    build("drop table marts.other")
+    found = Line(settings, build, DAILY["volume"]).run(payments(days=40))
+    assert (found.status, found.detail) == ("pass", "0 days beside 40 days before")
 
 
 def test_what_cannot_be_compared_is_an_error(settings, build) -> None:
