@@ -107,7 +107,7 @@ class RunReport:
     `passed` the domains that passed where others were blocked; `blocked` the rows of tables in the
     build that was blocked, of which `tables` has what readers see; `lineage` the relations that
     each relation is made from; `lake` the tables of the lake; `steps` what to do about each rule
-    that blocks, by its id.
+    that blocks, by its id; `catch_up` which runs were missed before this one, which covers them.
     """
 
     run_id: str
@@ -131,6 +131,7 @@ class RunReport:
     blocked: Mapping[str, int] = field(default_factory=dict)
     lake: tuple[TableReport, ...] = ()
     steps: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    catch_up: str = ""
 
     @property
     def stale(self) -> dict[str, str]:

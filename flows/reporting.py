@@ -74,6 +74,7 @@ def _told(run: Run) -> RunReport:
         blocked=run.blocked,
         lake=lake,
         steps=_steps(run),
+        catch_up=run.options.covers.told if run.options.covers else "",
     )
 
 

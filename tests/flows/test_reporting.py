@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from contextlib import closing
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from works import MERGE, Works
 from expectations.rule_files import load_rules
 from expectations.rules import Rule
 from flows.pipeline import Run
+from flows.ticks import Covers
 from warehouse import releases
 from warehouse.wording import counted
 
@@ -129,6 +131,16 @@ def test_the_next_report_tells_what_changed(works: Works) -> None:
         change["text"] for change in told(run)["changes"]
     ]
     assert any("grew by 1 row" in change["text"] for change in told(run)["changes"])
+
+
+def test_the_report_tells_what_was_missed(works: Works) -> None:
+    first, last = (datetime(2026, 3, 2, hour, tzinfo=UTC) for hour in (1, 5))
+    run = works.run("report", covers=Covers("pipeline", 5, first, last))
+    assert run.report is not None
+    assert "covers 5 runs missed from 2026-03-02 01:00" in run.report.read_text()
+    usual = works.run("report").report
+    assert usual is not None
+    assert "runs missed" not in usual.read_text()
 
 
 @pytest.mark.slow
