@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import replace
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from html.parser import HTMLParser
 
 import pytest
@@ -457,3 +457,19 @@ def test_what_a_raw_rule_warns_of_is_in_the_verdict(settings):
     assert "The release of release-0 is published, with warnings to look at." in page
     assert '<span class="badge warn">▲ passed with warnings</span>' in page
     assert "without the files that were refused" in replace(run, status="refused").sentence
+
+
+def test_an_incident_is_new_only_in_the_run_that_opened_it(settings):
+    opened = replace(
+        EVERYTHING.incidents[0],
+        closed_at=None,
+        opened_at=RUN.started_at + timedelta(minutes=1),
+        acknowledged_at=None,
+        runs=1,
+    )
+    run = replace(RUN, incidents=(opened,))
+    assert "New in this run." in write_report(settings, run).read_text()
+    later = replace(run, run_id="run-2", started_at=RUN.started_at + timedelta(hours=3))
+    page = write_report(settings, later).read_text()
+    assert "New in this run." not in page
+    assert "Open for 2 hours, seen in 1 run." in page
