@@ -163,7 +163,7 @@ def _entry(failure: Failure) -> dict[str, Any]:
 def _failure(entry: Mapping[str, Any], usual: Weight) -> Failure:
     content = dict(entry)
     weight = Weight(content.pop("weight", usual))
-    own = {name: content.pop(name, "") for name in ("check", "subject")}
+    own = {name: content.pop(name, "") for name in ("check", "subject", "refers_to")}
     is_by_rows = content.pop("is_by_rows", False)
     return Failure(Symptom(**content), weight, **own, is_by_rows=is_by_rows)
 

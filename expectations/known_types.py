@@ -39,6 +39,8 @@ def check_types(rule: Rule, typed: Mapping[str, Columns]) -> None:
             _check_value(rule, "values", value, (rule.columns[0], kind))
     if rule.check == "between" and (kind := types.get(rule.columns[0].lower())):
         check_bounds(rule, rule.columns[0], kind)
+    if rule.check in ("length", "regex") and (kind := types.get(rule.columns[0].lower())):
+        _check_text(rule, kind)
     if rule.check == "references":
         _check_pairs(rule, types, typed.get(rule.references_table, {}))
 
@@ -61,6 +63,15 @@ def _check_time(rule: Rule, key: str, column: str, types: Mapping[str, str]) -> 
     if not times:
         step = f"make it a date or a time in the model, as {rule.table} has none"
     raise _error(rule, f"`{key}` {column!r} is {kind}, neither a date nor a time", step)
+
+
+def _check_text(rule: Rule, kind: str) -> None:
+    """Refuse to look at the characters of a number or a time, which are DuckDB's to choose."""
+    if _sort(kind) not in ("number", "time"):
+        return
+    column = rule.columns[0]
+    step = "bound it by `between`, or cast it to varchar in an `expression`"
+    raise _error(rule, f"`{rule.check}` is of texts, but {column!r} is {kind}", step)
 
 
 def check_bounds(rule: Rule, what: str, kind: str) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import MAXYEAR, MINYEAR, date, datetime, time
 from typing import TYPE_CHECKING
 
-from expectations.reporting.words import since
+from expectations.reporting.words import rounded, since
 from warehouse.duck import identifier, quoted
 from warehouse.wording import counted
 
@@ -220,7 +220,8 @@ def _find_aggregate(
     wanted = " and ".join(_bounds(rule))
     if _is_no_value(value):
         return Finding(1, f"{_valueless(con, value, what, source)}; expected {wanted}")
-    return Finding(1, f"{_number(value)} {what}, expected {wanted}")
+    told = _number(rounded(value, rule.minimum, rule.maximum))
+    return Finding(1, f"{told} {what}, expected {wanted}")
 
 
 def _ago(value: object, now: datetime) -> str:
@@ -287,10 +288,11 @@ def _find_totals(
         return Finding(1, f"{found:,} {what}, expected {wanted}")
     other = relation(rule.equals_table)
     equals = _value(con, f"select {rule.equals or 'count(*)'} from {other}")
+    ours = rounded(found, equals)
     told = (
         (MASK, f"another in {rule.equals_table}")
         if is_hidden
-        else (_plainly(found), f"{_plainly(equals)} in {rule.equals_table}")
+        else (_plainly(ours), f"{_plainly(rounded(equals, found, ours))} in {rule.equals_table}")
     )
     return Finding(1, f"{what}: {told[0]}, but {told[1]}")
 
@@ -371,7 +373,8 @@ def _example(columns: tuple[str, ...], row: tuple[str | None, ...], is_not_null:
     pairs = list(zip(columns, row, strict=True))
     if is_not_null:
         pairs = [*pairs[:1], *(pair for pair in pairs[1:] if pair[1] is None)]
-    return ", ".join(f"{column}={value}" for column, value in pairs)
+    told = (f"{name} is empty" if value is None else f"{name}={value}" for name, value in pairs)
+    return ", ".join(told)
 
 
 def _shown(value: object, is_hidden: bool) -> str | None:

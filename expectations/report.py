@@ -139,6 +139,21 @@ class RunReport:
         return stale_sources(self.incidents)
 
     @property
+    def outcome(self) -> str:
+        """The verdict or, where it is `pass`, what else is to be told: refused, warn or info.
+
+        The gate's verdict does not speak of arriving rows; what it calls a pass may have warnings.
+        """
+        if self.verdict != "pass":
+            return self.verdict
+        if self.status == "refused":
+            return "refused"
+        statuses = {result.status for result in self.gate.results} if self.gate else set()
+        if not statuses.isdisjoint(("error", "fail", "warn")):
+            return "warn"
+        return "info" if "info" in statuses else "pass"
+
+    @property
     def sentence(self) -> str:
         """The outcome, in a sentence or two."""
         if self.passed:
@@ -146,9 +161,7 @@ class RunReport:
             return f"Blocked, but for {' and '.join(self.passed)}. {served}"
         if self.message and self.verdict not in ("block", "error"):
             return self.message
-        said = "refused" if self.status == "refused" and self.verdict == "pass" else self.verdict
-        if said == "pass" and self.gate and any(r.status == "info" for r in self.gate.results):
-            said = "info"
+        said = self.outcome
         sentence = _SENTENCES.get(said, "The run ended before its gate.")
         told = sentence.format(release=moment_of(self.release) or "(none)")
         if self.stale and said in ("pass", "info", "warn", "refused"):

@@ -22,6 +22,7 @@ REFUSED, STALE, BUILD, STAGE = "refused", "stale", "build", "stage"
 NOTHING_NEW, OVERDUE = "nothing_new", "overdue"
 # What is merely missing explains no row that is there.
 _MISSING = (REFUSED, STALE)
+_REFERENCES = "references"
 
 
 class Weight(IntEnum):
@@ -38,7 +39,8 @@ class Failure:
 
     `check` is the kind of check, `subject` the columns or the SQL that it is on, empty for a table
     as a whole. `is_by_rows` if rows that are there break it: a file that was refused or did not
-    come, and so is merely missing, explains none of these.
+    come, and so is merely missing, explains none of these. `refers_to` is the table in which the
+    rows of this one have no counterpart: there something may be missing, or above it.
     """
 
     symptom: Symptom
@@ -46,6 +48,7 @@ class Failure:
     check: str
     subject: str = ""
     is_by_rows: bool = False
+    refers_to: str = ""
 
     @property
     def kind(self) -> Kind:
@@ -74,7 +77,9 @@ def causes(
 
     `lineage` has the tables that each table reads. A failure belongs to the most upstream table
     above it that fails and can explain it. A file that was refused or did not come explains neither
-    rows that are there nor what failed before it; another warning explains nothing critical. Where
+    rows that are there nor what failed before it; another warning explains nothing critical. What
+    a table refers to counts as above that one failure, and a file that is missing explains it only
+    there: without rows of its own, a table lacks no reference. Where
     nothing fails above two tables, and both fail anew and of the same kind, the nearest table that
     they are both made from is the root.
     """
@@ -127,8 +132,8 @@ def _root(
     table = failure.symptom.table
     steps = {
         name: step
-        for name, step in above.of(table).items()
-        if any(_explains(other, failure, is_new) for other in failing.get(name, ()))
+        for name, step in _origins(failure, above).items()
+        if any(_explains(other, failure, above, is_new) for other in failing.get(name, ()))
     }
     tops = [name for name in steps if steps.keys().isdisjoint(above.of(name))]
     if not tops:
@@ -137,9 +142,39 @@ def _root(
     return min(tops, key=lambda name: (failure.kind not in kinds[name], steps[name], name))
 
 
-def _explains(upstream: Failure, failure: Failure, is_new: Callable[[Failure], bool]) -> bool:
+def _origins(failure: Failure, above: Ancestors) -> dict[str, int]:
+    """The steps up to each table that may explain the failure.
+
+    They are those that its table is made from and, of what this refers to, those made without it.
+    """
+    table = failure.symptom.table
+    referred = {
+        name: step
+        for name, step in _referred(failure, above).items()
+        if name != table and table not in above.of(name)
+    }
+    return referred | above.of(table)
+
+
+def _referred(failure: Failure, above: Ancestors) -> dict[str, int]:
+    """The steps to the table that the failure refers to, and to all that it is made from."""
+    if not failure.refers_to:
+        return {}
+    further = {name: step + 1 for name, step in above.of(failure.refers_to).items()}
+    return {failure.refers_to: 1} | further
+
+
+def _explains(
+    upstream: Failure, failure: Failure, above: Ancestors, is_new: Callable[[Failure], bool]
+) -> bool:
+    table = upstream.symptom.table
     if upstream.check in _MISSING:
-        return not failure.is_by_rows and (is_new(failure) or not is_new(upstream))
+        is_able = not failure.is_by_rows
+        if failure.refers_to:
+            is_able = table in _referred(failure, above)
+        return is_able and (is_new(failure) or not is_new(upstream))
+    if upstream.check == _REFERENCES and table not in above.of(failure.symptom.table):
+        return False  # two tables that refer to each other lack each what is the other's
     return upstream.weight > Weight.WARNING or failure.weight == Weight.WARNING
 
 

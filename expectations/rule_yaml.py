@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import yaml
 
+from expectations.rules import CHECK_KEYS, COMMON_KEYS, FILE_KEYS
 from warehouse.errors import ConfigurationError
 from warehouse.wording import known_names, nearest
 
@@ -17,6 +18,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _SIMPLE = re.compile(r"[\w .-]+(, *[\w .-]+)*")
+# What a rule file may say somewhere: none of it is another key misspelt.
+_KEYS = frozenset(
+    {*FILE_KEYS, *COMMON_KEYS, *(key for keys in CHECK_KEYS.values() for key in keys)}
+)
 _TABBED = "cannot start any token"
 
 
@@ -125,7 +130,7 @@ class RuleFile:
 
     def missing(self, entry: Entry, key: str, next_step: str) -> ConfigurationError:
         """The error for a key that is not there, or is there misspelt."""
-        if near := nearest(key, entry):
+        if near := nearest(key, [other for other in entry if other not in _KEYS]):
             told = f"unknown key {near!r}; the nearest is {key!r}"
             return self.error(entry.lines[near], told, f"write `{key}: …`")
         return self.error(entry.line, f"{key!r} is missing", next_step)

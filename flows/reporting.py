@@ -209,7 +209,7 @@ def _sources(run: Run) -> tuple[SourceReport, ...]:
             quarantined=summary.counts.quarantined,
             already_known=summary.counts.already_known,
             refused=summary.counts.refused,
-            message="\n".join(summary.problems),
+            message="\n".join(told.removeprefix(f"{name}: ") for told in summary.problems),
             notes=tuple(notes_of(summary, rules)),
         )
         for name, summary in run.summaries.items()

@@ -222,7 +222,8 @@ def _raw_warnings(run: Run, stages: AbstractSet[str]) -> Iterator[Failure]:
             if detail:
                 symptom = Symptom(rule.id, rule.table, "raw", detail, _declared_in(run))
                 columns = ", ".join(sorted(rule.columns))
-                yield Failure(symptom, Weight.WARNING, rule.check, columns, is_by_rows=True)
+                refers_to = rule.references_table
+                yield Failure(symptom, Weight.WARNING, rule.check, columns, True, refers_to)
 
 
 def _stage_failures(run: Run, stages: AbstractSet[str]) -> Iterator[Failure]:
@@ -259,11 +260,13 @@ def _gate_failures(gate: GateResult) -> Iterator[Failure]:
     rules = {rule.id: rule for rule in load_rules()}
     for result in failed:
         weight = Weight.WARNING if result.status == "warn" else Weight.BLOCKING
-        subject = _subject(rules.get(result.rule_id), result)
+        rule = rules.get(result.rule_id)
+        subject = _subject(rule, result)
+        refers_to = rule.references_table if rule and result.status != "error" else ""
         is_by_rows = result.status != "error" and result.check in ROW_LEVEL | {"columns"}
         for kind, told in result.kinds or (("", result.detail),):
             symptom = Symptom(result.rule_id, result.table, result.boundary, told, kind=kind)
-            yield Failure(symptom, weight, result.check, subject, is_by_rows)
+            yield Failure(symptom, weight, result.check, subject, is_by_rows, refers_to)
 
 
 def _is_failure(result: RuleResult) -> bool:

@@ -140,7 +140,8 @@ def _rules(results: Iterable[RuleResult], before: Earlier) -> Iterator[Change]:
         for r in broken
         if _status(known, r) in BROKEN and BROKEN.index(r.status) < BROKEN.index(_status(known, r))
     ]
-    mended = [r for r in results if r.status not in BROKEN and _status(known, r) in BROKEN]
+    over = [r for r in results if r.status not in BROKEN and _status(known, r) in BROKEN]
+    mended = [r for r in over if not _saw_nothing(r)]
     still = len(broken) - len(newly) - len(worse)
     added = [r for r in results if r.rule_id not in known]
     ids = {r.rule_id for r in results}
@@ -154,6 +155,9 @@ def _rules(results: Iterable[RuleResult], before: Earlier) -> Iterator[Change]:
         tone: Tone = "plain"
         yield Change(tone, f"{counted(still, 'rule')} still {verb} not hold, as in the run before.")
     yield from _each(mended, _mended, ("rule holds again", "rules hold again"))
+    if unknown := len(over) - len(mended):
+        told = f"{counted(unknown, 'rule')} that did not hold in the run before had no new row to"
+        yield Change("plain", f"{told} look at.")
     if gone:
         names = ", ".join(sorted(gone)[:SHOWN]) + (", …" if len(gone) > SHOWN else "")
         yield Change("warn", f"{counted(len(gone), 'rule')} gone: {names}.")
@@ -163,6 +167,11 @@ def _rules(results: Iterable[RuleResult], before: Earlier) -> Iterator[Change]:
 
 def _status(known: dict[str, dict[str, Any]], result: RuleResult) -> str:
     return str(known.get(result.rule_id, {}).get("status", ""))
+
+
+def _saw_nothing(result: RuleResult) -> bool:
+    """Whether no row came for the rule: nothing is known of it that was not known before."""
+    return result.boundary == "raw" and result.status in ("carried", "unseen")
 
 
 def _worst(result: RuleResult) -> int:

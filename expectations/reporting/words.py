@@ -5,12 +5,15 @@ from __future__ import annotations
 import math
 import re
 from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
 
 RELEASE_ID = "%Y%m%dT%H%M%S%f"
 _UNITS = (
     *((365 * 86_400, "year"), (7 * 86_400, "week"), (86_400, "day")),
     *((3600, "hour"), (60, "minute"), (1, "second")),
 )
+DIGITS = 6  # of a figure that was computed
+EVERY_DIGIT = 17  # so many tell any float exactly
 # From these many of a smaller unit on, the next larger one says enough.
 _ENOUGH = 2
 _EXAMPLES = re.compile(r", e\.g\. .*?(?= \(and [\d,]+ more\)|\n  next: |\Z)", re.DOTALL)
@@ -24,6 +27,25 @@ def number(value: float) -> str:
     if value == int(value) or abs(value) >= 1000:
         return f"{value:,.0f}"
     return f"{value:.4g}" if abs(value) < 1 else f"{value:,.2f}"
+
+
+def rounded(value: object, *others: object) -> object:
+    """The value, if it is a float, to six digits or, if it is a large one, to the unit.
+
+    More digits are kept where it would not be as much more or less than the others any more.
+    """
+    if not isinstance(value, float) or not math.isfinite(value):
+        return value
+    numbers = [float(other) for other in others if isinstance(other, int | float | Decimal)]
+    for digits in range(max(DIGITS, len(f"{abs(value):.0f}")), EVERY_DIGIT):
+        short = float(f"{value:.{digits}g}")
+        if all(_sign(short, other) == _sign(value, other) for other in numbers):
+            return short
+    return value
+
+
+def _sign(one: float, other: float) -> int:
+    return (one > other) - (one < other)
 
 
 def share(value: float) -> str:

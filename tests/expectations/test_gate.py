@@ -146,11 +146,15 @@ def test_a_check_passes(settings, build, checked):
 @pytest.mark.parametrize(
     ("checked", "row", "detail"),
     [
-        (NOT_NULL, "(null, 3, 'a', now()::timestamp, today())", "1 row breaks it, e.g. id=None"),
+        (
+            NOT_NULL,
+            "(null, 3, 'a', now()::timestamp, today())",
+            "1 row breaks it, e.g. id is empty",
+        ),
         (
             NOT_NULL_SEVERAL,
             "(7, null, 'a', now()::timestamp, today())",
-            "1 row breaks it, e.g. id=7, amount=None",
+            "1 row breaks it, e.g. id=7, amount is empty",
         ),
         (
             UNIQUE,
@@ -192,7 +196,7 @@ def test_a_check_passes(settings, build, checked):
         (
             EXPRESSION,
             "(7, null, 'a', now()::timestamp, today())",
-            "1 row breaks it, e.g. id=7, amount=None, kind=a",
+            "1 row breaks it, e.g. id=7, amount is empty, kind=a",
         ),
         (ROW_COUNT, ALSO_GOOD, "3 rows, expected at least 1 and at most 2"),
         (SAME_COUNT, ALSO_GOOD, "rows: 3, but 2 in marts.other"),

@@ -48,9 +48,10 @@ def failure(
     check: str = "not_null",
     subject: str = "amount",
     is_by_rows: bool = False,
+    refers_to: str = "",
 ) -> Failure:
     symptom = Symptom(f"{table}_{rule}", table, "marts", "1 row breaks it")
-    return Failure(symptom, weight, check, subject, is_by_rows)
+    return Failure(symptom, weight, check, subject, is_by_rows, refers_to)
 
 
 def refused(table: str) -> Failure:
@@ -178,6 +179,36 @@ def test_refused_file_explains_what_is_missing_but_no_row_that_is_there() -> Non
     assert grouped(refused("raw"), broken) == {"raw": ["raw"], "fct": ["fct"]}
 
 
+def orphan(table: str, refers_to: str) -> Failure:
+    """Rows of the table that have no counterpart in the other."""
+    return failure(table, "known", check="references", subject="id", refers_to=refers_to)
+
+
+def test_missing_reference_is_of_what_is_referred_to_and_not_of_its_own_source() -> None:
+    lineage = {"orders": ["raw_orders"], "customers": ["stg"], "stg": ["raw_customers"]}
+    lost = orphan("orders", "customers")
+    assert grouped(refused("raw_orders"), lost, lineage=lineage) == {
+        "raw_orders": ["raw_orders"],
+        "orders": ["orders"],
+    }
+    assert grouped(refused("raw_orders"), refused("raw_customers"), lost, lineage=lineage) == {
+        "raw_orders": ["raw_orders"],
+        "raw_customers": ["orders", "raw_customers"],
+    }
+    assert grouped(refused("customers"), lost, lineage={}) == {"customers": ["customers", "orders"]}
+    bad_keys = failure("raw_orders", check="regex", subject="id")
+    assert grouped(bad_keys, lost, lineage=lineage) == {"raw_orders": ["orders", "raw_orders"]}
+    (opened,) = follow([], Observation(NOON, (refused("raw_customers"), lost), lineage))
+    assert Tracked.from_row(opened.row()).failures == opened.failures
+
+
+def test_tables_that_refer_to_each_other_are_incidents_of_their_own() -> None:
+    mutual = orphan("orders", "payments"), orphan("payments", "orders")
+    assert grouped(*mutual, lineage={}) == {"orders": ["orders"], "payments": ["payments"]}
+    below = failure("daily"), orphan("stg", "daily")
+    assert grouped(*below) == {"stg": ["daily", "stg"]}
+
+
 def test_lineage_that_runs_in_a_circle_ends() -> None:
     circle = {"fct": ["daily"], "daily": ["fct"]}
     found = grouped(failure("fct"), failure("daily", check="unique"), lineage=circle)
@@ -254,6 +285,7 @@ failures = st.builds(
     weight=st.sampled_from(list(Weight)),
     check=st.sampled_from(["not_null", "freshness"]),
     is_by_rows=st.booleans(),
+    refers_to=st.sampled_from(["", *TABLES]),
 )
 steps = st.tuples(
     st.sampled_from([0.5, 6, 30]), st.lists(failures, max_size=6), st.sets(st.sampled_from(TABLES))

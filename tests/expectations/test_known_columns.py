@@ -59,7 +59,7 @@ def told(folder: Path, check: str, *, table: str = "marts.payments") -> list[str
         "check: between; column: amount_cents; min: 0.5",
         "check: in_set; column: status; values: [a, b]",
         "check: in_set; column: amount_cents; values: [1, 2]",
-        "check: length; column: amount_cents; min: 1",
+        "check: length; column: status; min: 1",
         "check: regex; column: status; pattern: '[a-z]+'",
         "check: references; column: paid_at; references_table: marts.days; "
         "references_columns: [day]",
@@ -160,6 +160,12 @@ def test_right_rules_are_passed(tmp_path: Path, check: str) -> None:
             "  next: name a column of times: paid_at",
         ),
         ("check: freshness; column: status", "`column` 'status' is VARCHAR, neither a date nor"),
+        (
+            "check: length; column: amount_cents; min: 1",
+            "`length` is of texts, but 'amount_cents' is BIGINT\n  next: bound it by `between`",
+        ),
+        ("check: length; column: paid_at; max: 9", "is of texts, but 'paid_at' is TIMESTAMP"),
+        ("check: regex; column: price; pattern: '.'", "of texts, but 'price' is DECIMAL(18,2)"),
         ("check: volume; by: status", "`by` 'status' is VARCHAR, neither a date nor a time"),
         (
             "check: references; column: status; references_table: marts.days; "
@@ -270,6 +276,7 @@ def test_table_that_nobody_makes_is_told(tmp_path: Path) -> None:
             "references_columns: [id]",
             "'state' is VARCHAR, but 'id' of raw_shop.customers is BIGINT",
         ),
+        ("check: regex; column: at; pattern: '.'", "is of texts, but 'at' is TIMESTAMP"),
         ("check: in_set; column: Order No; values: [a]", "`values` has 'a', but 'Order No' is"),
         (
             "check: expression; expression: count(*) > 1",

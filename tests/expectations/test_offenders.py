@@ -115,7 +115,7 @@ def test_of_many_columns_that_must_not_be_null_those_that_are_it_are_told():
     with duckdb.connect() as con:
         con.execute("create table t as select 1 as id, 2 as a, null as b, 3 as c, null as d")
         found = find(con, rule("not_null", columns=("id", "a", "b", "c", "d")), "t", "id")
-    assert found.detail == "1 row breaks it, e.g. id=1, b=None, d=None"
+    assert found.detail == "1 row breaks it, e.g. id=1, b is empty, d is empty"
     assert found.columns == ("id", "b", "d", "a", "c")
     assert found.sample == (("1", None, None, "2", "3"),)
 
@@ -198,3 +198,14 @@ def test_what_is_no_number_is_within_no_bounds(bounds):
     checked = rule("aggregate", expression="sum('nan'::double)", **bounds)
     (value,) = duckdb.execute(f"select {within(checked, checked.expression)}").fetchone()
     assert value is False
+
+
+def test_figures_are_told_to_six_digits_and_totals_that_differ_stay_apart():
+    with duckdb.connect() as con:
+        con.execute("create table t as select n / 7 as price from range(1, 3) t (n)")
+        found = find(con, rule("aggregate", expression="avg(price)", minimum=1), "t", None)
+        assert found.detail == "0.214286 avg(price), expected at least 1"
+        con.execute("create table near as select 0.9999999::double as a, 1.0000001::double as b")
+        total = rule("total", expression="sum(a)", equals="sum(b)", equals_table="near")
+        found = find(con, total, "near", None)
+    assert found.detail == "sum(a): 1.0, but 1.0000001 in near"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import replace
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from html.parser import HTMLParser
 
 import pytest
@@ -266,7 +266,8 @@ def test_what_only_informs_is_no_warning(settings):
 def test_stale_data_are_in_the_verdict_and_beside_their_source(settings):
     symptom = Symptom("overdue", "raw_payments.transactions", "raw", "no file came since a.csv")
     open_one = replace(EVERYTHING.incidents[0], closed_at=None, symptoms=(symptom,))
-    run = replace(RUN, status="done", verdict="pass", message="", incidents=(open_one,))
+    gate = GateResult("pass", (result("holds", "pass"),), 1.0)
+    run = replace(RUN, status="done", verdict="pass", message="", gate=gate, incidents=(open_one,))
     assert run.sentence.endswith(" But nothing new comes from payments.transactions.")
     page = write_report(settings, run).read_text()
     assert "▲ passed, and data are stale" in page
@@ -444,3 +445,31 @@ def test_only_alarms_are_in_the_json(settings):
     told = json.loads(write_report(settings, EVERYTHING).with_name("index.json").read_text())
     assert odd
     assert [trend["metric"] for trend in told["trends"]] == [trend.metric for trend in odd]
+
+
+def test_what_a_raw_rule_warns_of_is_in_the_verdict(settings):
+    warns = replace(result("fit", "warn", table="raw_shop.orders"), boundary="raw")
+    gate = GateResult("pass", (result("holds", "pass"), warns), 1.0)
+    run = replace(RUN, status="done", verdict="pass", message="", gate=gate)
+    page = write_report(settings, run).read_text()
+    assert "1 of 2 does not hold" in page
+    assert "Every rule" not in page
+    assert "The release of release-0 is published, with warnings to look at." in page
+    assert '<span class="badge warn">▲ passed with warnings</span>' in page
+    assert "without the files that were refused" in replace(run, status="refused").sentence
+
+
+def test_an_incident_is_new_only_in_the_run_that_opened_it(settings):
+    opened = replace(
+        EVERYTHING.incidents[0],
+        closed_at=None,
+        opened_at=RUN.started_at + timedelta(minutes=1),
+        acknowledged_at=None,
+        runs=1,
+    )
+    run = replace(RUN, incidents=(opened,))
+    assert "New in this run." in write_report(settings, run).read_text()
+    later = replace(run, run_id="run-2", started_at=RUN.started_at + timedelta(hours=3))
+    page = write_report(settings, later).read_text()
+    assert "New in this run." not in page
+    assert "Open for 2 hours, seen in 1 run." in page

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -39,7 +40,7 @@ def changes(settings):
             page = write_report(settings, one)
         content = json.loads(page.with_name("index.json").read_text())
         for change in content["changes"]:
-            assert change["text"].partition("marts.")[0] in page.read_text()
+            assert re.split(r"marts\.|raw_shop\.", change["text"])[0] in page.read_text()
         return [change["text"] for change in content["changes"]]
 
     return told
@@ -167,3 +168,14 @@ def test_an_earlier_report_that_cannot_be_read_is_passed_over(settings, changes)
 def test_writing_a_report_again_compares_with_the_same_one(changes):
     first, second = run(1, result("a", "pass")), run(2, result("a", "warn"), verdict="warn")
     assert changes(first, second) == changes(second) == ["a of marts.orders warns now."]
+
+
+def test_a_raw_rule_that_saw_no_row_does_not_hold_again(changes):
+    first, blind, sees = (
+        result("fit", status, table="raw_shop.orders", boundary="raw")
+        for status in ("warn", "carried", "pass")
+    )
+    assert changes(run(1, first), run(2, blind)) == [
+        "1 rule that did not hold in the run before had no new row to look at."
+    ]
+    assert changes(run(3, first), run(4, sees)) == ["fit of raw_shop.orders holds again."]

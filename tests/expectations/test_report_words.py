@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 import re
 from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
 
 import pytest
 
 from expectations.missing import Dependence, LittleTest, MissingColumn, TableMissing
 from expectations.reporting.charts import HEIGHT, SHOWN_POINTS, WIDTH, sentence, sparkline
 from expectations.reporting.missing_words import told_missing
-from expectations.reporting.words import away, change, number, p_value, share, without_rows
+from expectations.reporting.words import away, change, number, p_value, rounded, share, without_rows
 from expectations.trends import Trend, TrendPoint
 
 RUN = datetime(2026, 11, 21, 12, tzinfo=UTC)
@@ -215,3 +216,21 @@ def test_a_table_that_was_not_tested_yet_claims_no_test():
 )
 def test_littles_test_says_no_more_than_it_can(p, said):
     assert said in missing(little=LittleTest(12.5, 3, p, 100, ("a", "b")), little_note="").little
+
+
+@pytest.mark.parametrize(
+    ("value", "others", "told"),
+    [
+        (3.5355682199128395, (), "3.53557"),
+        (1234567.8912, (None,), "1234568.0"),
+        (4.5000000001, (4.5,), "4.5000000001"),
+        (4.5000000001, (Decimal("4.4"), 9), "4.5"),
+        (0.1 + 0.2, (0.3,), "0.30000000000000004"),
+        (-2 / 3, (0,), "-0.666667"),
+        (math.inf, (1,), "inf"),
+        (12345678, (), "12345678"),
+        (date(2026, 1, 31), (date(2026, 2, 1),), "2026-01-31"),
+    ],
+)
+def test_rounded_figures_are_still_on_their_side_of_the_others(value, others, told):
+    assert str(rounded(value, *others)) == told

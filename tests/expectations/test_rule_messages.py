@@ -83,6 +83,11 @@ def of_rule(folder: Path, lines: str, table: str = "marts.t") -> str:
         ),
         ("check: row_count; min: few", "'min' is 'few'", "write a whole number"),
         ("check: row_count; min: 1; equals_table: marts.x", "both bounds and", "two rules"),
+        (
+            "check: total; expression: sum(a); equals_table: marts.x",
+            "line 4: 'equals' is missing",
+            "add `equals: …`",
+        ),
         ("check: row_count", "'r' has no bound", "or name an `equals_table`"),
         ("check: null_share; column: a; max: 5", "'max' is 5", "a share from 0 to 1"),
         ("check: not_null; column: a; mostly: 95%", "'mostly' is '95%'", "such as 0.95"),

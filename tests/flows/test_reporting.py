@@ -149,6 +149,9 @@ def test_raw_rows_of_a_refused_file_are_not_shown(works: Works) -> None:
     works.put(rows, "payments4.csv")
     run = works.run(entries=[PAYMENTS | {"write": "merge", "tolerance": 0.1}])
     assert "far too much" in run.problems[0]
+    (refused,) = (source for source in told(run)["sources"] if source["message"])
+    assert run.problems[0].startswith(f"{refused['name']}: ")
+    assert not refused["message"].startswith(refused["name"])
     assert run.report is not None
     for file in run.report.parent.rglob("*.*"):
         assert "far too much" not in file.read_text()
