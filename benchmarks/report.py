@@ -98,7 +98,7 @@ def made_up(
         message=_blocked(results) if gate.verdict == "block" else "",
         waiting=Waiting(
             tuple(
-                Held(s, "orders-2026-11-20.csv", "not_of_type", 3, 41, "not of the type: amount")
+                Held(s, "orders-2026-11-20.csv", "not_of_type", 3, 41, "not of the type: amount", 3)
                 for s in sources
             ),
             (Refused(sources[0], "orders-2026-11-19.csv", "the column amount is gone"),),

@@ -27,6 +27,7 @@ from great_expectations.expectations.metrics.metric_provider import metric_parti
 from great_expectations.expectations.metrics.table_metric_provider import TableMetricProvider
 from great_expectations.expectations.metrics.table_metrics.table_column_types import ColumnTypes
 
+from expectations.gate import SAW_NO_ROWS
 from warehouse.duck import identifier
 
 if TYPE_CHECKING:
@@ -150,7 +151,7 @@ class RowsUnsatisfied(TableMetricProvider):
 
 
 class AggregateHolds(TableMetricProvider):
-    """Whether an SQL condition on aggregates of the table holds; an unknown (null) does not."""
+    """Whether an SQL condition on aggregates of the table holds; null: they saw no rows."""
 
     metric_name = "table.aggregate_holds"
     value_keys = ("condition",)
@@ -192,7 +193,7 @@ class RowsRepeated(TableMetricProvider):
 
 
 class TotalsEqual(TableMetricProvider):
-    """Whether an aggregate of the batch is the same as one of another table."""
+    """Whether an aggregate of the batch is the same as one of another table; null: both are."""
 
     metric_name = "table.totals_equal"
     value_keys = ("expression", "equals", "equals_table")
@@ -204,14 +205,16 @@ class TotalsEqual(TableMetricProvider):
         metric_domain_kwargs: dict[str, Any],
         metric_value_kwargs: dict[str, Any],
         **_: Any,
-    ) -> bool:
+    ) -> bool | None:
         source = _source(execution_engine, metric_domain_kwargs)
         values = metric_value_kwargs
         query = (
-            f"select (select {values['expression']} from {source})"
-            f" is not distinct from (select {values['equals']} from {values['equals_table']})"
+            "select if(here is null and there is null, null, here is not distinct from there)"
+            f" from (select (select {values['expression']} from {source}) as here,"
+            f" (select {values['equals']} from {values['equals_table']}) as there)"
         )
-        return bool(_one_row(execution_engine, query)[0])
+        equal: bool | None = _one_row(execution_engine, query)[0]
+        return equal
 
 
 class LikeThePast(TableMetricProvider):
@@ -267,6 +270,13 @@ def _integer_span(
     return (least, greatest) if span <= min(_WIDEST_BITMAP, 64 * count) else None
 
 
+def _seen(holds: bool | None) -> bool:
+    """Whether it holds; nothing compared with nothing, or with a bound, is an error."""
+    if holds is None:
+        raise ValueError(SAW_NO_ROWS)
+    return bool(holds)
+
+
 class ExpectRowsToSatisfy(BatchExpectation):
     """Every row, or at least the share `mostly`, satisfies an SQL condition."""
 
@@ -305,7 +315,7 @@ class ExpectAggregateToHold(BatchExpectation):
         runtime_configuration: dict[str, Any] | None = None,
         execution_engine: ExecutionEngine[Any] | None = None,
     ) -> dict[str, Any]:
-        return {"success": bool(metrics["table.aggregate_holds"])}
+        return {"success": _seen(metrics["table.aggregate_holds"])}
 
 
 class ExpectKeysToBeUnique(BatchExpectation):
@@ -344,7 +354,7 @@ class ExpectTotalToEqual(BatchExpectation):
         runtime_configuration: dict[str, Any] | None = None,
         execution_engine: ExecutionEngine[Any] | None = None,
     ) -> dict[str, Any]:
-        return {"success": metrics["table.totals_equal"]}
+        return {"success": _seen(metrics["table.totals_equal"])}
 
 
 class ExpectToBeLikeThePast(BatchExpectation):

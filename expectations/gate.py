@@ -372,7 +372,8 @@ def _results(
 def _explained(
     con: duckdb.DuckDBPyConnection, rule: Rule, outcome: Outcome, batch: _Batch
 ) -> RuleResult:
-    if outcome.error:
+    saw_nothing = outcome.error == SAW_NO_ROWS
+    if outcome.error and not saw_nothing:
         told = error_told(outcome.error, rule, batch.personal)
         return _result(rule, "error", batch.rows, detail=told)
     if outcome.holds and (rule.mostly >= 1 or outcome.unexpected == 0):
@@ -382,6 +383,8 @@ def _explained(
     except duckdb.Error as error:
         told = error_told(str(error), rule, batch.personal)
         return _result(rule, "error", batch.rows, detail=told)
+    if saw_nothing:
+        return _result(rule, "error", batch.rows, detail=f"{SAW_NO_ROWS}: {finding.detail}")
     status = "pass" if outcome.holds else failed_as(rule)
     return _with_finding(_result(rule, status, batch.rows), finding)
 

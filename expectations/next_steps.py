@@ -64,7 +64,7 @@ def next_steps(
 def _after_error(result: RuleResult, rule: Rule | None, sources: Sequence[str]) -> str:
     if result.detail.startswith(NO_GATE):
         return "`clearwater doctor` looks at the installation; then run again"
-    if result.detail == SAW_NO_ROWS:
+    if result.detail.startswith(SAW_NO_ROWS):
         came = f"what came from {_named(sources)}, and " if sources else ""
         return f"{result.table} has no rows to check: look at {came}what its model leaves out"
     if NO_TABLE in result.detail:

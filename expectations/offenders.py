@@ -79,11 +79,16 @@ def aggregate(rule: Rule) -> str:
 
 
 def within(rule: Rule, value: str) -> str:
-    """SQL that the value, which is SQL too, is within the rule's bounds; null and NaN are not."""
+    """SQL that the value, which is SQL too, is within the rule's bounds; NaN is not.
+
+    Null where an aggregate has no value at all: no row was seen that has what it is made from.
+    """
     if rule.check == "freshness":
         return f"coalesce({value} >= {NOW} - interval {quoted(rule.max_age)}, false)"
-    is_number = f" and ({value})::varchar <> 'nan'" if rule.check == "aggregate" else ""
-    return f"coalesce({_bounded(rule, value)}{is_number}, false)"
+    if rule.check != "aggregate":
+        return f"coalesce({_bounded(rule, value)}, false)"
+    is_within = f"coalesce({_bounded(rule, value)} and ({value})::varchar <> 'nan', false)"
+    return f"if(({value}) is null, null, {is_within})"
 
 
 def find(

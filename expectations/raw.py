@@ -61,5 +61,6 @@ def row_rule(rule: Rule) -> RowRule:
         reason=rule.reason,
         is_critical=rule.severity == "critical",
         tolerance=rule.tolerance,
+        references=rule.references_table,
         where=rule.where,
     )

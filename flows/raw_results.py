@@ -43,7 +43,7 @@ def raw_results(
 
 
 def _held(rule: Rule, waits: Waiting) -> int:
-    """The rows that wait in quarantine for breaking the rule first of all."""
+    """The rows that wait in quarantine and break the rule, among others perhaps."""
     return sum(group.rows for group in waits.held if group.reason == RULE + rule.id)
 
 

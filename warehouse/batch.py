@@ -38,11 +38,15 @@ class Counts:
 
 
 class Withheld(NamedTuple):
-    """A row that goes to quarantine whatever it holds, and why."""
+    """A row that goes to quarantine whatever it holds, and why.
+
+    `reasons` are all of them where it can have several, `reason` the first.
+    """
 
     row: int
     reason: str
     detail: str | None
+    reasons: list[str] | None = None
 
 
 @dataclass(frozen=True)

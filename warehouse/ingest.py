@@ -22,6 +22,7 @@ from warehouse.lake import is_encrypted, latest_snapshot, writing
 from warehouse.landing import Landed, arrivals, land, note_standing, seen_places
 from warehouse.listed import note_taken, signatures
 from warehouse.loading import load_batch, load_times
+from warehouse.loading_order import ranks
 from warehouse.loads import Load, LoadLog, definition, keep_definition, note_encrypted
 from warehouse.places import Place, standing
 from warehouse.progress import LandingPace, LoadingPace, Progress, untold
@@ -251,7 +252,8 @@ def load_sources(
 
     `examiner` compares each file with those before it. `done_before` is what an earlier try of this
     run has loaded, by batch, so that it is told of all the same; it learns what this one loads.
-    A refused batch is tried again as long as its file still stands at the source. Raises LakeError
+    A source is loaded after those that its rules look into, so that they see what came with it. A
+    refused batch is tried again as long as its file still stands at the source. Raises LakeError
     when the lake is gone: loading would do other than what was done and decided before.
     """
     all_done = {} if done_before is None else done_before
@@ -272,6 +274,8 @@ def load_sources(
             for arrival in arrivals(settings)
             if arrival.source in by_name
         ]
+        rank = ranks(sources)
+        came.sort(key=lambda one: rank[one[1].name])  # within a source they stay in order
         due = [arrival for arrival, _, ids in came if _due(arrival, ids, known, landed)]
         pace = LoadingPace([arrival.size for arrival in due], progress)
         for arrival, source, members in came:

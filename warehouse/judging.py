@@ -26,11 +26,12 @@ def judge(con: duckdb.DuckDBPyConnection, batch: Batch, columns: list[Column]) -
     """Fill `judged` with every row that will not simply be loaded, and count.
 
     `judged` has `_source_row`, `verdict` (known, quarantine or replace: the last is loaded in the
-    place of the lake's row), `reason` and `detail`.
+    place of the lake's row), `reason` and `detail`, and `reasons` where there may be several.
     """
     con.execute(
         "create or replace temp table judged"
-        " (_source_row bigint, verdict varchar, reason varchar, detail varchar)"
+        " (_source_row bigint, verdict varchar, reason varchar, detail varchar,"
+        " reasons varchar[])"
     )
     fresh = "incoming"
     if batch.withheld and batch.withheld_of in (None, rows_read(con)):
@@ -38,13 +39,14 @@ def judge(con: duckdb.DuckDBPyConnection, batch: Batch, columns: list[Column]) -
         fresh = "incoming anti join judged using (_source_row)"
     con.execute(
         "insert into judged select _source_row, 'quarantine', 'not_of_type',"
-        f" 'not of the type of the column: ' || _failed from {fresh} where _failed is not null"
+        f" 'not of the type of the column: ' || _failed, null"
+        f" from {fresh} where _failed is not null"
     )
     key = batch.source.key
     if key:
         con.execute(
             "insert into judged select _source_row, 'quarantine', 'key_missing',"
-            f" 'a key column is null or NaN: {', '.join(key).replace(chr(39), chr(39) * 2)}'"
+            f" 'a key column is null or NaN: {', '.join(key).replace(chr(39), chr(39) * 2)}', null"
             f" from {fresh} where _failed is null and ({_without_key(key, columns)})"
         )
     if batch.source.row_rules:
@@ -58,12 +60,13 @@ def judge(con: duckdb.DuckDBPyConnection, batch: Batch, columns: list[Column]) -
 
 
 def _withhold(con: duckdb.DuckDBPyConnection, batch: Batch) -> None:
-    rows, reasons, details = zip(*batch.withheld, strict=True)
+    rows, first, details, reasons = zip(*batch.withheld, strict=True)
     con.execute(
-        "insert into judged select _source_row, 'quarantine', reason, detail from (select"
+        "insert into judged select _source_row, 'quarantine', reason, detail, reasons from (select"
         " unnest(?::bigint[]) as _source_row, unnest(?::varchar[]) as reason,"
-        " unnest(?::varchar[]) as detail) semi join incoming using (_source_row)",
-        [list(rows), list(reasons), list(details)],
+        " unnest(?::varchar[]) as detail, unnest(?::varchar[][]) as reasons)"
+        " semi join incoming using (_source_row)",
+        [list(rows), list(first), list(details), list(reasons)],
     )
 
 
@@ -91,7 +94,7 @@ def _judge_contents(con: duckdb.DuckDBPyConnection, batch: Batch, columns: list[
         f" join ({_counted(columns, f'(select *{nulls} from fit)', 'null')}) as batch"
         " on lake._content is not distinct from batch._content and lake._nth = batch._nth"
     )
-    con.execute("insert into judged select _source_row, 'known', null, null from same")
+    con.execute("insert into judged select _source_row, 'known', null, null, null from same")
 
 
 def _absent(con: duckdb.DuckDBPyConnection, batch: Batch, columns: list[Column]) -> list[Column]:
@@ -144,7 +147,7 @@ def _judge_keys(con: duckdb.DuckDBPyConnection, batch: Batch, columns: list[Colu
     ]
     con.execute(
         f"insert into judged select _source_row, verdict, if(verdict = 'quarantine', reason, null),"
-        " if(verdict = 'quarantine', detail, null) from (select r._source_row,"
+        " if(verdict = 'quarantine', detail, null), null from (select r._source_row,"
         f" {_verdict(batch, columns, absent, confirmed)} from ranked r"
         f" left join (select * from {table} semi join suspects using ({key})) l on {same_key[0]}"
         " left join lake.meta.batches b on b.batch_id = l._batch_id"

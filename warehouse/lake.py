@@ -41,6 +41,7 @@ QUARANTINE = {
     "detail": "varchar",
     "raw": "varchar",
     "quarantined_at": "timestamp",
+    "reasons": "varchar[]",  # all of them, where a row can have several; null means `reason` alone
 }
 META_TABLES = {
     "batches": {
@@ -84,6 +85,8 @@ META_TABLES = {
     },
     "sources": {"source": "varchar", "batch_count": "bigint", "loaded_at": "timestamp"},
 }
+# SQL for all reasons of row `q` of `held_rows`.
+REASONS = "coalesce(q.reasons, [q.reason])"
 PROVENANCE = (
     Column("_batch_id", "VARCHAR"),
     Column("_source_file", "VARCHAR"),
@@ -202,6 +205,12 @@ def _complete_meta(con: duckdb.DuckDBPyConnection) -> None:
             continue
         for name in columns.keys() - there[table]:
             con.execute(f"alter table lake.meta.{table} add column {name} {columns[name]}")
+
+
+def held_rows(meta: str) -> str:
+    """The quarantine in the schema `meta` as a FROM item; an older one lists no reasons."""
+    none = "select null::varchar[] as reasons where false"
+    return f"(from {meta}.quarantine union all by name {none})"
 
 
 def latest_snapshot(con: duckdb.DuckDBPyConnection) -> int:

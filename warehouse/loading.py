@@ -232,9 +232,9 @@ def hold_rows(con: duckdb.DuckDBPyConnection) -> None:
     """Make `held` of what was judged: the rows that do not pass, and why."""
     con.execute(
         "create or replace temp table held as"
-        " select _source_row, reason, detail, null::varchar as raw"
+        " select _source_row, reason, detail, null::varchar as raw, reasons"
         " from judged where verdict = 'quarantine' union all"
-        " select _source_row, reason, detail, raw from rejected"
+        " select _source_row, reason, detail, raw, null from rejected"
     )
 
 
@@ -260,7 +260,7 @@ def write_quarantine(
     con.execute(
         "insert into lake.meta.quarantine by name select ? as batch_id, ? as source,"
         " ? as source_file, _source_row, line, reason, detail, coalesce(held.raw, text.raw) as raw,"
-        " ?::timestamp as quarantined_at from held left join places using (_source_row)"
+        " ?::timestamp as quarantined_at, reasons from held left join places using (_source_row)"
         " left join (from incoming_raw semi join held using (_source_row)) as text"
         " using (_source_row) order by _source_row",
         [batch.id, batch.source.name, batch.file, quarantined_at],

@@ -17,13 +17,15 @@ import duckdb
 
 from warehouse.batch import Withheld
 from warehouse.decisions import Decision, carried_out, decisions, forget, keep, note
-from warehouse.duck import attach_lake, connect
+from warehouse.duck import attach_lake, connect, quoted
 from warehouse.errors import LakeError
-from warehouse.lake import describe_commit, writing
+from warehouse.lake import REASONS, describe_commit, held_rows, writing
 from warehouse.landing import content_path
 from warehouse.loading import load_times, mark, transaction
 from warehouse.settings import Settings
 from warehouse.wording import counted
+
+HELD_ROWS = held_rows("lake.meta")
 
 # By reason: what a person may do about the rows.
 WAYS_OUT = {
@@ -40,7 +42,11 @@ WAYS_OUT = {
 
 @dataclass(frozen=True)
 class Group:
-    """The quarantined rows of one batch with one reason; `landed` if the file's bytes are there."""
+    """The quarantined rows of one batch with one reason; `landed` if the file's bytes are there.
+
+    A row that breaks several rules is in a group of each. `first_rows` are those of which the
+    reason is the first: over all groups they are as many as there are rows.
+    """
 
     source: str
     file: str
@@ -51,6 +57,7 @@ class Group:
     first_line: int | None
     quarantined_at: datetime
     landed: bool
+    first_rows: int
 
 
 @dataclass(frozen=True)
@@ -63,11 +70,11 @@ class Chosen:
 
     @property
     def where(self) -> tuple[str, list[str]]:
-        """SQL that holds for the rows of `meta.quarantine` as `q`, with its values."""
+        """SQL that holds for the rows of `HELD_ROWS` as `q`, with its values."""
         tests = {
             "q.source = ?": self.source,
             "starts_with(q.batch_id, ?)": self.batch,
-            "q.reason = ?": self.reason,
+            f"list_contains({REASONS}, ?)": self.reason,
         }
         given = {test: value for test, value in tests.items() if value is not None}
         return " and ".join(given) or "true", list(given.values())
@@ -90,14 +97,18 @@ def groups(settings: Settings, chosen: Chosen) -> list[Group]:
 
 def _groups(con: duckdb.DuckDBPyConnection, settings: Settings, chosen: Chosen) -> list[Group]:
     test, values = chosen.where
+    meant = REASONS if chosen.reason is None else f"[{quoted(chosen.reason)}]"
     rows = con.execute(
-        "select q.source, q.source_file, q.batch_id, q.reason, count(*), min(q._source_row),"
-        " min(q.line), min(q.quarantined_at) as since, any_value(b.content_sha256)"
-        " from lake.meta.quarantine q left join lake.meta.batches b using (batch_id)"
-        f" where {test} group by all order by q.source, since, q.source_file, q.reason",
+        f"with q as (select *, {meant} as meant from {HELD_ROWS} q where {test}), each as"
+        " (select *, unnest(meant) as each_reason from q)"
+        " select q.source, q.source_file, q.batch_id, each_reason, count(*), min(q._source_row),"
+        " min(q.line), min(q.quarantined_at) as since, any_value(b.content_sha256),"
+        " count_if(each_reason = meant[1])"
+        " from each q left join lake.meta.batches b using (batch_id)"
+        " group by all order by q.source, since, q.source_file, each_reason",
         values,
     ).fetchall()
-    return [Group(*(*row[:8], _is_landed(settings, row[8]))) for row in rows]
+    return [Group(*(*row[:8], _is_landed(settings, row[8]), row[9])) for row in rows]
 
 
 def _is_landed(settings: Settings, sha256: str | None) -> bool:
@@ -111,7 +122,7 @@ def rows(settings: Settings, chosen: Chosen, limit: int | None) -> list[dict[str
         check_known(con, chosen)
         found = con.execute(
             "select source, batch_id, source_file, line, _source_row, reason, detail, raw,"
-            f" quarantined_at from lake.meta.quarantine q where {test}"
+            f" quarantined_at, {REASONS} as reasons from {HELD_ROWS} q where {test}"
             " order by quarantined_at, batch_id, _source_row limit ?",
             [*values, limit],
         )
@@ -145,7 +156,7 @@ def held_batches(con: duckdb.DuckDBPyConnection, chosen: Chosen) -> list[tuple[s
     test, values = chosen.where
     return con.execute(
         "select b.source, b.batch_id, b.source_file from lake.meta.batches b where b.batch_id in"
-        f" (select q.batch_id from lake.meta.quarantine q where {test})"
+        f" (select q.batch_id from {HELD_ROWS} q where {test})"
         " order by b.arrived_at, b.source_file",
         values,
     ).fetchall()
@@ -164,7 +175,7 @@ def drop(settings: Settings, chosen: Chosen) -> list[Group]:
         for source, batch, _ in held_batches(con, chosen):
             test, values = replace(chosen, batch=batch).where
             rows = con.execute(
-                f"select _source_row, reason, detail from lake.meta.quarantine q where {test}"
+                f"select _source_row, reason, detail, reasons from {HELD_ROWS} q where {test}"
                 " order by _source_row",
                 values,
             ).fetchall()

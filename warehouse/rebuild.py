@@ -42,8 +42,8 @@ from warehouse.sources import Source
 from warehouse.wording import counted
 
 META_COMPARED = ("batches", "quarantine", "dropped")
-# What a batch was loaded under is not what was loaded.
-NOT_COMPARED = ("run_id", "source_fingerprint")
+# What a batch was loaded under is not what was loaded; an older lake has no list of reasons.
+NOT_COMPARED = ("run_id", "source_fingerprint", "reasons")
 
 
 @dataclass(frozen=True)

@@ -201,7 +201,7 @@ def _take_held(
     Returns those that must stay there, because the same file has a newer row of the key.
     """
     con.execute(
-        "create or replace temp table taken as select _source_row, reason, detail"
+        "create or replace temp table taken as select _source_row, reason, detail, reasons"
         " from lake.meta.quarantine where batch_id = ?",
         [batch.id],
     )
@@ -259,7 +259,7 @@ def _differs(con: duckdb.DuckDBPyConnection, counts: Counts) -> bool:
         or number(
             con,
             "select count(*) from held join taken using (_source_row)"
-            " where held.reason <> taken.reason"
+            " where held.reason <> taken.reason or held.reasons is distinct from taken.reasons"
             f" or (held.reason in ({own}) and held.detail <> taken.detail)",
         )
     )

@@ -34,7 +34,7 @@ def judge_rules(
 
     The rows are those of the view `fit`; `absent` are columns of the table that the batch has not.
     Makes `broken`: for each such row the numbers of its rules, from 1. A row that breaks several
-    critical ones has the first one's name, and tells of all.
+    critical ones has the first one's name as its reason, and tells of all.
     """
     rules = batch.source.row_rules
     _check_rules_fit(batch, [*columns, *absent])
@@ -50,6 +50,7 @@ def judge_rules(
             f" from {rows} where {any_broken}"
         )
     except RULE_FAULTS as error:
+        _check_references(con, batch)
         try:
             at = next((_at(rule) for rule in rules if not _can_judge(con, rule, rows)), "")
         except duckdb.TransactionException:  # a file that cannot be read ends it, no rule does
@@ -64,10 +65,28 @@ def judge_rules(
     told = ", ".join(quoted(f"{rule.id}: {rule.reason}") for rule in rules)
     con.execute(
         f"insert into judged select _source_row, 'quarantine', [{ids}][stopped[1]],"
-        f" array_to_string([[{told}][n] for n in stopped], '; ') from (select _source_row,"
+        f" array_to_string([[{told}][n] for n in stopped], '; '), [[{ids}][n] for n in stopped]"
+        " from (select _source_row,"
         f" [n for n in rules if list_contains({critical}::integer[], n)] as stopped from broken)"
         " where len(stopped) > 0"
     )
+
+
+def _check_references(con: duckdb.DuckDBPyConnection, batch: Batch) -> None:
+    """Refuse a batch of which a rule looks into a table that nothing was loaded into yet."""
+    rows = con.execute(
+        "select lower(schema_name || '.' || table_name) from duckdb_tables()"
+        " where database_name = 'lake'"
+    ).fetchall()
+    there = {name for (name,) in rows}
+    for rule in batch.source.row_rules:
+        if rule.references and rule.references.lower() not in there:
+            raise BatchRefusedError(
+                f"rule {rule.id}: it looks into {rule.references}, and no file of that is loaded",
+                where=batch.where,
+                next_step=f"put a file of {rule.references.removeprefix('raw_')} there and run"
+                f" again; if no source fills the table, mend the rule {_at(rule)}",
+            )
 
 
 def _can_judge(con: duckdb.DuckDBPyConnection, rule: RowRule, rows: str) -> bool:

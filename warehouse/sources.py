@@ -174,7 +174,8 @@ class RowRule(BaseModel):
 
     `broken` is SQL over the table's columns that is true for such a row, `columns` those that it
     needs. The batch is refused when more than the share `tolerance` of its rows do, by default
-    the source's. `where` is the file and line that it is written at, for messages alone.
+    the source's. `references` is the table of the lake that it looks into, `where` the file and
+    line that it is written at: the one is for the order of loading, the other for messages.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -185,6 +186,7 @@ class RowRule(BaseModel):
     reason: str
     is_critical: bool = True
     tolerance: float | None = None
+    references: str = Field(default="", exclude=True)
     where: str = Field(default="", exclude=True)
 
 

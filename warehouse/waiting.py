@@ -10,6 +10,7 @@ import duckdb
 
 from warehouse.duck import is_lake_lost, no_lake
 from warehouse.errors import ClearwaterError
+from warehouse.lake import REASONS, held_rows
 from warehouse.landing import standing_bytes
 from warehouse.loads import UNLIKE
 from warehouse.query import open_lake
@@ -22,8 +23,9 @@ T = TypeVar("T")
 class Held:
     """The rows of one batch that are in quarantine for one reason.
 
-    `detail` and `first_line` are those of the first of them; `first_line` counts from 1 and is None
-    where the format has no lines.
+    A row that breaks several rules is counted in `rows` of each, and once in `first_rows`: that of
+    its first reason. `detail` and `first_line` are those of the first row; `first_line` counts from
+    1 and is None where the format has no lines.
     """
 
     source: str
@@ -32,6 +34,7 @@ class Held:
     rows: int
     first_line: int | None
     detail: str | None
+    first_rows: int
 
 
 @dataclass(frozen=True)
@@ -64,7 +67,7 @@ class Waiting:
         """How many rows of each source are in quarantine."""
         counts: dict[str, int] = {}
         for group in self.held:
-            counts[group.source] = counts.get(group.source, 0) + group.rows
+            counts[group.source] = counts.get(group.source, 0) + group.first_rows
         return counts
 
 
@@ -92,10 +95,11 @@ def waiting_and(
 
 def _held(con: duckdb.DuckDBPyConnection) -> tuple[Held, ...]:
     rows = con.execute(
-        "select source, source_file, reason, count(*), min_by(line, _source_row),"
-        " min_by(detail, _source_row) from meta.quarantine"
-        " group by source, source_file, batch_id, reason"
-        " order by source, min(quarantined_at), source_file, reason"
+        "select source, source_file, each_reason, count(*), min_by(line, _source_row),"
+        " min_by(detail, _source_row), count_if(each_reason = reason)"
+        f" from (select *, unnest({REASONS}) as each_reason from {held_rows('meta')} q)"
+        " group by source, source_file, batch_id, each_reason"
+        " order by source, min(quarantined_at), source_file, each_reason"
     ).fetchall()
     return tuple(Held(*row) for row in rows)
 

@@ -72,6 +72,9 @@ def _print_groups(groups: list[Group]) -> None:
         for group in groups
     ]
     say(table_text(headings, cells))
+    rows = sum(group.first_rows for group in groups)
+    if rows != sum(group.rows for group in groups):
+        say(f"{counted(rows, 'row')} in all: one that breaks several rules is counted under each")
     for reason in dict.fromkeys(group.reason for group in groups):
         if reason in WAYS_OUT:
             say(f"{reason}: {WAYS_OUT[reason]}")
@@ -215,7 +218,7 @@ def drop(
     settings = load_settings(home)
     chosen = Chosen(source, batch, reason)
     if not yes:
-        rows = sum(group.rows for group in groups(settings, chosen))
+        rows = sum(group.first_rows for group in groups(settings, chosen))
         raise ConfigurationError(
             f"this would give up {counted(rows, 'row')} of {source} for good",
             where="clearwater quarantine drop",
@@ -230,5 +233,5 @@ def drop(
         say(f"no such row of {source} is in quarantine")
     else:
         _print_groups(dropped)
-        rows = sum(group.rows for group in dropped)
+        rows = sum(group.first_rows for group in dropped)
         say(f"{counted(rows, 'row')} given up, and kept in meta.dropped")

@@ -11,7 +11,7 @@ from datetime import date, datetime
 import duckdb
 import pytest
 
-from expectations.gate import GateResult, RuleResult, TableScope, audit, verdict
+from expectations.gate import SAW_NO_ROWS, GateResult, RuleResult, TableScope, audit, verdict
 from expectations.rule_files import load_rules
 from expectations.rules import Rule
 from warehouse.errors import BuildError
@@ -51,6 +51,7 @@ EXPRESSION = rule("expression", expression="amount::double >= 0 and kind not lik
 MOSTLY = rule("between", columns=("amount",), minimum=0, mostly=0.5)
 ROW_COUNT = rule("row_count", minimum=1, maximum=2)
 SAME_COUNT = rule("row_count", equals_table="marts.other")
+HOLDS = rule("aggregate", rule_id="holds", expression="count(*)", minimum=1)
 TOTAL = rule("total", expression="sum(amount)", equals="sum(n)", equals_table="marts.other")
 BETWEEN_COLUMNS = rule(
     "between", columns=("paid_at",), minimum_sql="paid_on", maximum_sql="paid_on + interval 1 day"
@@ -290,6 +291,40 @@ def test_columns_differ(settings, build):
     result = only(audit(settings, path, {}, [COLUMNS]))
     assert result.detail == "paid_at is missing; x is not expected; id is INTEGER, not BIGINT"
     assert (result.status, result.unexpected_count) == ("fail", 3)
+
+
+@pytest.mark.parametrize("severity", ["critical", "warning", "info"])
+@pytest.mark.parametrize(
+    ("parts", "told"),
+    [
+        (
+            {"check": "total", "equals": "sum(n)", "equals_table": "marts.other"},
+            "no value, for want of rows that have one, but no value",
+        ),
+        ({"check": "aggregate", "minimum": 0}, "none of 1 row has what it is made from"),
+    ],
+)
+def test_nothing_compared_is_an_error_whatever_the_severity(settings, build, parts, told, severity):
+    checked = rule(expression="sum(amount)", severity=severity, **parts)
+    path = build(
+        table("(1, null, 'a', now()::timestamp, today())"),
+        "create table marts.other as select null::integer as n",
+    )
+    result = audit(settings, path, {}, [checked, OTHER_RULE, HOLDS])
+    found = only(result)
+    assert (found.status, result.verdict) == ("error", "error")
+    assert found.detail.startswith(f"{SAW_NO_ROWS}: ")
+    assert told in found.detail
+    assert only(result, "holds").status == "pass"
+
+
+def test_total_of_nothing_beside_something_does_not_hold(settings, build):
+    checked = replace(TOTAL, severity="warning")
+    path = build(
+        table("(1, null, 'a', now()::timestamp, today())"),
+        "create table marts.other as select 5 as n",
+    )
+    assert only(audit(settings, path, {}, [checked, OTHER_RULE])).status == "warn"
 
 
 def test_unknown_values_pass_between_and_in_set(settings, build):

@@ -295,7 +295,7 @@ def test_the_worst_comes_first():
 
 
 def test_what_waits_is_shown_with_its_place(settings):
-    held = Held("shop.orders", "<b>.csv", "not_of_type", 1200, 41, "not of the type: amount")
+    held = Held("shop.orders", "<b>.csv", "not_of_type", 1200, 41, "not of the type: amount", 1200)
     waits = Waiting((held,), (Refused("shop.orders", "bad.csv", "no header"),))
     page = write_report(settings, replace(RUN, waiting=waits)).read_text()
     assert Tags(page).open == []
@@ -314,7 +314,9 @@ def test_what_waits_is_shown_with_its_place(settings):
 
 
 def test_the_first_of_very_many_are_shown(settings):
-    held = tuple(Held("shop.orders", f"{n}.csv", "torn_record", 1, None, None) for n in range(101))
+    held = tuple(
+        Held("shop.orders", f"{n}.csv", "torn_record", 1, None, None, 1) for n in range(101)
+    )
     page = write_report(settings, replace(RUN, waiting=Waiting(held))).read_text()
     assert "99.csv" in page
     assert "100.csv" not in page
@@ -375,7 +377,7 @@ def test_raw_rows_are_not_shown(settings):
         message=f"{message}\n  next: mend the file",
         sources=(SourceReport("shop.orders", message=f"{message}\n  next: mend the file"),),
         waiting=Waiting(
-            (Held("shop.orders", "a.csv", "torn_record", 1, 3, f"quote in: {secret}"),),
+            (Held("shop.orders", "a.csv", "torn_record", 1, 3, f"quote in: {secret}", 1),),
             (Refused("shop.orders", "a.csv", message),),
         ),
     )

@@ -72,7 +72,7 @@ def full(works: Works) -> Overview:
         home=Path("/srv/clearwater"),
         held="20260504T023008000000",
         waiting=Waiting(
-            (Held("shop.orders", "a.csv", "not_of_type", 2, 3, "x"),),
+            (Held("shop.orders", "a.csv", "not_of_type", 2, 3, "x", 2),),
             (Refused("shop.orders", "b.csv", "the column amount is gone " * 9),),
         ),
         sources=(

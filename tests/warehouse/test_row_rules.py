@@ -18,11 +18,13 @@ from expectations.rules import Rule
 from warehouse import lake, quarantine, replaying
 from warehouse.errors import ConfigurationError
 from warehouse.ingest import land_sources, load_sources
+from warehouse.loading_order import ranks
 from warehouse.quarantine import Chosen
 from warehouse.rebuild import rebuild
 from warehouse.settings import Settings
-from warehouse.sources import Source
+from warehouse.sources import RowRule, Source
 from warehouse.sources import load_sources as read_sources
+from warehouse.waiting import waiting
 
 ENTRY = ORDERS | {"columns": {"id": "bigint", "amount": "double", "day": "date"}}
 HEADER = "id,amount,kind,day\n"
@@ -106,6 +108,66 @@ def test_replay_after_the_rule_is_mended(shop: Shop) -> None:
     assert [row[0] for row in shop.orders()] == [1, 2]
 
 
+def counts_by_rule(shop: Shop) -> dict[str, tuple[int, int]]:
+    found = quarantine.groups(shop.settings, Chosen("shop.orders"))
+    by_rule = {group.reason: (group.rows, group.first_rows) for group in found}
+    held = waiting(shop.settings).held
+    assert {group.reason: (group.rows, group.first_rows) for group in held} == by_rule
+    return by_rule
+
+
+BOTH_BROKEN = "1,1,a,\n2,-1,x,\n3,-2,y,\n4,-3,b,\n5,5,z,\n" + "".join(
+    f"{n},1,a,\n" for n in range(6, 12)
+)
+
+
+def test_row_that_breaks_two_rules_counts_for_both_and_once_in_all(shop: Shop) -> None:
+    send(shop, BOTH_BROKEN)
+    assert counts_by_rule(shop) == {"rule:positive": (3, 3), "rule:kinds": (3, 1)}
+    assert waiting(shop.settings).rows == {"shop.orders": 4}
+    chosen = Chosen("shop.orders", reason="rule:kinds")
+    assert [r["_source_row"] for r in quarantine.rows(shop.settings, chosen, None)] == [2, 3, 5]
+    [given_up] = quarantine.drop(shop.settings, chosen)
+    assert (given_up.reason, given_up.rows, given_up.first_rows) == ("rule:kinds", 3, 3)
+    assert counts_by_rule(shop) == {"rule:positive": (1, 1)}
+
+
+def test_replay_forgets_the_one_rule_that_was_mended_and_keeps_the_other(shop: Shop) -> None:
+    send(shop, BOTH_BROKEN)
+    mended = declared(shop, RULES.replace("[a, b]", "[a, b, x, y]"))
+    [done] = replaying.replay(shop.settings, mended, Chosen("shop.orders"), "again")
+    assert (done.counts.loaded, done.counts.quarantined) == (0, 4)
+    assert counts_by_rule(shop) == {"rule:positive": (3, 3), "rule:kinds": (1, 1)}
+    mended = declared(shop, RULES.replace("min: 0", "min: -9"))
+    [done] = replaying.replay(shop.settings, mended, Chosen("shop.orders"), "again")
+    assert (done.counts.loaded, done.counts.quarantined) == (1, 3)
+    assert counts_by_rule(shop) == {"rule:kinds": (3, 3)}
+
+
+def test_rows_of_an_older_lake_count_for_their_first_rule_until_replayed(shop: Shop) -> None:
+    send(shop, BOTH_BROKEN)
+    with lake.writing(shop.settings) as con:
+        for table in ("quarantine", "dropped"):
+            con.execute(f"alter table lake.meta.{table} drop column reasons")
+    assert counts_by_rule(shop) == {"rule:positive": (3, 3), "rule:kinds": (1, 1)}
+    replaying.replay(shop.settings, declared(shop, RULES), Chosen("shop.orders"), "again")
+    assert counts_by_rule(shop) == {"rule:positive": (3, 3), "rule:kinds": (3, 1)}
+
+
+def test_rebuild_keeps_all_rules_of_a_row_that_was_given_up(shop: Shop) -> None:
+    send(shop, BOTH_BROKEN)
+    quarantine.drop(shop.settings, Chosen("shop.orders", reason="rule:kinds"))
+    sql = (
+        "select _source_row, reasons from lake.meta.dropped order by 1",
+        "select _source_row, reasons from lake.meta.quarantine",
+    )
+    before = shop.ask(*sql)
+    assert before[0][0] == (2, ["rule:positive", "rule:kinds"])
+    shutil.rmtree(shop.settings.lake_catalog.parent)
+    assert rebuild(shop.settings, []).swapped
+    assert shop.ask(*sql) == before
+
+
 def test_row_that_breaks_a_rule_replaces_nothing(shop: Shop) -> None:
     send(shop, "1,1,a,\n", write="merge")
     send(shop, "1,-1,a,\n2,2,a,\n", "orders2.csv", write="merge")
@@ -134,10 +196,64 @@ def test_reference_to_another_table_of_the_lake(shop: Shop) -> None:
         reason: kinds are listed
     """
     (missing,) = send(shop, "1,1,a,\n2,2,c,\n", rules=rule).problems
-    assert "a rule cannot be checked" in missing
+    assert "it looks into raw_shop.kinds, and no file of that is loaded" in missing
+    assert "put a file of shop.kinds there and run again" in missing
     shop.put("kind\na\nb\n", "kinds.csv")
     shop.load_all({"name": "shop.kinds", "path": "kinds.csv"})
     assert send(shop, "1,1,a,\n2,2,c,\n", rules=rule).counts.quarantined == 1
+
+
+def test_what_a_rule_looks_up_is_loaded_first_and_a_rebuild_does_it_so_again(shop: Shop) -> None:
+    rule = """\
+    table: raw_shop.orders
+    owner: shop
+    rules:
+      - id: known_kind
+        check: references
+        column: kind
+        references_table: raw_shop.kinds
+        severity: critical
+        reason: kinds are listed
+    """
+    shop.put(HEADER + "1,1,a,\n2,2,c,\n")
+    shop.put("kind\na\nb\n", "kinds.csv")
+    kinds = {"name": "shop.kinds", "path": "kinds.csv"}
+    file = sources_file(shop.folder, ENTRY, kinds)
+    sources = with_rules(read_sources(file, shop.settings), rules_of(shop, rule))
+    assert [source.name for source in sources] == ["shop.orders", "shop.kinds"]
+    landed = land_sources(shop.settings, sources)
+    summaries, _ = load_sources(shop.settings, sources, landed, "a run")
+    assert [summary.problems for summary in summaries.values()] == [(), ()]
+    assert shop.quarantine() == [(2, "rule:known_kind", "known_kind: kinds are listed")]
+    before = shop.orders(), shop.quarantine()
+    shutil.rmtree(shop.settings.lake_catalog.parent)
+    assert rebuild(shop.settings, []).swapped
+    assert (shop.orders(), shop.quarantine()) == before
+
+
+@pytest.mark.parametrize(
+    ("references", "expected"),
+    [
+        ({}, {"a": 0, "b": 0, "c": 0}),
+        ({"a": "b", "b": "c"}, {"a": 2, "b": 1, "c": 0}),
+        ({"a": "c", "c": "a"}, {"a": 0, "b": 0, "c": 1}),
+        ({"a": "b", "b": "c", "c": "b"}, {"a": 1, "b": 0, "c": 1}),
+        ({"a": "a", "b": "elsewhere"}, {"a": 0, "b": 0, "c": 0}),
+    ],
+)
+def test_sources_are_ranked_by_who_looks_into_whom(
+    shop: Shop, references: dict[str, str], expected: dict[str, int]
+) -> None:
+    entries = [{"name": f"s.{name}", "path": f"{name}.csv"} for name in "abc"]
+    sources = [
+        source.with_rules(
+            RowRule(id="r", broken="false", columns=(), reason="x", references=f"raw_s.{other}")
+            for name, other in references.items()
+            if source.name == f"s.{name}"
+        )
+        for source in read_sources(sources_file(shop.folder, *entries), shop.settings)
+    ]
+    assert ranks(sources) == {f"s.{name}": rank for name, rank in expected.items()}
 
 
 @pytest.mark.parametrize(

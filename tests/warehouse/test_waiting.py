@@ -35,14 +35,17 @@ def test_rows_wait_by_file_and_reason_until_they_are_given_up(shop: Shop) -> Non
         Held(
             *("shop.orders", "orders1.csv", "key_conflict", 1, 5),
             "the key stands in row 1 with other values of amount",
+            1,
         ),
         Held(
             *("shop.orders", "orders1.csv", "not_of_type", 2, 3),
             "not of the type of the column: amount",
+            2,
         ),
         Held(
             *("shop.orders", "orders2.csv", "not_of_type", 1, 4),
             "not of the type of the column: amount",
+            1,
         ),
     )
     assert found.rows == {"shop.orders": 4}
