@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.content import differences
-from benchmarks.figures import Figure, Options
+from benchmarks.figures import Figure, Options, SkippedError
 from benchmarks.measure import CommandFailedError, environment
 from benchmarks.week_arrivals import TWO_DAYS, WEEK, Plan
 from warehouse.settings import PROJECT
@@ -166,8 +166,11 @@ def _time(text: str) -> datetime:
 def simulate(name: str, folder: Path, seed: int) -> Week:
     """Let a process of its own make the runs of a plan in an empty folder.
 
-    Raises CommandFailedError when it does not come to the end.
+    Raises CommandFailedError when it does not come to the end, SkippedError where there is no /proc
+    to tell what it holds.
     """
+    if not Path("/proc/self/statm").exists():
+        raise SkippedError("there is no /proc")
     with _receiver() as receiver:
         environ = environment(folder / "home") | {
             "CLEARWATER_ALERT_URLS": receiver.url,

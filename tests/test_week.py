@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.figures import SkippedError
 from benchmarks.simulated_clock import Clock
 from benchmarks.week import Week, simulate
 from benchmarks.week_arrivals import TWO_DAYS, WEEK, Plan, Stretch, Upstream
@@ -19,7 +20,10 @@ HOUR = timedelta(hours=1)
 
 @pytest.fixture(scope="module")
 def two_days(tmp_path_factory: pytest.TempPathFactory) -> Week:
-    return simulate("TWO_DAYS", tmp_path_factory.mktemp("week"), 7)
+    try:
+        return simulate("TWO_DAYS", tmp_path_factory.mktemp("week"), 7)
+    except SkippedError as reason:
+        pytest.skip(str(reason))
 
 
 @pytest.mark.slow
