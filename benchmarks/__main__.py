@@ -15,7 +15,7 @@ from warehouse.settings import PROJECT
 
 NAMES = (
     *("startup", "cost", "incremental", "exact", "gate", "report"),
-    *("readers", "loading", "kills", "gate_kills", "load_kills", "false_alarms", "faults"),
+    *("readers", "loading", "kills", "gate_kills", "load_kills", "false_alarms", "faults", "week"),
 )
 SHARED = PROJECT.parent / "shared"
 

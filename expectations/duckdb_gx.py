@@ -105,8 +105,13 @@ class DuckDBDatasource(SQLDatasource):
         return self._duckdb_engine
 
     def close(self) -> None:
-        """Close the engine; the DuckDB connection stays its owner's to close."""
+        """Close the engine and let go of it; the DuckDB connection stays its owner's to close.
+
+        Great Expectations keeps the datasource until the next one, and with it all that its engine
+        knows.
+        """
         self.get_execution_engine().close()
+        self._duckdb_engine = None
 
 
 class DuckDBColumnTypes(ColumnTypes):

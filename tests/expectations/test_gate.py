@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from datetime import date, datetime
 import duckdb
 import pytest
 
+from expectations.comparing import Comparison
 from expectations.gate import SAW_NO_ROWS, GateResult, RuleResult, TableScope, audit, verdict
 from expectations.rule_files import load_rules
 from expectations.rules import Rule
@@ -577,6 +579,15 @@ def test_the_build_is_left_as_it_was_and_unlocked(settings, build):
     assert sorted(file.name for file in path.parent.iterdir() if file.is_file()) == [path.name]
     with duckdb.connect(str(path)) as con:  # fails while the gate's read-only one is open
         con.execute("create table written (i integer)")
+
+
+def test_nothing_of_an_audit_stays_in_memory(settings, build):
+    """Great Expectations keeps its newest context, and with it whatever that knows."""
+    result = audit(settings, build(numbered()), {}, [BETWEEN], run_id="over")
+    assert result.verdict == "pass"
+    gc.collect()
+    left = [found for found in gc.get_objects() if isinstance(found, Comparison)]
+    assert "over" not in [comparison._run_id for comparison in left]
 
 
 def test_a_build_that_cannot_be_opened_says_so(settings, tmp_path):
