@@ -1,4 +1,4 @@
-"""Fifty ticks pass while all is down: one run, which covers them, and none for any of them again."""
+"""Fifty ticks pass while all is down: one run, which covers them, and no other for any of them."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def _wait_for(tree: Tree, count: int) -> None:
     """Raises TimeoutError unless so many runs are over in time."""
 
     def are_over() -> bool:
-        return sum(run["status"] != "running" for run in _ledger(tree)) >= count
+        return len([run for run in _ledger(tree) if run["status"] != "running"]) >= count
 
     if not tree.until(are_over, PATIENCE_SECONDS, POLL_SECONDS):
         raise TimeoutError(f"fewer than {count} runs: {[_told(run) for run in _ledger(tree)]}")
