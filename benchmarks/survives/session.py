@@ -9,14 +9,14 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from benchmarks.content import Digests, TornError, differences, whole_home
 from benchmarks.load_kills import lake_content
 from benchmarks.survives.bucket import BUCKET, Bucket
 from benchmarks.survives.disk import Disk
 from benchmarks.survives.feed import ORDERS, PAYMENTS, Feed, write_sources
-from benchmarks.survives.strikes import STRIKES, Yard, possible
+from benchmarks.survives.strikes import STRIKES, Yard, is_hit, possible
 from benchmarks.survives.tree import Tree
 from benchmarks.survives.watching import Watch, check_release
 from warehouse import releases
@@ -34,9 +34,10 @@ TABLES = {PAYMENTS: "raw_payments.transactions", ORDERS: "raw_shop.orders"}
 
 @dataclass(frozen=True)
 class Round:
-    """One round: its fault, what was going on when it struck, and how the home came back."""
+    """One round: its fault, whether it struck as meant and when, and how the home came back."""
 
     kind: str
+    is_hit: bool
     struck: str
     was_held: bool
     had_to_be_started: bool
@@ -79,6 +80,7 @@ class Session:
             check_release(self._tree)
         return Round(
             kind,
+            is_hit(kind, struck),
             struck,
             self._held is not None,
             is_down,
@@ -94,10 +96,10 @@ class Session:
         fewest = min(done[kind] for kind in kinds)
         return rng.choice([kind for kind in kinds if done[kind] == fewest])
 
-    def finish(self) -> tuple[dict[str, int], list[str]]:
+    def finish(self) -> dict[str, Any]:
         """Nothing more arrives; a last run, and the comparison with a home without faults.
 
-        Returns how many batches were lost and doubled, and in words whatever else is wrong.
+        Returns how many batches were `lost` and `doubled`, and in words what is wrong (`faults`).
         """
         faults: list[str] = []
         with _kept(faults):
@@ -113,9 +115,9 @@ class Session:
             self._tree.command("run", "--sources", self._tree.sources, home=twin.home)
             if wrong := differences(content(self._tree.settings), content(twin)):
                 faults.append(f"not as without faults: {wrong}")
-        return self._batches(), faults
+        return self._batches() | {"faults": faults}
 
-    def _batches(self) -> dict[str, int]:
+    def _batches(self) -> dict[str, Any]:
         """How many batches of the feed were lost, and loaded twice; keys in the same way."""
         lost = doubled = 0
         with closing(connect(self._tree.settings)) as con:

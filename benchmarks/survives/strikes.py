@@ -26,6 +26,8 @@ STAGES_HELD = ("land", "load", "report")
 WAIT_SECONDS = 90.0
 OUTAGE_SECONDS = (6.0, 16.0)  # one run at least meets it
 MOMENT_SECONDS = 5.0
+MISSED = "nothing"
+STOPPED = "run stopped in "
 GONE_SECONDS = 5.0
 
 
@@ -61,7 +63,7 @@ def _kill_recorded(name: str, yard: Yard) -> str:
     yard.pause(0, MOMENT_SECONDS)
     info = yard.tree.info()
     process = getattr(info, name) if info else None
-    return _kill(yard, process.pid) if process and process.alive else "not there"
+    return _kill(yard, process.pid) if process and process.alive else MISSED
 
 
 def _kill_found(find: Callable[[Tree], psutil.Process | None], yard: Yard) -> str:
@@ -74,13 +76,13 @@ def _kill_found(find: Callable[[Tree], psutil.Process | None], yard: Yard) -> st
         return bool(process)
 
     if not yard.tree.until(look, WAIT_SECONDS, 0.1):
-        return "not there"
+        return MISSED
     yard.pause(0, 2)
     where = yard.tree.stage()
     try:
         found[0].kill()
     except psutil.NoSuchProcess:
-        return "gone before"
+        return MISSED
     return where
 
 
@@ -92,11 +94,11 @@ def _in_stage(yard: Yard, stage: str, number: signal.Signals) -> str:
     yard.pause(0, tree.usual_seconds(stage) if stage else 0.5)
     run, where = tree.run_at_work(), tree.stage()
     if run is None:
-        return "idle"
+        return MISSED
     try:
         os.kill(run.pid, number)
     except ProcessLookupError:
-        return "idle"
+        return MISSED
     return where
 
 
@@ -175,7 +177,7 @@ STRIKES: dict[str, Strike] = {
     "reboot": _reboot,
     "supervisor stopped": _stop_supervisor,
     **{
-        f"run stopped in {stage}": partial(_in_stage, stage=stage, number=signal.SIGTERM)
+        f"{STOPPED}{stage}": partial(_in_stage, stage=stage, number=signal.SIGTERM)
         for stage in STAGES
     },
     "disk full": _fill_disk,
@@ -185,6 +187,11 @@ STRIKES: dict[str, Strike] = {
 }
 
 
+def is_hit(kind: str, struck: str) -> bool:
+    """Whether the fault was made as it was meant, by what was going on when it struck."""
+    return struck != MISSED and (not kind.startswith(STOPPED) or kind == f"{STOPPED}{struck}")
+
+
 def possible(yard: Yard) -> list[str]:
     """The faults that can be made here and now."""
     absent = {
@@ -192,7 +199,5 @@ def possible(yard: Yard) -> list[str]:
         "state database gone": yard.postgres is None,
         "auditor killed": yard.is_held,
     }
-    absent |= {
-        f"run stopped in {stage}": yard.is_held for stage in STAGES if stage not in STAGES_HELD
-    }
+    absent |= {f"{STOPPED}{stage}": yard.is_held for stage in STAGES if stage not in STAGES_HELD}
     return [name for name in STRIKES if not absent.get(name)]
