@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import signal
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -24,6 +25,7 @@ STAGES = ("land", "load", "build", "audit", "publish", "features", "report")
 # Where a rollback holds, runs do nothing in the others.
 STAGES_HELD = ("land", "load", "report")
 WAIT_SECONDS = 90.0
+LOOK_SECONDS = 0.002  # some stages take no more than hundredths
 OUTAGE_SECONDS = (6.0, 16.0)  # one run at least meets it
 MOMENT_SECONDS = 5.0
 MISSED = "nothing"
@@ -44,8 +46,7 @@ class Yard:
 
     def pause(self, least: float, most: float) -> None:
         """Let the platform go on for a random while."""
-        seconds = self.rng.uniform(least, most)
-        self.tree.until(lambda: False, seconds, 0.1)
+        time.sleep(self.rng.uniform(least, most))
 
 
 Strike = Callable[[Yard], str]
@@ -89,9 +90,9 @@ def _kill_found(find: Callable[[Tree], psutil.Process | None], yard: Yard) -> st
 def _in_stage(yard: Yard, stage: str, number: signal.Signals) -> str:
     """A signal to a run at a random moment of the stage."""
     tree = yard.tree
-    if not tree.until(lambda: tree.stage() == stage, WAIT_SECONDS):
+    if not tree.until(lambda: tree.stage() == stage, WAIT_SECONDS, LOOK_SECONDS):
         stage = ""
-    yard.pause(0, tree.usual_seconds(stage) if stage else 0.5)
+    yard.pause(0, tree.usual_seconds(stage) if stage else 0)
     run, where = tree.run_at_work(), tree.stage()
     if run is None:
         return MISSED
