@@ -54,9 +54,9 @@ def _figures(
     covers = [run["summary"]["catch_up"] for run in runs]
     in_outage = [each for each in covers if each and _moment(each["from"]) <= outage[1]]
     first = covers[0] or {"missed": 0, "from": outage[1].isoformat()}
-    began = min(_moment(run["start_time"]) for run in shown if run["start_time"])
+    began = min(_moment(run["start_time"]) for run in shown if run["run_count"])
     planned_then = [run for run in shown if _moment(run["expected_start_time"]) <= began]
-    executed = [run for run in planned_then if run["start_time"]]
+    executed = [run for run in planned_then if run["run_count"]]
     skipped = [run for run in planned_then if run["state_name"] == "Skipped"]
     rows = runs[0]["summary"]["sources"]["payments.transactions"]["batches"]
     return [
