@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import random
+import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
@@ -180,6 +181,7 @@ def session(
         feed = Feed(files, bucket, every_seconds)
         write_sources(sources, files, SCHEDULES, BUCKET)
         tree = Tree(disk.folder / "home", sources, bucket.environment | state)
+        stack.callback(_keep_logs, tree.settings, folder / "logs")
         stack.callback(tree.kill_everything)
         stack.callback(_quietly(feed.stop))
         made = Session(Yard(tree, bucket, disk, postgres, rng), feed, folder)
@@ -194,6 +196,13 @@ def _kept(faults: list[str]) -> Iterator[None]:
         yield
     except TornError as error:
         faults.append(str(error))
+
+
+def _keep_logs(settings: Settings, folder: Path) -> None:
+    """What was told is there when the disk is gone."""
+    folder.mkdir()
+    for log in (*settings.prefect.glob("*.log*"), *settings.logs.glob("*.jsonl")):
+        shutil.copy(log, folder)
 
 
 def _quietly(call: Callable[[], None]) -> Callable[[], None]:

@@ -58,7 +58,7 @@ class Watch:
             return found
         restarted = time.monotonic()
         found.up_seconds = restarted - self._began
-        tree.until(lambda: self._is_well(restarted), PATIENCE_SECONDS, POLL_SECONDS)
+        tree.until(lambda: self._is_well(restarted), PATIENCE_SECONDS, 2 * POLL_SECONDS)
         found.seconds = time.monotonic() - self._began
         if not found.has_run:
             found.faults.append(f"no run ended well within {PATIENCE_SECONDS:.0f} s: stuck")
