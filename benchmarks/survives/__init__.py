@@ -118,6 +118,7 @@ def run_session(
     try:
         with session(folder, rng, every_seconds=every_seconds, on_postgres=on_postgres) as at:
             for number in range(rounds):
+                at.hold_or_resume()
                 done = at.round(kinds[number] if kinds else at.due(record.kinds, rng))
                 record.add(asdict(done))
                 print(f"  {number + 1:2} {done}", flush=True)

@@ -66,9 +66,22 @@ class Session:
         if first.faults:
             raise TornError(f"the first run: {first.faults}")
 
+    def hold_or_resume(self) -> None:
+        """Now and then go back to an older release, and after some rounds let runs publish."""
+        rng = self._yard.rng
+        if self._held is None and rng.random() < HOLD_SHARE:
+            serving = releases.current(self._tree.settings)
+            older = [each for each in releases.releases(self._tree.settings) if each != serving]
+            if older:
+                self._held = older[-1].id
+                self._tree.command("rollback", self._held, "--wait")
+        elif self._held is not None and rng.random() < RESUME_SHARE:
+            self._tree.command("resume", "--wait")
+            self._held = None
+        self._yard.is_held = self._held is not None
+
     def round(self, kind: str) -> Round:
         """Strike, let all come back, and look at what must be true."""
-        self._hold_or_resume()
         struck = STRIKES[kind](self._yard)
         watch = Watch(self._tree, self._held)
         is_down = not self._tree.has_supervisor
@@ -138,25 +151,6 @@ class Session:
                 lost += max(self._feed.file_count - found[1], self._feed.keys - rows[1], 0)
                 doubled += max(found[0] - found[1], rows[0] - rows[1])
         return {"lost": lost, "doubled": doubled, "batches": 2 * self._feed.file_count}
-
-    def _hold_or_resume(self) -> None:
-        """Now and then go back to an older release, and after some rounds let runs publish."""
-        rng = self._yard.rng
-        if self._held is None and rng.random() < HOLD_SHARE:
-            serving = releases.current(self._tree.settings)
-            older = [each for each in releases.releases(self._tree.settings) if each != serving]
-            if older:
-                self._held = older[-1].id
-                self._tree.command("rollback", self._held, "--wait")
-        elif self._held is not None and rng.random() < RESUME_SHARE:
-            self._tree.command("resume", "--wait")
-            self._held = None
-        self._yard.is_held = self._held is not None
-
-    @property
-    def is_held(self) -> bool:
-        """Whether a release is held."""
-        return self._held is not None
 
 
 def content(settings: Settings) -> Digests:
