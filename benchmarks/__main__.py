@@ -16,6 +16,7 @@ from warehouse.settings import PROJECT
 NAMES = (
     *("startup", "cost", "incremental", "exact", "gate", "report"),
     *("readers", "loading", "kills", "gate_kills", "load_kills", "false_alarms", "faults", "week"),
+    *("survives", "catch_up", "overhead"),
 )
 SHARED = PROJECT.parent / "shared"
 
@@ -66,7 +67,9 @@ def _arguments() -> argparse.Namespace:
     )
     parser.add_argument("--short", action="store_true", help="try it on little, write nothing")
     parser.add_argument("--seed", type=int, default=7, help="of the kills and the shuffling")
-    parser.add_argument("--work", type=Path, help="a folder to keep; `faults` goes on from there")
+    parser.add_argument(
+        "--work", type=Path, help="a folder to keep; `faults` and `survives` go on from there"
+    )
     parser.add_argument("--out", type=Path, help="the JSON file, else benchmarks/results.json")
     told = parser.parse_args()
     if unknown := set(told.names) - set(NAMES):

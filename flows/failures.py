@@ -47,6 +47,11 @@ def reader_may_leave() -> Iterator[None]:
         sys.exit(0)
 
 
+def is_full(error: OSError) -> bool:
+    """Whether it is for want of space on a disk, which may come back."""
+    return error.errno in FULL
+
+
 def machine_fault(error: BaseException) -> ClearwaterError | None:
     """The clear message, if the machine is at fault: its disk, its memory, its files' rights."""
     where = str(getattr(error, "filename", None) or "")

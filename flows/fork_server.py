@@ -154,7 +154,8 @@ def _reap(*_: object) -> None:
         while (found := os.waitpid(-1, os.WNOHANG))[0]:
             if os.WIFSIGNALED(found[1]):
                 told = f"run process {found[0]} was ended by signal {os.WTERMSIG(found[1])}\n"
-                os.write(2, told.encode())
+                with suppress(OSError):  # its log is on a full disk
+                    os.write(2, told.encode())
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ import json
 import re
 import shlex
 import sys
+from contextlib import suppress
 from contextvars import ContextVar
 from enum import StrEnum
 from pathlib import Path
@@ -113,8 +114,12 @@ def say(text: str) -> None:
 
 
 def complain(text: str) -> None:
-    """A line for people about what went wrong, on stderr, without what is secret."""
-    print(_at_home(hidden(text)), file=sys.stderr, flush=True)
+    """A line for people about what went wrong, on stderr, without what is secret.
+
+    Where nobody can be told, as by a log on a full disk, that ends nothing.
+    """
+    with suppress(OSError):
+        print(_at_home(hidden(text)), file=sys.stderr, flush=True)
 
 
 def complain_of(error: BaseException) -> None:

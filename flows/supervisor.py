@@ -21,7 +21,7 @@ from pathlib import Path
 from threading import Event
 
 from flows import server
-from flows.failures import reported
+from flows.failures import is_full, reported
 from flows.log_files import keep_small
 from flows.options import complain
 from flows.processes import Process, stop, with_birth
@@ -101,6 +101,7 @@ class Supervisor:
         self._settings = settings
         self._info = info
         self._stopping = Event()
+        self._is_recorded = True
         environment = server.client_environment(settings, info.api_url, os.environ)
         worker = ["-m", "flows.worker", "--sources", info.sources]
         self._server = Child(
@@ -160,6 +161,8 @@ class Supervisor:
             tell_service_manager("WATCHDOG=1")
             for child in self._children:
                 self._look_after(child)
+            if not self._is_recorded:
+                self._record_if_possible()
             if time.monotonic() - last_care > CARE_SECONDS:
                 self._care()
                 last_care = time.monotonic()
@@ -177,7 +180,7 @@ class Supervisor:
             _say(f"the {child.name} ended with {code}; it starts again in {wait:g} s")
         if child.has_ended and now >= child.not_before:
             child.start()
-            self._record(is_ready=True)
+            self._is_recorded = False
 
     def _care(self) -> None:
         """Kill who hangs, and keep the logs small."""
@@ -198,6 +201,16 @@ class Supervisor:
             is_ready=is_ready,
         )
         server.record(self._settings, self._info)
+
+    def _record_if_possible(self) -> None:
+        """Record who runs; on a full disk the next look tries again."""
+        try:
+            self._record(is_ready=True)
+        except OSError as error:
+            if not is_full(error):
+                raise
+        else:
+            self._is_recorded = True
 
     def _failure(self, child: Child, what: str) -> ServerError:
         told = f": {server.last_lines(child.log)}" if child.log else ""

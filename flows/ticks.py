@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -46,7 +46,7 @@ class Covers:
         return told | {"from": self.first.isoformat(), "to": self.last.isoformat()}
 
 
-@dataclass
+@dataclass(frozen=True)
 class _Kept:
     """What is known of a schedule: its last handled tick, and tries of the next that crashed."""
 
@@ -56,7 +56,10 @@ class _Kept:
 
 
 class TickBook:
-    """The handled ticks of each schedule, in a file that is whole at any moment."""
+    """The handled ticks of each schedule, in a file that is whole at any moment.
+
+    What changes them raises OSError where the file cannot be written, and changes nothing then.
+    """
 
     def __init__(self, file: Path) -> None:
         self._file = file
@@ -69,31 +72,30 @@ class TickBook:
             known, trigger = self._kept.get(schedule.name), repr(schedule.trigger)
             is_known = known is not None and known.trigger == trigger
             kept[schedule.name] = known if known and is_known else _Kept(now, trigger)
-        self._kept = kept
-        self._save()
+        self._keep(kept)
 
     def due(self, schedule: Schedule, now: datetime) -> Covers | None:
         """What a run that starts now has to cover; None when nothing is due."""
         known = self._kept[schedule.name]
         if known.handled > now + BACKWARDS:
-            known.handled = now
-            self._save()
+            known = replace(known, handled=now)
+            self._keep(self._kept | {schedule.name: known})
         found = schedules.ticks(schedule, max(known.handled, now - LONGEST_OUTAGE), now)
         return Covers(schedule.name, len(found), found[0], found[-1]) if found else None
 
     def handled(self, upto: Mapping[str, datetime]) -> None:
         """The ticks up to these moments need no run any more."""
-        for name, moment in upto.items():
-            if known := self._kept.get(name):
-                known.handled, known.tries = max(known.handled, moment), 0
-        self._save()
+        self._keep(self._kept | _handled(self._kept, upto))
 
     def crashed(self, upto: Mapping[str, datetime]) -> None:
         """A run for these ticks crashed: they are due again, but not for ever."""
-        for name in upto:
-            if known := self._kept.get(name):
-                known.tries += 1
-        self.handled({n: m for n, m in upto.items() if self.tries(n) >= MOST_TRIES})
+        tried = {
+            name: replace(known, tries=known.tries + 1)
+            for name, known in self._kept.items()
+            if name in upto
+        }
+        given_up = {name: upto[name] for name, known in tried.items() if known.tries >= MOST_TRIES}
+        self._keep(self._kept | tried | _handled(tried, given_up))
 
     def tries(self, name: str) -> int:
         """How many runs for the ticks that are due crashed."""
@@ -104,12 +106,23 @@ class TickBook:
         """The moment up to which the schedule's ticks need no run any more."""
         return self._kept[name].handled
 
-    def _save(self) -> None:
+    def _keep(self, kept: dict[str, _Kept]) -> None:
+        """Know this from now on; what the disk does not take is not known either."""
         told = {
             name: asdict(known) | {"handled": known.handled.isoformat()}
-            for name, known in self._kept.items()
+            for name, known in kept.items()
         }
         write_atomically(self._file, json.dumps(told, indent=1) + "\n")
+        self._kept = kept
+
+
+def _handled(kept: Mapping[str, _Kept], upto: Mapping[str, datetime]) -> dict[str, _Kept]:
+    """Those of these schedules whose ticks up to these moments need no run any more."""
+    return {
+        name: replace(kept[name], handled=max(kept[name].handled, moment), tries=0)
+        for name, moment in upto.items()
+        if name in kept
+    }
 
 
 def missed(covers: Covers, now: datetime) -> Covers | None:

@@ -18,7 +18,7 @@ from threading import Event
 
 from flows import deployments, live_runs, settling
 from flows.deployments import Deployment
-from flows.failures import reported
+from flows.failures import is_full, reported
 from flows.fork_server import ForkServer, Order
 from flows.options import complain
 from flows.prefect_api import Api, ApiError, Json, state
@@ -242,19 +242,29 @@ def _work(worker: Worker, heart: Path) -> None:
     supervisor, stopping = os.getppid(), Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopping.set())
-    is_away = False
+    told = ""
     while not stopping.is_set() and os.getppid() == supervisor:
         try:
             worker.step()
-            is_away = False
-        except ApiError as error:
-            if not is_away:
-                complain(f"it goes on when the server does: {error.what}")
-            is_away = True
+            told = ""
+        except (ApiError, OSError) as error:
+            why = _waits_for(error)
+            if told != why:
+                complain(why)
+            told = why
         heart.touch()
         stopping.wait(LOOK_SECONDS)
     if os.getppid() == supervisor:  # else a run at work may go on, for the next worker to find
         worker.stop()
+
+
+def _waits_for(error: ApiError | OSError) -> str:
+    """What the worker waits for, in words. Raises the error if it is none that may pass."""
+    if isinstance(error, ApiError):
+        return f"it goes on when the server does: {error.what}"
+    if is_full(error):
+        return "it goes on when there is space on the disk: it is full"
+    raise error
 
 
 if __name__ == "__main__":

@@ -50,7 +50,7 @@ class Postgres:
         self.start()
 
     def _call(self, program: str, *arguments: str) -> None:
-        command = [BINARIES / program, "-D", self.folder / "data", *arguments]
+        command: list[str | Path] = [BINARIES / program, "-D", self.folder / "data", *arguments]
         subprocess.run(
             command, check=True, capture_output=True, user=self._user, cwd=self.folder, env={}
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -69,6 +70,7 @@ def test_who_dies_is_started_again(supervised: Supervisor, settings: Settings) -
     os.kill(first.pid, signal.SIGKILL)
     until(lambda: ended(worker))
     supervised._look_after(worker)
+    supervised._record_if_possible()
     assert worker.identity
     assert worker.identity != first
     assert worker.identity.alive
@@ -97,6 +99,29 @@ def test_who_hangs_is_killed(supervised: Supervisor, monkeypatch: pytest.MonkeyP
     supervised._care()
     until(lambda: ended(hung))
     assert not supervised._worker.has_ended
+
+
+def test_on_a_full_disk_they_stay_and_are_recorded_later(
+    supervised: Supervisor, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    worker = supervised._worker
+    assert worker.identity
+    os.kill(worker.identity.pid, signal.SIGKILL)
+    until(lambda: ended(worker))
+    with monkeypatch.context() as patch:
+        patch.setattr(server, "write_atomically", full)
+        supervised._look_after(worker)
+        supervised._record_if_possible()
+    assert not worker.has_ended
+    assert not supervised._is_recorded
+    supervised._record_if_possible()
+    told = server.recorded(settings)
+    assert supervised._is_recorded
+    assert told
+    assert told.worker == worker.identity
 
 
 def test_a_second_supervisor_of_a_home_is_refused(settings: Settings, tmp_path: Path) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
+from flows import ticks
 from flows.schedules import Cron, Every, Schedule
 from flows.ticks import MOST_TRIES, Covers, TickBook, missed
 
@@ -113,3 +115,22 @@ def test_an_endless_outage_is_counted_from_its_last_quarter_of_a_year(book: Tick
     covers = book.due(HOURLY, START + timedelta(days=4000))
     assert covers
     assert covers.ticks == 92 * 24
+
+
+def test_what_a_full_disk_does_not_take_is_not_known_either(
+    book: TickBook, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ticks, "write_atomically", full)
+        for _ in range(MOST_TRIES):  # each look of a worker that waits for space
+            with pytest.raises(OSError, match="No space"):
+                book.crashed({"pipeline": hours(2)})
+        with pytest.raises(OSError, match="No space"):
+            book.handled({"pipeline": hours(2)})
+    assert book.tries("pipeline") == 0
+    assert book.due(HOURLY, hours(2))
+    book.crashed({"pipeline": hours(2)})
+    assert book.tries("pipeline") == TickBook(file).tries("pipeline") == 1

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -383,3 +385,19 @@ def test_what_is_kept_of_a_run_is_read_again(settings: Settings) -> None:
     assert live_runs.find(settings, "../ticks") is None
     (live_runs.folder(settings) / f"{live.id}.json").write_text("{")
     assert live_runs.find(settings, live.id) is None
+
+
+def test_a_full_disk_is_waited_for_and_any_other_fault_of_the_system_is_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    full = OSError(errno.ENOSPC, "No space left on device")
+    with Path("/dev/full").open("w") as nowhere:
+        monkeypatch.setattr(sys, "stderr", nowhere)
+        worker.complain(worker._waits_for(full))  # which its log does not take either
+        monkeypatch.undo()
+        with pytest.raises(OSError, match="No space"):
+            nowhere.flush()
+        with Path(os.devnull).open("w") as somewhere:
+            os.dup2(somewhere.fileno(), nowhere.fileno())
+    with pytest.raises(PermissionError):
+        worker._waits_for(PermissionError(errno.EACCES, "Permission denied"))
