@@ -50,8 +50,8 @@ def judge_rules(
             f" from {rows} where {any_broken}"
         )
     except RULE_FAULTS as error:
-        _check_references(con, batch)
         try:
+            _check_references(con, batch)
             at = next((_at(rule) for rule in rules if not _can_judge(con, rule, rows)), "")
         except duckdb.TransactionException:  # a file that cannot be read ends it, no rule does
             raise error from None

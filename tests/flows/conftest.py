@@ -13,7 +13,7 @@ import pytest
 from handmade import payment
 from works import Works
 
-from flows import server
+from flows import options, server
 from warehouse.settings import Settings, load_settings
 
 CRON = "0 0 1 1 *"
@@ -127,6 +127,12 @@ def serving(folder: Path, cron: str | None = CRON, declared: str = "") -> Iterat
             yield Served(folder, settings, sources, server.up(settings, sources, cron))
         finally:
             server.down(settings)
+
+
+@pytest.fixture(autouse=True)
+def _no_home_of_another_test() -> None:
+    """A command that was called in this process leaves the home that it was given."""
+    options._GIVEN_HOME.set(None)
 
 
 @pytest.fixture(scope="session")
