@@ -51,9 +51,9 @@ def _mark(marks: _Marks) -> None:
     """Make the functions that begin a phase say so."""
 
     def landing(land: Any) -> Any:
-        def marked(settings: Any, source: Any, *rest: Any) -> Any:
+        def marked(settings: Any, source: Any, *rest: Any, **named: Any) -> Any:
             marks.say(LAND, source.name)
-            return land(settings, source, *rest)
+            return land(settings, source, *rest, **named)
 
         return marked
 
