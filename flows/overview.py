@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from expectations.lag import Lag, arrived, lags
-from flows.checks.machine import existing
+from flows.checks.machine import CLOCK_SLACK, existing
 from flows.server import ServerInfo, running
 from warehouse.errors import ClearwaterError
 from warehouse.landing import standing_bytes
@@ -65,6 +65,16 @@ class Overview:
     sources: tuple[SourceState, ...]
     disk: Disk | None
     runs: tuple[dict[str, Any], ...]
+
+    @property
+    def ahead(self) -> datetime | None:
+        """The newest time known (UTC) if the clock has not come there: it was set back."""
+        times = [run["started_at"].replace(tzinfo=UTC) for run in self.runs]
+        times += [source.news_at for source in self.sources if source.news_at]
+        if self.release is not None:
+            times.append(datetime.fromisoformat(self.release.created_at))
+        newest = max(times, default=self.at)
+        return newest if newest > self.at + CLOCK_SLACK else None
 
 
 def overview(settings: Settings) -> Overview:

@@ -134,18 +134,20 @@ class Api:
         """Put a task into a state, whatever it was in."""
         self.ask("POST", f"task_runs/{task}/set_state", {"state": new, "force": True})
 
-    def tasks_left_open(self, before: datetime) -> list[Json]:
-        """Tasks shown as being at work of runs that were over by then."""
-        over = {
-            "state": {"type": {"any_": list(FINAL)}},
-            "end_time": {"before_": before.isoformat()},
-        }
-        asked = {
-            "flows": {"name": {"any_": [FLOW]}},
-            "flow_runs": over,
-            "task_runs": {"state": {"type": {"any_": list(UNFINISHED)}}},
-        }
-        return list(self.ask("POST", "task_runs/filter", asked))
+    def tasks_left_open(self, before: datetime, after: datetime) -> list[Json]:
+        """Tasks shown as being at work of runs whose end was before the one or after the other.
+
+        An end of the future is one of before the clock was set back.
+        """
+        found: list[Json] = []
+        for span in ({"before_": before.isoformat()}, {"after_": after.isoformat()}):
+            asked = {
+                "flows": {"name": {"any_": [FLOW]}},
+                "flow_runs": {"state": {"type": {"any_": list(FINAL)}}, "end_time": span},
+                "task_runs": {"state": {"type": {"any_": list(UNFINISHED)}}},
+            }
+            found += self.ask("POST", "task_runs/filter", asked)
+        return found
 
     def unfinished_tasks(self, run: str) -> list[Json]:
         """The run's tasks that are shown as being at work."""

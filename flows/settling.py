@@ -62,14 +62,16 @@ def close_lost(settings: Settings, api: Api, own: str | None) -> None:
     `own` is the one that the worker itself has just started.
     """
     for run in api.unfinished():
-        is_new = datetime.now(UTC) - _changed(run) < GRACE
+        # What was told long before the clock was set back is not new.
+        is_new = abs(datetime.now(UTC) - _changed(run)) < GRACE
         if run["id"] != own and not is_new and live_runs.find(settings, run["id"]) is None:
             _close(api, run["id"], "CRASHED", GONE)
 
 
 def close_open_tasks(api: Api) -> None:
     """Close the tasks of ended runs whose end never reached the server, as it was away."""
-    for task in api.tasks_left_open(datetime.now(UTC) - GRACE):
+    now = datetime.now(UTC)
+    for task in api.tasks_left_open(now - GRACE, now + GRACE):
         told = "The server was away when it ended; the run tells how."
         api.set_task_state(task["id"], state("CANCELLED", told, name="Unknown"))
 

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from warehouse.errors import BatchRefusedError
@@ -233,19 +233,30 @@ def _record(
     in_place = [landed for landed in before if landed.original_path == place.path]
     if same and not _returns(source, same, in_place, before[-1], standing):
         return next((landed for landed in reversed(in_place) if landed in same), same[-1]), False
-    now = datetime.now(UTC).isoformat()
     landed = Landed(
         source.name,
         sha256,
         place.name,
         place.path,
-        now,
+        _arrival_time(before),
         state.size,
         return_number=len(same),
         modified_ns=state.modified_ns,
     )
     write_sidecar(settings, landed)
     return landed, True
+
+
+def _arrival_time(before: list[Landed]) -> str:
+    """The time now (ISO 8601, UTC), later than that of all that landed before, oldest first.
+
+    So what comes later is taken for newer even when the clock was set back.
+    """
+    now = datetime.now(UTC)
+    if before:
+        last = datetime.fromisoformat(before[-1].arrived_at)
+        now = max(now, last + timedelta(microseconds=1))
+    return now.isoformat()
 
 
 def _returns(

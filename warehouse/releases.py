@@ -13,7 +13,7 @@ import re
 import shutil
 import uuid
 from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from warehouse.files import link_atomically, sweep, sync, write_atomically
 from warehouse.settings import Settings
 
 # What `new_id` makes.
+ID_FORMAT, ID_LENGTH = "%Y%m%dT%H%M%S%f", 21
 RELEASE_ID = re.compile(r"\d{8}T\d{12,}")
 # Beside the manifest of a feature set that a person asked for: it keeps its release.
 ASKED = "asked"
@@ -75,11 +76,13 @@ class Release:
 
 
 def new_id(settings: Settings) -> str:
-    """An id that sorts by time, later than every release there is."""
-    now = datetime.now(UTC)
+    """An id that sorts by time, later than every release there is: as many digits each time."""
+    now = datetime.now(UTC).replace(tzinfo=None)
     newest = max((release.id for release in releases(settings)), default="")
-    text = now.strftime("%Y%m%dT%H%M%S%f")
-    return text if text > newest else f"{newest}1"
+    if (match := RELEASE_ID.match(newest)) is not None:
+        last = datetime.strptime(match[0][:ID_LENGTH], ID_FORMAT)  # noqa: DTZ007 - UTC, as `now`
+        now = max(now, last + timedelta(microseconds=1))
+    return now.strftime(ID_FORMAT)
 
 
 def releases(settings: Settings) -> list[Release]:

@@ -26,6 +26,7 @@ from sqlalchemy import (
     Table,
     create_engine,
     delete,
+    func,
     insert,
     inspect,
     make_url,
@@ -65,6 +66,7 @@ runs = Table(
     Column("host", String),
     Column("pid", Integer),
     Column("born", String),
+    Column("number", Integer),  # in the order of their starts, whatever the clock said
 )
 stages = Table(
     "stages",
@@ -269,7 +271,8 @@ class RunLedger:
             con.execute(update(runs).where(dead).values(status="crashed", ended_at=now))
             dead = (stages.c.status == "running") & (stages.c.run_id != run_id)
             con.execute(update(stages).where(dead).values(status="crashed"))
-            _put(con, runs, {"run_id": run_id}, values)
+            last = con.execute(select(func.max(runs.c.number))).scalar()
+            _put(con, runs, {"run_id": run_id}, values | {"number": (last or 0) + 1})
 
         self._write(write)
 
@@ -306,7 +309,8 @@ class RunLedger:
         One is `running` only if it truly is: noted so, at work, and the holder of the writer lock.
         Else it is `crashed`, whether or not a run has come since and noted that.
         """
-        newest = select(runs).order_by(runs.c.started_at.desc()).limit(count)
+        order = func.coalesce(runs.c.number, 0).desc(), runs.c.started_at.desc()
+        newest = select(runs).order_by(*order).limit(count)
         with self._engine.connect() as con:
             found = [dict(row) for row in con.execute(newest).mappings()]
         if any(run["status"] == "running" for run in found):

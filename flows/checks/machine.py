@@ -167,7 +167,7 @@ def clock(look: Look) -> Found:
             ClearwaterError(
                 f"the clock says {_minute(now)}, but {what} is of {_minute(newest)}",
                 where="clock",
-                next_step=f"{step}; new files would be taken for older than those known",
+                next_step=f"{step}; until it comes there, news bear the time of what is known",
             )
         )
     try:

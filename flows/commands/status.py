@@ -68,6 +68,8 @@ def _top(seen: Overview) -> Iterator[str]:
         yield f"server    {seen.server.url}"
     else:
         yield "server    not running, so that nothing runs by itself; `clearwater up` starts it"
+    if seen.ahead:
+        yield f"clock     set back: it is before {seen.ahead:%Y-%m-%d %H:%M} UTC, the newest known"
     yield from _disk(seen.disk)
 
 
@@ -216,6 +218,7 @@ def _as_json(seen: Overview) -> dict[str, Any]:
         "domains": told_lines(serving) if serving else {},
         "held": seen.held,
         "server": seen.server.url if seen.server else None,
+        "clock_before": _iso(seen.ahead),
         "sources": [_source_as_json(source) for source in seen.sources],
         "waiting": {
             "quarantined": seen.waiting.rows,

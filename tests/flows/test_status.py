@@ -6,9 +6,9 @@ import json
 import sys
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pytest
 from handmade import payment, sources_file
@@ -93,7 +93,7 @@ def test_four_sources_fit_on_a_screen(
     monkeypatch.setattr(overview, "overview", lambda _: seen)
     lines = show().splitlines()
     assert max(map(len, lines)) <= 80
-    assert len(lines) <= 26  # 24, and two of what waits
+    assert len(lines) <= 27  # 24, two of what waits, and one of a clock that was set back
     told = "\n".join(lines)
     assert "disk      803 GB (lake 800 GB, landing 3.0 GB), 6.0 GB free" in told
     assert "`clearwater prune` would free 10 MB" in told
@@ -129,6 +129,24 @@ def test_home_with_a_release(works: Works, show: Show) -> None:
     assert state["lag"]["is_late"] is False
     assert datetime.fromisoformat(state["news_at"]) <= datetime.fromisoformat(found["at"])
     assert found["disk"]["free"] > 0
+
+
+def test_clock_that_was_set_back_is_told(
+    works: Works, show: Show, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "clock " not in show()
+    assert json.loads(show("--json"))["clock_before"] is None
+    newest = overview.overview(works.settings).runs[0]["started_at"].replace(tzinfo=UTC)
+
+    class Earlier(datetime):
+        @classmethod
+        def now(cls, zone: tzinfo | None = None) -> Self:
+            return super().now(zone) - timedelta(days=2)
+
+    monkeypatch.setattr(overview, "datetime", Earlier)
+    assert "clock     set back: it is before 20" in show()
+    told = datetime.fromisoformat(json.loads(show("--json"))["clock_before"])
+    assert newest <= told <= newest + HOUR
 
 
 def test_empty_home(show: Show, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import sqlite3
 import subprocess
 import sys
 from contextlib import closing
+from datetime import timedelta
 
 import pytest
 from sqlalchemy import event
@@ -26,6 +27,17 @@ def test_newest_runs_come_first_with_their_end(settings: Settings) -> None:
         found = ledger.newest(5)
     assert [(run["run_id"], run["status"]) for run in found] == [("2", "blocked"), ("1", "done")]
     assert all(run["ended_at"] >= run["started_at"] for run in found)
+
+
+def test_newest_is_who_began_last_even_when_the_clock_was_set_back(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = state._now()
+    with open_ledger(settings) as ledger:
+        ledger.start("1")
+        monkeypatch.setattr(state, "_now", lambda: before - timedelta(days=2))
+        ledger.start("2")
+        assert [run["run_id"] for run in ledger.newest()] == ["2", "1"]
 
 
 def test_run_that_died_is_noted_by_the_next(settings: Settings) -> None:
@@ -48,6 +60,7 @@ import sqlite3
 import subprocess
 import sys
 from contextlib import closing
+from datetime import timedelta
 
 import pytest
 from sqlalchemy import event

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import zipfile
+from datetime import datetime, timedelta, tzinfo
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, Self
 
 import pytest
 from handmade import sources_file
@@ -13,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from shop import ORDERS, Connection, Shop
 
-from warehouse import lake, quarantine, replaying
+from warehouse import lake, landing, quarantine, replaying
 from warehouse.batch import Counts
 from warehouse.landing import arrivals, content_path
 from warehouse.quarantine import Chosen
@@ -51,6 +52,25 @@ def test_refused_batch_does_not_undo_what_a_newer_file_said_again(shop: Shop) ->
     assert counts == Counts(rows_in=3, loaded=2, quarantined=1)
     assert shop.orders() == [(1, "1"), (2, "x"), (3, "3")]
     assert [row[:2] for row in shop.quarantine()] == [(1, "superseded")]
+
+
+def test_correction_stands_that_came_after_the_clock_was_set_back(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop.send("id,amount\n1,1\n2,2\n", "orders1.csv", write="merge")
+
+    class Earlier(datetime):
+        @classmethod
+        def now(cls, zone: tzinfo | None = None) -> Self:
+            return super().now(zone) - timedelta(days=2)
+
+    monkeypatch.setattr(landing, "datetime", Earlier)
+    shop.send("id,amount\n1,5\n", "orders2.csv", write="merge")
+    shop.send("id,amount\n2,7\n", "orders3.csv", write="merge")
+    assert shop.orders() == [(1, 5.0), (2, 7.0)]
+    assert shop.quarantine() == []
+    came = arrivals(shop.settings)
+    assert [landed.original_name for landed in came] == [f"orders{n}.csv" for n in (1, 2, 3)]
 
 
 def test_row_out_of_quarantine_does_not_undo_it_either(shop: Shop) -> None:
