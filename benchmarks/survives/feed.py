@@ -52,7 +52,7 @@ class Feed:
         self._rng = random.Random(1)
         self._before: dict[str, list[Row]] = {PAYMENTS: [], ORDERS: []}
         self._unsent: list[tuple[str, bytes]] = []
-        self._lock = Lock()
+        self._delivering, self._lock = Lock(), Lock()
         self._over = Event()
         self._thread = Thread(target=self._work, name="feed", daemon=True)
         self.file_count = 0
@@ -76,15 +76,16 @@ class Feed:
 
     def deliver(self) -> None:
         """One more file of each source."""
-        number = self.file_count
-        payments = self._text(PAYMENTS, list(COLUMNS), self._payments(number))
-        part = self._folder / f".{number:05}.part"
-        part.write_bytes(payments)
-        part.rename(self._folder / f"{number:05}.csv")
-        orders = self._text(ORDERS, list(ORDER_COLUMNS), self._orders(number))
-        with self._lock:
-            self._unsent.append((f"orders/{number:05}.csv", orders))
-        self.file_count += 1
+        with self._delivering:
+            number = self.file_count
+            payments = self._text(PAYMENTS, list(COLUMNS), self._payments(number))
+            part = self._folder / f".{number:05}.part"
+            part.write_bytes(payments)
+            part.rename(self._folder / f"{number:05}.csv")
+            orders = self._text(ORDERS, list(ORDER_COLUMNS), self._orders(number))
+            with self._lock:
+                self._unsent.append((f"orders/{number:05}.csv", orders))
+            self.file_count += 1
         self._send()
 
     @property

@@ -3,26 +3,30 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import random
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.content import Digests, TornError, differences, whole_home
 from benchmarks.load_kills import lake_content
 from benchmarks.survives.bucket import BUCKET, Bucket
+from benchmarks.survives.clock import Clock
 from benchmarks.survives.disk import Disk
 from benchmarks.survives.feed import ORDERS, PAYMENTS, Feed, write_sources
-from benchmarks.survives.strikes import STRIKES, Yard, is_hit, possible
-from benchmarks.survives.tree import Tree
-from benchmarks.survives.watching import Watch, check_release
+from benchmarks.survives.strikes import JUMPS, STRIKES, Yard, is_hit, possible
+from benchmarks.survives.tree import POLL_SECONDS, Tree
+from benchmarks.survives.watching import PATIENCE_SECONDS, Watch, check_release
 from warehouse import releases
 from warehouse.duck import attach_lake, connect
 from warehouse.settings import Settings, load_settings
+from warehouse.state import open_ledger
 
 if TYPE_CHECKING:
     from tests.postgres import Postgres
@@ -30,6 +34,8 @@ if TYPE_CHECKING:
 NEEDS_UP = ("supervisor killed", "supervisor stopped", "reboot")
 SCHEDULES = {"pipeline": "20s", PAYMENTS: "5s", ORDERS: "7s"}
 HOLD_SHARE, RESUME_SHARE = 0.15, 0.3
+# Half of the ticks of the pipeline in an hour: who covers so many was not late, but the clock.
+MANY_TICKS = 3_600 // 20 // 2
 TABLES = {PAYMENTS: "raw_payments.transactions", ORDERS: "raw_shop.orders"}
 
 
@@ -57,12 +63,13 @@ class Session:
         self._feed = feed
         self._folder = folder
         self._held: str | None = None
+        self._hours_left_out = 0
 
     def begin(self) -> None:
         """The first files, `up`, and its first run."""
         self._feed.start()
         self._tree.up()
-        first = Watch(self._tree, None).follow()
+        first = self._watch().follow()
         if first.faults:
             raise TornError(f"the first run: {first.faults}")
 
@@ -81,9 +88,10 @@ class Session:
         self._yard.is_held = self._held is not None
 
     def round(self, kind: str) -> Round:
-        """Strike, let all come back, and look at what must be true."""
+        """Let files come, strike, let all come back, and look at what must be true."""
+        self._feed.deliver()
         struck = STRIKES[kind](self._yard)
-        watch = Watch(self._tree, self._held)
+        watch = self._watch()
         is_down = not self._tree.has_supervisor
         if is_down:
             self._tree.up()
@@ -92,6 +100,8 @@ class Session:
             found.faults.append("the supervisor has ended, though nobody struck it")
         with _kept(found.faults):
             check_release(self._tree)
+            if kind in JUMPS:
+                found.faults += self._clock_faults(JUMPS[kind], watch)
         return Round(
             kind,
             is_hit(kind, struck),
@@ -103,6 +113,19 @@ class Session:
             round(found.zombie_seconds, 1),
             tuple(found.faults),
         )
+
+    def _watch(self) -> Watch:
+        return Watch(self._tree, self._held, self._yard.clock.now())
+
+    def _clock_faults(self, by: timedelta, watch: Watch) -> list[str]:
+        """After a jump ahead one run covers all ticks; one back is told. Of Watch's run before."""
+        if by < timedelta():
+            told = json.loads(self._tree.command("status", "--json"))
+            return [] if told["clock_before"] else ["status does not tell of the clock"]
+        self._hours_left_out += 1
+        self._tree.until(lambda: _catch_ups(watch.begun()), PATIENCE_SECONDS, POLL_SECONDS)
+        found = _catch_ups(watch.begun())
+        return [] if len(found) == 1 else [f"{len(found)} runs cover what the clock left out"]
 
     def due(self, done: Counter[str], rng: random.Random) -> str:
         """The fault that was made least often of those that are possible now."""
@@ -120,7 +143,9 @@ class Session:
             self._feed.stop()
             if self._held:
                 self._tree.command("resume", "--wait")
-            faults += Watch(self._tree, None).follow().faults
+                self._held = None
+            faults += self._watch().follow().faults
+            faults += self._burst()
             self._tree.down()
             if left := self._tree.processes():
                 faults.append(f"left by `down`: {[' '.join(each.cmdline()) for each in left]}")
@@ -130,6 +155,14 @@ class Session:
             if wrong := differences(content(self._tree.settings), content(twin)):
                 faults.append(f"not as without faults: {wrong}")
         return self._batches() | {"faults": faults}
+
+    def _burst(self) -> list[str]:
+        """Nothing if one run each has covered what the clock left out in this session."""
+        with open_ledger(self._tree.settings) as ledger:
+            found = _catch_ups(ledger.newest())
+        if len(found) == self._hours_left_out:
+            return []
+        return [f"{len(found)} catch-up runs after {self._hours_left_out} jumps of the clock"]
 
     def _batches(self) -> dict[str, Any]:
         """How many batches of the feed were lost, and loaded twice; keys in the same way."""
@@ -153,6 +186,12 @@ class Session:
         return {"lost": lost, "doubled": doubled, "batches": 2 * self._feed.file_count}
 
 
+def _catch_ups(runs: Iterable[Mapping[str, Any]]) -> list[str]:
+    """The runs that cover what a clock left out."""
+    told = {run["run_id"]: (run["summary"] or {}).get("catch_up") for run in runs}
+    return [run for run, covers in told.items() if covers and covers["missed"] > MANY_TICKS]
+
+
 def content(settings: Settings) -> Digests:
     """All that must be the same in two homes over the same files. Raises TornError."""
     return whole_home(settings) | lake_content(settings)
@@ -174,11 +213,13 @@ def session(
         sources, files = folder / "sources.yml", folder / "payments"
         feed = Feed(files, bucket, every_seconds)
         write_sources(sources, files, SCHEDULES, BUCKET)
-        tree = Tree(disk.folder / "home", sources, bucket.environment | state)
+        clock = Clock(folder / "clock")
+        environment = bucket.environment | state | clock.environment
+        tree = Tree(disk.folder / "home", sources, environment)
         stack.callback(_keep_logs, tree.settings, folder / "logs")
         stack.callback(tree.kill_everything)
         stack.callback(_quietly(feed.stop))
-        made = Session(Yard(tree, bucket, disk, postgres, rng), feed, folder)
+        made = Session(Yard(tree, bucket, disk, clock, postgres, rng), feed, folder)
         made.begin()
         yield made
 

@@ -8,12 +8,14 @@ import signal
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING
 
 import psutil  # type: ignore[import-untyped]
 
 from benchmarks.survives.bucket import Bucket
+from benchmarks.survives.clock import Clock
 from benchmarks.survives.disk import Disk
 from benchmarks.survives.tree import Tree
 from flows.processes import with_birth
@@ -26,11 +28,18 @@ STAGES = ("land", "load", "build", "audit", "publish", "features", "report")
 STAGES_HELD = ("land", "load", "report")
 WAIT_SECONDS = 90.0
 LOOK_SECONDS = 0.002  # some stages take no more than hundredths
-OUTAGE_SECONDS = (6.0, 16.0)  # one run at least meets it
+OUTAGE_SECONDS = (4.0, 10.0)
 MOMENT_SECONDS = 5.0
 MISSED = "nothing"
 STOPPED = "run stopped in "
 GONE_SECONDS = 5.0
+CLOCK = "clock "
+JUMPS = {
+    f"{CLOCK}put on an hour": timedelta(hours=1),
+    f"{CLOCK}put on two days": timedelta(days=2),
+    f"{CLOCK}set back an hour": timedelta(hours=-1),
+    f"{CLOCK}set back two days": timedelta(days=-2),
+}
 
 
 @dataclass
@@ -40,6 +49,7 @@ class Yard:
     tree: Tree
     bucket: Bucket
     disk: Disk
+    clock: Clock
     postgres: Postgres | None
     rng: random.Random
     is_held: bool = False
@@ -136,24 +146,28 @@ def _fill_disk(yard: Yard) -> str:
     return where
 
 
+def _until_met(yard: Yard) -> str:
+    """Let a run meet the outage of its source for a while."""
+    tree = yard.tree
+    is_met = tree.until(lambda: tree.stage() == "land", WAIT_SECONDS, LOOK_SECONDS)
+    yard.pause(0, OUTAGE_SECONDS[1])
+    return "land" if is_met else MISSED
+
+
 def _hang_bucket(yard: Yard) -> str:
-    where = yard.tree.stage()
     yard.bucket.hang()
     try:
-        yard.pause(*OUTAGE_SECONDS)
+        return _until_met(yard)
     finally:
         yard.bucket.go_on()
-    return where
 
 
 def _lose_bucket(yard: Yard) -> str:
-    where = yard.tree.stage()
     yard.bucket.kill()
     try:
-        yard.pause(*OUTAGE_SECONDS)
+        return _until_met(yard)
     finally:
         yard.bucket.start()
-    return where
 
 
 def _lose_state(yard: Yard) -> str:
@@ -165,6 +179,13 @@ def _lose_state(yard: Yard) -> str:
         yard.pause(*OUTAGE_SECONDS)
     finally:
         yard.postgres.start()
+    return where
+
+
+def _set_clock(yard: Yard, by: timedelta) -> str:
+    yard.pause(0, MOMENT_SECONDS)
+    where = yard.tree.stage()
+    yard.clock.jump(by)
     return where
 
 
@@ -185,6 +206,7 @@ STRIKES: dict[str, Strike] = {
     "source hangs": _hang_bucket,
     "source gone": _lose_bucket,
     "state database gone": _lose_state,
+    **{kind: partial(_set_clock, by=by) for kind, by in JUMPS.items()},
 }
 
 
@@ -200,5 +222,6 @@ def possible(yard: Yard) -> list[str]:
         "state database gone": yard.postgres is None,
         "auditor killed": yard.is_held,
     }
+    absent |= dict.fromkeys(JUMPS, not yard.clock.is_fake)
     absent |= {f"{STOPPED}{stage}": yard.is_held for stage in STAGES if stage not in STAGES_HELD}
     return [name for name in STRIKES if not absent.get(name)]

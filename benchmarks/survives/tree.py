@@ -35,6 +35,7 @@ class Tree:
         state_url = environment.get("CLEARWATER_STATE_URL", "")
         self.settings: Settings = replace(load_settings(home), state_url=state_url)
         self._seconds: dict[str, float] = {}
+        self._read: tuple[str, int, str] = ("", 0, "start")
         self._environment = (
             os.environ
             | {
@@ -136,8 +137,14 @@ class Tree:
         return self._stage_of(holder.run_id) if holder else "idle"
 
     def _stage_of(self, run_id: str) -> str:
-        found = "start"
         log = self.settings.logs / f"{run_id}.jsonl"
+        size = log.stat().st_size if log.exists() else 0
+        if self._read[:2] != (run_id, size):
+            self._read = (run_id, size, self._last_stage(log))
+        return self._read[2]
+
+    def _last_stage(self, log: Path) -> str:
+        found = "start"
         for line in log.read_text().splitlines() if log.exists() else ():
             with suppress(ValueError):  # a line that is being written
                 event = json.loads(line)

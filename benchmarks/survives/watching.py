@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy.exc import DBAPIError
@@ -40,13 +40,17 @@ class Recovery:
 
 
 class Watch:
-    """One recovery of a tree; `held` is the release that must be served all the time."""
+    """One recovery of a tree since `since`, by the tree's own clock (UTC).
 
-    def __init__(self, tree: Tree, held: str | None) -> None:
+    `held` is the release that must be served all the time.
+    """
+
+    def __init__(self, tree: Tree, held: str | None, since: datetime) -> None:
         self._tree = tree
         self._held = held
         self._began = time.monotonic()
-        self._since = datetime.now(UTC).replace(tzinfo=None)
+        self._since = since
+        self._last = self._newest_number()
         self._dead: dict[str, float] = {}
         self.found = Recovery()
 
@@ -101,13 +105,27 @@ class Watch:
         running = [run for run in noted if run["status"] == "running"]
         return dead | {r["run_id"] for r in running if birth(r["pid"]) != r["born"]}
 
-    def _has_run(self) -> bool:
-        return any(
-            run["status"] == WELL
-            and run["trigger"] == "schedule"
-            and run["started_at"] > self._since
+    def begun(self) -> list[dict[str, Any]]:
+        """The runs that began since."""
+        return [
+            run
             for run in self._ledger()
-        )
+            if run["started_at"] > self._since and (run["number"] or 0) > self._last
+        ]
+
+    def _newest_number(self) -> int:
+        """The number of the newest run; runs of a clock that was set back lie in the future."""
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while True:
+            try:
+                return max((run["number"] or 0 for run in self._ledger()), default=0)
+            except (ClearwaterError, DBAPIError):
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(POLL_SECONDS)
+
+    def _has_run(self) -> bool:
+        return any(run["status"] == WELL and run["trigger"] == "schedule" for run in self.begun())
 
     def _ledger(self) -> list[dict[str, Any]]:
         with open_ledger(self._tree.settings) as ledger:
