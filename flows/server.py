@@ -154,6 +154,9 @@ def server_environment(
         "PREFECT_SERVER_UI_API_URL": info.api_url,
         "PREFECT_SERVER_UI_STATIC_DIRECTORY": str(settings.prefect / "ui"),
         "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
+        # After an outage or a jump of the clock it would mark hundreds of planned runs at once, and
+        # lock its SQLite for a minute; the worker skips or starts each of them itself.
+        "PREFECT_SERVER_SERVICES_LATE_RUNS_ENABLED": "false",
         # Any page open in the user's browser could otherwise call the API.
         "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": info.url,
     }
