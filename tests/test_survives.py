@@ -57,7 +57,7 @@ def test_a_home_that_is_struck_ends_as_one_that_is_not(tmp_path):
     can_jump = Clock(tmp_path / "clock").is_fake
     kinds = (rng.choice(KINDS), *([rng.choice([*JUMPS])] if can_jump else []), "reboot")
     record = Record(tmp_path / "rounds.ndjson")
-    run_session(tmp_path / "session", record, len(kinds), seed=seed, every_seconds=2.0, kinds=kinds)
+    run_session(tmp_path / "home", record, len(kinds), seed=seed, every_seconds=15.0, kinds=kinds)
     assert list(record.faults) == []
     (end,) = record.ends
     assert (end["lost"], end["doubled"]) == (0, 0)

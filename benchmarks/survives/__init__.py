@@ -21,7 +21,7 @@ from benchmarks.content import TornError
 from benchmarks.figures import Figure, Options
 
 ROUNDS, ROUNDS_A_SESSION, ROUNDS_SHORT = 200, 25, 4
-FEED_SECONDS, FEED_SECONDS_SHORT = 45.0, 5.0  # and a file of each source with each round
+FEED_SECONDS, FEED_SECONDS_SHORT = 45.0, 15.0  # and a file of each source with each round
 ZOMBIE_SECONDS = 60.0
 
 
