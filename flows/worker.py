@@ -8,13 +8,11 @@ from __future__ import annotations
 
 import argparse
 import os
-import signal
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from threading import Event
 
 from flows import deployments, live_runs, settling
 from flows.deployments import Deployment
@@ -22,7 +20,7 @@ from flows.failures import is_full, reported
 from flows.fork_server import ForkServer, Order
 from flows.options import complain
 from flows.prefect_api import Api, ApiError, Json, state
-from flows.processes import Process, stop
+from flows.processes import Process, StopFlag, stop
 from flows.schedules import NewFiles, Schedule, Watch
 from flows.server import RUN_SECONDS, STOP_SECONDS
 from flows.supervisor import heartbeat
@@ -231,19 +229,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m flows.worker")
     parser.add_argument("--sources", required=True, type=Path)
     parser.add_argument("--cron")
+    parser.add_argument("--parent", type=int, default=os.getppid(), help="the supervisor's id")
     told = parser.parse_args(arguments)
     with reported():
         settings = load_settings()
         api = Api(os.environ["PREFECT_API_URL"])
-        _work(Worker(settings, told.sources, told.cron, api), heartbeat(settings))
+        worker = Worker(settings, told.sources, told.cron, api)
+        _work(worker, heartbeat(settings), told.parent)
 
 
-def _work(worker: Worker, heart: Path) -> None:
-    supervisor, stopping = os.getppid(), Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stopping.set())
+def _work(worker: Worker, heart: Path, supervisor: int) -> None:
+    stopping = StopFlag()
+    stopping.heed()
     told = ""
-    while not stopping.is_set() and os.getppid() == supervisor:
+    while not stopping.is_set and os.getppid() == supervisor:
         try:
             worker.step()
             told = ""
