@@ -6,8 +6,9 @@ Importing this imports Prefect: only the worker's fork server does, once for all
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from contextlib import suppress
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from threading import Timer
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
@@ -19,6 +20,8 @@ from prefect.flow_engine import load_flow_run, run_flow
 
 from flows import live_runs
 from flows.artifacts import put_artifacts
+from flows.failures import lacks_space
+from flows.fork_server import NO_SPACE
 from flows.live_runs import LiveRun, end_by, end_of
 from flows.prefect_api import FLOW, Api, ApiError
 from flows.retrying import JITTER, RETRY_DELAYS_SECONDS, note, passes_by_itself
@@ -68,10 +71,15 @@ def as_task(name: str, function: Callable[[Run], None], run: Run) -> None:
 
 
 def execute_order(order: Order) -> None:
-    """Execute one scheduled run in this process, from its first step to its last."""
+    """Execute one scheduled run in this process, from its first step to its last.
+
+    One that has no space on the disk ends the process with `NO_SPACE`, and tells the server of no
+    end: it is to be tried again.
+    """
     settings = load_settings(order.home)
     live = LiveRun(order.run, this_process(), scheduled=True, handles=order.handles)
-    live_runs.write(settings, live)
+    with _needing_space():
+        live_runs.write(settings, live)
 
     @flow(name=FLOW, persist_result=False)
     def clearwater(only: list[str], full_refresh: bool = False) -> State[Any]:
@@ -86,20 +94,38 @@ def execute_order(order: Order) -> None:
             covers=order.covers,
         )
         try:
-            run = pipeline.execute(settings, options, call=as_task)
+            with _needing_space():
+                run = pipeline.execute(settings, options, call=as_task)
+                if run.failure is not None and lacks_space(run.failure):
+                    raise run.failure
         except Exception as error:
             live_runs.write(settings, live.ended(*end_by(error)))
             _leave_after(FAREWELL_SECONDS)
             raise
         kind, message = end_of(run)
         # Before the server is told: it may be gone, and Prefect would try for minutes.
-        live_runs.write(settings, live.ended(kind, message))
+        with suppress(OSError):  # on a disk that is full by now; the server knows then
+            live_runs.write(settings, live.ended(kind, message))
         _leave_after(FAREWELL_SECONDS)
         with suppress(ApiError):
             put_artifacts(Api(os.environ["PREFECT_API_URL"]).ask, order.run, run)
         return State(type=StateType(kind), message=message)
 
     run_flow(clearwater, flow_run=load_flow_run(UUID(order.run)), return_type="state")
+
+
+@contextmanager
+def _needing_space() -> Iterator[None]:
+    """Let the process end at once where there is no space for what the block does."""
+    try:
+        yield
+    except Exception as error:
+        if not lacks_space(error):
+            raise
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(OSError):
+                stream.flush()
+        os._exit(NO_SPACE)
 
 
 def _leave_after(seconds: float) -> None:

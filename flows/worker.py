@@ -17,7 +17,7 @@ from pathlib import Path
 from flows import deployments, live_runs, settling
 from flows.deployments import Deployment
 from flows.failures import is_full, reported
-from flows.fork_server import ForkServer, Order
+from flows.fork_server import NO_SPACE, ForkServer, Order
 from flows.options import complain
 from flows.prefect_api import Api, ApiError, Json, state
 from flows.processes import Process, StopFlag, stop
@@ -25,6 +25,7 @@ from flows.schedules import NewFiles, Schedule, Watch
 from flows.server import RUN_SECONDS, STOP_SECONDS
 from flows.supervisor import heartbeat
 from flows.ticks import Covers, TickBook, missed
+from flows.unfinished import Unfinished
 from warehouse.errors import ClearwaterError
 from warehouse.settings import Settings, load_settings
 from warehouse.sources import load_sources
@@ -33,6 +34,7 @@ LOOK_SECONDS = 0.5
 POLL_SECONDS = 3.0  # between questions to the server
 TIDY_SECONDS = 15.0  # between looks for runs that are shown as being at work and are not
 AGAIN_SECONDS = 10.0  # after a run that crashed, times how often
+SPACE_SECONDS = 60.0  # after a run that had no space on the disk
 
 
 @dataclass(frozen=True)
@@ -58,8 +60,10 @@ class Worker:
         self._asked: list[Json] = []
         self._started: Started | None = None
         self._next_poll = self._next_tidy = self._not_before = 0.0
+        self._lacks_space = False
         self._forks = ForkServer()
         self._forks.start()
+        self._unfinished = Unfinished(settings, self._forks)
 
     def step(self) -> None:
         """End what is over, then start what is due. Raises ApiError while the server is away."""
@@ -121,15 +125,30 @@ class Worker:
     def _settle(self) -> None:
         """Tell how runs ended that are over, those of a worker that was killed among them."""
         started = self._started
-        is_over = started is not None and not started.process.alive
-        if started and is_over and live_runs.find(self._settings, started.run) is None:
+        if started and not started.process.alive:
+            self._settle_own(started)
+            self._started = None
+        settling.settle_ended(self._settings, self._api, self._book)
+
+    def _settle_own(self, started: Started) -> None:
+        """Tell how our own run ended, and when the next may come."""
+        is_full = self._forks.exit_code(started.process) == NO_SPACE
+        if is_full and settling.put_back(self._settings, self._api, started.run):
+            if not self._lacks_space:
+                complain("the disk is full; what is due is tried every minute until there is space")
+            self._lacks_space = True
+            self._not_before = time.monotonic() + SPACE_SECONDS
+            self._next_poll = 0.0
+            return
+        self._lacks_space = False
+        live = live_runs.find(self._settings, started.run)
+        if live is None:
             self._book.crashed(started.handles)  # before it could say that it is there
             self._next_tidy = 0.0
-        settling.settle_ended(self._settings, self._api, self._book)
-        if started and is_over:
-            self._started = None
-            tries = max((self._book.tries(name) for name in started.handles), default=0)
-            self._not_before = time.monotonic() + tries * AGAIN_SECONDS
+        elif settling.settle(self._settings, self._api, self._book, live) == "CANCELLED":
+            self._unfinished.leave()
+        tries = max((self._book.tries(name) for name in started.handles), default=0)
+        self._not_before = time.monotonic() + tries * AGAIN_SECONDS
 
     def _poll(self) -> None:
         """See at the server what is paused, asked for and cancelled there."""
@@ -142,7 +161,8 @@ class Worker:
         self._asked = [run for run in planned if not run["auto_scheduled"]]
         handled = {name: self._book.last_handled(name) for name in self._deployments}
         self._skip(planned, handled, "an earlier run covers it")
-        settling.end_cancelled(self._settings, self._api, self._book)
+        if settling.end_cancelled(self._settings, self._api, self._book):
+            self._unfinished.leave()
 
     def _planned(self, upto: datetime) -> list[Json]:
         there = [each.id for each in self._deployments.values()]
@@ -167,11 +187,11 @@ class Worker:
         active = [each.schedule for each in self._deployments.values() if each.is_active]
         if self._asked:
             asked = self._asked.pop(0)
-            self._start(asked, self._name_of(asked), now, None)
+            self._start(asked, self._name_of(asked), now)
         elif due := self._due(active, now):
             schedule, covers = due
             run = self._planned_or_new(self._deployments[schedule.name], covers, now)
-            self._start(run, schedule.name, now, missed(covers, now) if covers else None)
+            self._start(run, schedule.name, now)
 
     def _due(
         self, active: Sequence[Schedule], now: datetime
@@ -184,14 +204,14 @@ class Worker:
         return next(((each, None) for each in arrived), None)
 
     def _has_arrived(self, schedule: Schedule) -> bool:
-        """Whether a schedule of new files has some; looked at as often as it says."""
+        """Whether a schedule of new files has some, or a run left work, when it is time to look."""
         if not isinstance(schedule.trigger, NewFiles):
             return False
         moment, span = time.monotonic(), schedule.trigger.check.total_seconds()
         if moment < self._looked.get(schedule.name, -span) + span:
             return False
         self._looked[schedule.name] = moment
-        return self._watches[schedule.name].arrived()
+        return self._watches[schedule.name].arrived() or self._unfinished.is_due()
 
     def _planned_or_new(self, deployment: Deployment, covers: Covers | None, now: datetime) -> Json:
         """The run that the server planned last, or a new one where it planned none, being away."""
@@ -199,13 +219,20 @@ class Worker:
         own = [run for run in planned if run["auto_scheduled"]]
         return own[-1] if own else self._api.new_run_of(deployment.id)
 
-    def _start(self, run: Json, name: str, now: datetime, covers: Covers | None) -> None:
+    def _start(self, run: Json, name: str, now: datetime) -> None:
         handles = dict.fromkeys(self._covered_by(run["parameters"].get("only") or []), now)
+        covers = self._missed(name, now) if name in handles else None
         self._api.set_state(run["id"], state("PENDING"))
         order = Order(run["id"], self._settings.home, self._sources, handles, covers)
         self._started = Started(run["id"], handles, self._forks.fork(order))
         complain(f"run {run['name']} of {name}{f': {covers.told}' if covers else ''}")
         self._skip(self._planned(now), handles, f"the run {run['name']} covers it")
+
+    def _missed(self, name: str, now: datetime) -> Covers | None:
+        """The ticks of the schedule that a run has to tell of, as it did not come in time."""
+        schedule = next((each for each in self._declared if each.name == name), None)
+        covers = self._book.due(schedule, now) if schedule else None
+        return missed(covers, now) if covers else None
 
     def _covered_by(self, only: Sequence[str]) -> list[str]:
         """The schedules for whose sources there is nothing left to do after a run of these."""

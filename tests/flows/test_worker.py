@@ -16,7 +16,7 @@ import pytest
 
 from flows import deployments, live_runs, worker
 from flows.deployments import put
-from flows.fork_server import Order
+from flows.fork_server import NO_SPACE, Order, Question
 from flows.live_runs import LiveRun
 from flows.prefect_api import FINAL, UNFINISHED, Api, ApiError, Json
 from flows.processes import Process, start_detached, stop
@@ -108,17 +108,25 @@ class MemoryApi(Api):
 
 
 class Forks:
-    """Takes orders; the processes live until they are told to end."""
+    """Takes orders; the processes live until they are told to end, and questions are answered."""
 
     def __init__(self) -> None:
         self.orders: list[Order] = []
+        self.questions: list[Question] = []
+        self.code: int | None = None
 
     def start(self) -> None:
         pass
 
-    def fork(self, order: Order) -> Process:
+    def fork(self, order: Order | Question) -> Process:
+        if isinstance(order, Question):
+            self.questions.append(order)
+            return GONE
         self.orders.append(order)
         return this_process()
+
+    def exit_code(self, process: Process) -> int | None:
+        return self.code
 
 
 class Clock:
