@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -127,6 +128,14 @@ def serving(folder: Path, cron: str | None = CRON, declared: str = "") -> Iterat
             yield Served(folder, settings, sources, server.up(settings, sources, cron))
         finally:
             server.down(settings)
+
+
+def until(found: Callable[[], object], seconds: float = 60) -> None:
+    """Wait for it."""
+    deadline = time.monotonic() + seconds
+    while not found():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.05)
 
 
 @pytest.fixture(autouse=True)

@@ -9,8 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,7 +20,7 @@ from flows import live_runs, log_files, server, service_manager, supervisor
 from flows.prefect_api import UNFINISHED, Api, Json
 from flows.server import ServerError, ServerInfo
 from flows.supervisor import Child, Supervisor
-from tests.flows.conftest import SOURCES, serving
+from tests.flows.conftest import SOURCES, serving, until
 from warehouse.processes import this_process
 from warehouse.settings import Settings, load_settings
 
@@ -50,13 +49,6 @@ def supervised(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[
     yield made
     for child in made._children:
         child.stop()
-
-
-def until(found: Callable[[], object], seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while not found():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.05)
 
 
 def ended(child: Child) -> bool:
