@@ -139,7 +139,8 @@ def _needing_space() -> Iterator[None]:
         for stream in (sys.stdout, sys.stderr):
             with suppress(OSError):
                 stream.flush()
-        util._exit_function()  # what dbt holds of the system would be told as leaked
+        # Else what dbt holds of the system would be told as leaked.
+        util._exit_function()  # type: ignore[attr-defined]
         os._exit(NO_SPACE)
 
 

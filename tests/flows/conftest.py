@@ -28,9 +28,10 @@ sources:
     key: [id]
 """
 # Stands for `flows.pipeline` in processes of their own, which import it before any of ours.
-# `FAILURE` in the environment makes the first try of the second stage fail.
+# `FAILURE` in the environment makes the first try of the second stage fail; while there is a file
+# `full` in the home there is no space for the first one.
 STAND_IN = """
-import os, sys, time, types
+import errno, os, sys, time, types
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -71,6 +72,8 @@ def land(run):
         print(run.options.covers.told if run.options.covers else "in time", file=log)
     while (run.home / "wait").exists():
         time.sleep(0.05)
+    if (run.home / "full").exists():
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def audit(run):

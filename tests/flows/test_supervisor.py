@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -235,6 +236,24 @@ def test_a_killed_supervisor_takes_the_others_along_but_no_run(up: Served) -> No
     assert not server.up(up.settings, up.sources).already_up
     until(lambda: nothing_is_shown_that_is_not(up), 60)
     until(lambda: len(runs(up)) > before + 1, 120)
+
+
+@pytest.mark.slow
+def test_a_server_that_hangs_hangs_nobody_else(up: Served) -> None:
+    beat = supervisor.heartbeat(up.settings)
+    info, started = now_up(up), time.monotonic()
+    assert info.server
+    os.kill(info.server.pid, signal.SIGSTOP)
+    assert server.running(up.settings) is None
+    assert time.monotonic() - started < 10
+    for _ in range(2):  # each of them a look that waits in vain
+        touched = beat.stat().st_mtime_ns
+        until(lambda before=touched: beat.stat().st_mtime_ns != before, 40)  # type: ignore[misc]
+    started = time.monotonic()
+    assert server.down(up.settings)
+    assert time.monotonic() - started < server.DOWN_SECONDS
+    assert not any(each and each.alive for each in (info.supervisor, info.server, info.worker))
+    server.up(up.settings, up.sources)
 
 
 @pytest.mark.slow
