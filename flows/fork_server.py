@@ -41,7 +41,8 @@ PRELOADED = (
 
 # How a run ends that has no space on the disk: to be tried again, the same one.
 NO_SPACE = os.EX_TEMPFAIL
-_ended: dict[int, int] = {}  # in the process itself: exit codes that nobody has asked for yet
+MOST_ENDED = 64
+_ended: dict[int, int] = {}  # in the process itself: the last exit codes, by id of the process
 
 
 @dataclass(frozen=True)
@@ -166,7 +167,7 @@ def _next_order(orders: BinaryIO, answers: BinaryIO) -> Asked | None:
             return None
         if isinstance(order, int):
             _reap()  # the signal may be on its way still
-            code = _ended.pop(order, None)
+            code = _ended.get(order)  # which may be asked again, if nothing could be made of it
             answers.write(f"{'' if code is None else code}\n".encode())
             answers.flush()
             continue
@@ -193,7 +194,10 @@ def _reap(*_: object) -> None:
     """Collect what has ended, with its exit code; tell of what something ended."""
     with suppress(ChildProcessError):
         while (found := os.waitpid(-1, os.WNOHANG))[0]:
+            _ended.pop(found[0], None)
             _ended[found[0]] = os.waitstatus_to_exitcode(found[1])
+            if len(_ended) > MOST_ENDED:
+                del _ended[next(iter(_ended))]
             if os.WIFSIGNALED(found[1]):
                 told = f"run process {found[0]} was ended by signal {os.WTERMSIG(found[1])}\n"
                 with suppress(OSError):  # its log is on a full disk

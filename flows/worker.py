@@ -185,13 +185,19 @@ class Worker:
         """Start a run if one is due: what somebody asked for first, then the whole pipeline."""
         now = _now()
         active = [each.schedule for each in self._deployments.values() if each.is_active]
+        if not self._asked and (due := self._due(active, now)):
+            schedule, covers = due
+            deployment = self._deployments[schedule.name]
+            if covers and (planned := self._planned_last(deployment, now)):
+                self._start(planned, schedule.name, now)
+                return
+            # Where the server planned none, being away. It is started as any that is asked for: if
+            # that fails it is there still, and no other is made.
+            self._api.new_run_of(deployment.id)
+            self._poll()
         if self._asked:
             asked = self._asked.pop(0)
             self._start(asked, self._name_of(asked), now)
-        elif due := self._due(active, now):
-            schedule, covers = due
-            run = self._planned_or_new(self._deployments[schedule.name], covers, now)
-            self._start(run, schedule.name, now)
 
     def _due(
         self, active: Sequence[Schedule], now: datetime
@@ -213,11 +219,11 @@ class Worker:
         self._looked[schedule.name] = moment
         return self._watches[schedule.name].arrived() or self._unfinished.is_due()
 
-    def _planned_or_new(self, deployment: Deployment, covers: Covers | None, now: datetime) -> Json:
-        """The run that the server planned last, or a new one where it planned none, being away."""
-        planned = self._api.planned([deployment.id], now) if covers else []
+    def _planned_last(self, deployment: Deployment, now: datetime) -> Json | None:
+        """The run that the server planned last of those that should have started."""
+        planned = self._api.planned([deployment.id], now)
         own = [run for run in planned if run["auto_scheduled"]]
-        return own[-1] if own else self._api.new_run_of(deployment.id)
+        return own[-1] if own else None
 
     def _start(self, run: Json, name: str, now: datetime) -> None:
         handles = dict.fromkeys(self._covered_by(run["parameters"].get("only") or []), now)
@@ -268,16 +274,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _work(worker: Worker, heart: Path, supervisor: int) -> None:
     stopping = StopFlag()
     stopping.heed()
-    told = ""
+    told: type[Exception] | None = None
     while not stopping.is_set and os.getppid() == supervisor:
         try:
             worker.step()
-            told = ""
+            told = None
         except (ApiError, OSError) as error:
             why = _waits_for(error)
-            if told != why:
+            if told is not type(error):  # of the server's troubles each has other words
                 complain(why)
-            told = why
+            told = type(error)
         heart.touch()
         stopping.wait(LOOK_SECONDS)
     if os.getppid() == supervisor:  # else a run at work may go on, for the next worker to find

@@ -102,7 +102,7 @@ class MemoryApi(Api):
             "parameters": dict(self.there[deployment]["parameters"]),
         }
         self.runs[made["id"]] = made
-        self.set_state(made["id"], {"type": "SCHEDULED", "message": ""})
+        MemoryApi.set_state(self, made["id"], {"type": "SCHEDULED", "message": ""})
         return dict(self.runs[made["id"]])
 
     def id_of(self, name: str) -> str:
@@ -129,6 +129,17 @@ class Forks:
 
     def exit_code(self, process: Process) -> int | None:
         return self.code
+
+
+class Maker:
+    """Makes runs on a server that takes no state of them, and counts them."""
+
+    def __init__(self, bench: Bench) -> None:
+        self.bench, self.count = bench, 0
+
+    def __call__(self, deployment: str) -> Json:
+        self.count += 1
+        return self.bench.api.plan(deployment, self.bench.clock.now, auto=False)
 
 
 class Clock:
@@ -363,6 +374,27 @@ def test_while_the_server_is_away_a_crash_counts_once(
     assert bench.worker._book.tries("pipeline") == 0
     bench.worker.step()
     assert bench.worker._book.tries("pipeline") == 1
+
+
+def test_a_run_that_cannot_be_started_is_not_made_again(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise ApiError("HTTP Error 500")
+
+    bench.clock.now += 3 * HOUR
+    with monkeypatch.context() as patch:
+        patch.setattr(bench.api, "set_state", full)
+        patch.setattr(bench.api, "new_run_of", made := Maker(bench))
+        for _ in range(5):
+            with pytest.raises(ApiError):
+                bench.step()
+    assert made.count == 1
+    bench.step()
+    bench.end_run()
+    bench.step()
+    assert [order.covers and order.covers.ticks for order in bench.forks.orders] == [3]
+    assert bench.states() == ["COMPLETED"]
 
 
 def test_what_a_run_left_is_asked_for_where_files_are_waited_for(
