@@ -123,10 +123,10 @@ def _shown(api: Api, run: str) -> str:
 
 
 def _close(api: Api, run: str, kind: str, message: str) -> str:
-    """Put the run, and what is left open of its tasks, into the state."""
-    api.set_state(run, state(kind, message))
+    """Put what is left open of the run's tasks, and then the run, into the state."""
     for task in api.unfinished_tasks(run):
         api.set_task_state(task["id"], state("COMPLETED" if kind == "COMPLETED" else "CRASHED"))
+    api.set_state(run, state(kind, message))
     return kind
 
 
