@@ -75,17 +75,25 @@ def _after_error(result: RuleResult, rule: Rule | None, sources: Sequence[str]) 
     if result.detail.startswith(SAW_NO_ROWS):
         came = f"what came from {_named(sources)}, and " if sources else ""
         return f"{result.table} has no rows to check: look at {came}what its model leaves out"
-    if result.detail.startswith(NO_LAKE):
-        return "`clearwater doctor` looks at the lake; then run again"
-    if NOT_LOADED in result.detail and rule is not None:
-        return (
-            f"load {rule.lake_table.removeprefix('raw_')}, or delete the rule {_at(result, rule)}"
-        )
     if NO_TABLE in result.detail:
         return f"set `materialized: table` in the model of {result.table}"
     if result.detail.endswith(NOT_BUILT):
         return f"bring the model of {result.table} back, or delete the rule {_at(result, rule)}"
+    if rule is not None and rule.lake_table:
+        return _without_lake(result, rule)
     return f"mend the rule {_at(result, rule)}"
+
+
+def _without_lake(result: RuleResult, rule: Rule) -> str:
+    if result.detail.startswith((NO_LAKE, "IO Error")):
+        return "`clearwater doctor` looks at the lake; then run again"
+    if NOT_LOADED in result.detail:
+        return (
+            f"load {rule.lake_table.removeprefix('raw_')}, or delete the rule {_at(result, rule)}"
+        )
+    return (
+        f"mend the rule {_at(result, rule)}; if it is right, `clearwater doctor` looks at the lake"
+    )
 
 
 def _may_be_accepted(rule: Rule) -> bool:

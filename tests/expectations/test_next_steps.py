@@ -108,6 +108,8 @@ def test_an_error_is_mended_where_it_is(detail: str, step: str) -> None:
     ("detail", "step"),
     [
         (f"{NO_LAKE}: there is no snapshot 7", "`clearwater doctor` looks at the lake"),
+        ("IO Error: Cannot open file", "`clearwater doctor` looks at the lake"),
+        ("Invalid Input Error: No magic bytes", f"mend the rule at {WHERE}; if it is right, `cl"),
         (f"raw_a.b {NOT_LOADED} at snapshot 7", f"load a.b, or delete the rule at {WHERE}"),
     ],
 )

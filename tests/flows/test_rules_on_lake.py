@@ -119,6 +119,7 @@ def test_what_arrives_between_build_and_audit_waits_for_the_next_build(
     assert works.ask("select count(*) from fct_transactions") == [(5,)]
 
 
+@pytest.mark.slow
 def test_build_of_a_lake_that_was_made_again_is_not_taken_up(works: Works) -> None:
     works.put([payment(4, day=4)], "payments4.csv")
     assert works.run("land", "load", "build").exit_code == 0
