@@ -8,7 +8,6 @@ import duckdb
 
 from warehouse.duck import attach_lake
 from warehouse.errors import ClearwaterError, LakeError
-from warehouse.lake import raw_tables
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -35,6 +34,8 @@ def attach_for(
     looking = [rule for rule in rules if rule.lake_table]
     if not looking:
         return {}
+    from warehouse.lake import raw_tables  # only now: it brings all that reading sources needs
+
     try:
         if snapshot is None:
             raise LakeError("nobody says which snapshot was built from")
