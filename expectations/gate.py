@@ -65,7 +65,7 @@ class RuleResult:
 
     `carried` means: nothing it reads has changed since the base release, where it held; `info` that
     a rule of that severity does not hold, which is shown and is no warning; `unseen` that a raw
-    rule has had no row to look at, in any run. `sample` has up to 20 of the rows that break it, as
+    rule had nothing to look at in this run. `sample` has up to 20 of the rows that break it, as
     texts, with the values of `columns`. `kinds` are in which ways a table is unlike before, each
     with what is told of it.
     """

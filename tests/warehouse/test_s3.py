@@ -15,12 +15,11 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
-from urllib.request import Request, urlopen
 
 import boto3
 import pytest
 from handmade import sources_file
-from moto.server import ThreadedMotoServer
+from s3_server import empty_s3, tell
 from shop import ORDERS, Shop
 
 from flows.schedules import NewFiles, Schedule, Watch
@@ -66,8 +65,7 @@ class Bucket:
 
     def tell(self, action: str, text: str = "") -> None:
         """Moto's own interface: `reset`, or how many requests go without authentication."""
-        address = f"{self.endpoint}/moto-api/{action}"
-        urlopen(Request(address, text.encode(), {"Content-Type": "text/plain"})).read()
+        tell(self.endpoint, action, text)
 
 
 class Log(logging.Handler):
@@ -84,18 +82,16 @@ class Log(logging.Handler):
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Bucket]:
-    running = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    running.start()
-    bucket = Bucket("http://{}:{}".format(*running.get_host_and_port()))
-    log, handler = logging.getLogger("werkzeug"), Log(bucket.requests)
-    level, log.propagate = log.level, False
-    log.setLevel(logging.INFO)
-    log.addHandler(handler)
-    yield bucket
-    log.removeHandler(handler)
-    log.setLevel(level)
-    log.propagate = True
-    running.stop()
+    with empty_s3() as address:
+        bucket = Bucket(address)
+        log, handler = logging.getLogger("werkzeug"), Log(bucket.requests)
+        level, log.propagate = log.level, False
+        log.setLevel(logging.INFO)
+        log.addHandler(handler)
+        yield bucket
+        log.removeHandler(handler)
+        log.setLevel(level)
+        log.propagate = True
 
 
 @pytest.fixture
