@@ -132,7 +132,7 @@ def _count(con: Connection, which: ColumnElement[bool]) -> int:
 
 
 def _bytes(con: Connection, old: ColumnElement[bool]) -> int:
-    """The bytes of the values of these runs; keys and the like come on top."""
+    """The bytes of the values of these runs, those of keys twice, for each table has an index."""
     of = select(runs.c.run_id).where(old)
     return sum(
         int(con.execute(select(_size(table)).where(table.c.run_id.in_(of))).scalar_one())
@@ -141,5 +141,6 @@ def _bytes(con: Connection, old: ColumnElement[bool]) -> int:
 
 
 def _size(table: Table) -> ColumnElement[int]:
-    sizes = [func.coalesce(func.length(cast(column, String)), 0) for column in table.columns]
+    columns = (*table.columns, *table.primary_key.columns)
+    sizes = [func.coalesce(func.length(cast(column, String)), 0) for column in columns]
     return func.coalesce(func.sum(sum(sizes[1:], start=sizes[0])), 0)
