@@ -18,6 +18,7 @@ from flows.run import Run
 from flows.standing import audit_served
 from warehouse import releases
 from warehouse.build import Build, build, finish, rows_of
+from warehouse.compaction import compact
 from warehouse.errors import BuildError, GateBlockedError, ReportError
 from warehouse.features import extract, prune_features
 from warehouse.ingest import land_sources, load_sources
@@ -61,6 +62,8 @@ def load(run: Run) -> None:
             run.loaded,
             run.events.progress,
         )
+    for line in compact(run.settings):
+        run.events.note(line)
     for name, told in overdue(run.arrivals.deliveries, run.started_at):
         run.summaries[name] = replace(run.summaries[name], overdue=told)
     counts = [summary.counts for summary in run.summaries.values()]

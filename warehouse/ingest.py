@@ -20,7 +20,7 @@ from warehouse.deliveries import (
 )
 from warehouse.errors import BatchRefusedError, UnreachableError, reasons
 from warehouse.lake import is_encrypted, latest_snapshot, writing
-from warehouse.landing import Landed, arrivals, land, note_standing, seen_places
+from warehouse.landing import Known, Landed, arrivals, land, note_standing, seen_places
 from warehouse.listed import note_taken, signatures
 from warehouse.loading import load_batch, load_times
 from warehouse.loading_order import ranks
@@ -151,7 +151,7 @@ def land_sources(
         {name: look.summary for name, look in looks.items()},
         {look.source.name: look.repeats() for look in seen if not look.new_files},
         {
-            look.source.name: deliveries(look.own, repeats(settings, look.source.name))
+            look.source.name: deliveries(look.own.in_order, repeats(settings, look.source.name))
             for look in seen
         },
         {look.source.name: look.listed for look in seen if look.unreachable is None},
@@ -167,10 +167,10 @@ class _Look:
 
     def __init__(self, settings: Settings, source: Source, before: list[Landed]) -> None:
         self.source = source
-        self.own = [landed for landed in before if landed.source == source.name]
+        self.own = Known(landed for landed in before if landed.source == source.name)
         self.new_files = 0
         self._settings = settings
-        self._is_first = not self.own
+        self._is_first = not self.own.in_order
         self._forget()
 
     def _forget(self) -> None:
@@ -224,7 +224,7 @@ class _Look:
         self.standing.append(landed.sha256)
         if is_new:
             self.new_files += 1
-            self.own.append(landed)
+            self.own.add(landed)
         else:
             self._known.append((place, landed))
 
@@ -235,11 +235,11 @@ class _Look:
 
     def repeats(self) -> tuple[Repeat, ...]:
         """The files of known bytes that were delivered anew, noted as that."""
-        return _repeats(self._settings, self.source, self._known, self.own)
+        return _repeats(self._settings, self.source, self._known, self.own.in_order)
 
     def deliveries(self) -> tuple[Delivery, ...]:
         """All that ever came of the source, oldest first."""
-        return deliveries(self.own, repeats(self._settings, self.source.name))
+        return deliveries(self.own.in_order, repeats(self._settings, self.source.name))
 
 
 def _repeats(

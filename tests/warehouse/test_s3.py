@@ -26,7 +26,7 @@ from flows.schedules import NewFiles, Schedule, Watch
 from warehouse import landing, places
 from warehouse.errors import BatchRefusedError
 from warehouse.ingest import Arrivals, land_sources, load_sources
-from warehouse.landing import arrivals, content_path
+from warehouse.landing import Known, arrivals, content_path
 from warehouse.listed import note_taken
 from warehouse.places import S3Object, State, _matches, standing
 from warehouse.settings import PROJECT, Settings
@@ -313,7 +313,7 @@ def test_object_removed_after_it_was_listed(settings: Settings, bucket: Bucket) 
     (place,) = standing(from_s3())
     bucket.client.delete_object(Bucket="shop", Key="in/a.csv")
     with pytest.raises(BatchRefusedError, match="the object is gone"):
-        landing.land(settings, from_s3(), place, [], {})
+        landing.land(settings, from_s3(), place, Known(), {})
 
 
 def test_keys_that_clients_would_resolve_are_refused_alone(
@@ -454,7 +454,7 @@ def test_object_that_breaks_off_is_refused(
 
     torn = S3Object("shop.orders", place.path, place.size, place.modified_ns, Torn())
     with pytest.raises(BatchRefusedError, match=r"a\.csv: S3 cannot be reached: Partial"):
-        landing.land(settings, from_s3(), torn, [], {})
+        landing.land(settings, from_s3(), torn, Known(), {})
     assert [file for file in settings.landing.rglob("*") if file.is_file()] == []
 
 
