@@ -225,9 +225,9 @@ def by_sql(database: Path, settings: Settings) -> Judged:
 
 def _run(sources: Path, settings: Settings, *, is_ahead: bool) -> Audited:
     """A run in this process, which has imported nothing for it yet."""
-    from flows import pipeline
+    from flows import pipeline, stages
 
-    in_turn = nullcontext() if is_ahead else patch.object(pipeline, "start_auditor", lambda: None)
+    in_turn = nullcontext() if is_ahead else patch.object(stages, "start_auditor", lambda: None)
     started = time.perf_counter()
     with in_turn, redirect_stderr(io.StringIO()):
         run = pipeline.execute(settings, pipeline.Options(sources=sources))

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-import sys
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, tzinfo
@@ -26,16 +25,21 @@ class Clock:
     """The time, in UTC: what it was set to, and what has passed since."""
 
     def __init__(self, moment: datetime) -> None:
+        self._rules: ModuleType | None = None
         self.set(moment)
 
     def set(self, moment: datetime) -> None:
         """Put it there."""
         self._moment, self._set_at = moment, time.monotonic()
-        offenders = sys.modules.get("expectations.offenders")
-        if offenders is not None:
+        if self._rules is not None:
             behind = (datetime.now(UTC) - moment).total_seconds()
             told = f"(now() at time zone 'UTC' - interval '{behind:.3f} seconds')"
-            offenders.NOW = told  # type: ignore[attr-defined]
+            self._rules.NOW = told  # type: ignore[attr-defined]
+
+    def lead(self, rules: ModuleType) -> None:
+        """Let the SQL of the rules, in their module, go by this clock from now on."""
+        self._rules = rules
+        self.set(self.now())
 
     def now(self) -> datetime:
         """The time."""
@@ -50,7 +54,7 @@ def install(clock: Clock) -> None:
     for module in _modules():
         if module.__name__ not in REAL and vars(module).get("datetime") is datetime:
             module.datetime = simulated  # type: ignore[attr-defined]
-    clock.set(clock.now())
+    clock.lead(importlib.import_module("expectations.offenders"))
 
 
 def _modules() -> Iterator[ModuleType]:

@@ -41,7 +41,7 @@ from expectations.duckdb_gx import (
     ExpectToBeLikeThePast,
     ExpectTotalToEqual,
 )
-from expectations.offenders import aggregate, relation, satisfied, within
+from expectations.offenders import aggregate, looked_into, satisfied, within
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -219,7 +219,7 @@ def _total(rule: Rule, meta: dict[str, Any]) -> Expectation:
     return ExpectTotalToEqual(
         expression=rule.expression or "count(*)",
         equals=rule.equals or "count(*)",
-        equals_table=relation(rule.equals_table),
+        equals_table=looked_into(rule.equals_table),
         meta=meta,
     )
 

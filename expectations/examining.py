@@ -143,6 +143,7 @@ class Examiner:
             for rule_id, anomalies in by_rule.items()
             for kind, text in kinds(anomalies)
         }
+        refused.broken = dict.fromkeys(by_rule, 1)
         raise refused
 
     def _alike(self, subject: str, batch: Batch, past: dict[str, Profile]) -> list[Profile]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import duckdb
 
+from expectations.lake_looks import attach_for
 from expectations.offenders import Finding, error_told, find, relation
 from expectations.rules import LEARNED, PUBLISHED, Boundary, Check, Rule, Severity
 from warehouse.domains import MAIN
@@ -64,7 +65,7 @@ class RuleResult:
 
     `carried` means: nothing it reads has changed since the base release, where it held; `info` that
     a rule of that severity does not hold, which is shown and is no warning; `unseen` that a raw
-    rule has had no row to look at, in any run. `sample` has up to 20 of the rows that break it, as
+    rule had nothing to look at in this run. `sample` has up to 20 of the rows that break it, as
     texts, with the values of `columns`. `kinds` are in which ways a table is unlike before, each
     with what is told of it.
     """
@@ -145,6 +146,7 @@ def audit(
     base_rule_hashes: Mapping[str, str] = _NONE,
     *,
     run_id: str = "",
+    lake_snapshot: int | None = None,
     domains: Mapping[str, str] = _NONE,
     lineage: Mapping[str, Sequence[str]] = _NONE,
     progress: Progress = untold,
@@ -154,9 +156,10 @@ def audit(
     `scopes` are by table; a table without one is audited whole. `carried` and `base_rule_hashes`
     are the base release's results and rule hashes, by rule id: a rule runs on the changed rows
     alone when it is the same as then and held then, and on the whole table otherwise. Rules for
-    tables that are neither in `scopes` nor in the build are left out. What the tables look like is
-    remembered for later runs under `run_id`, if the verdict on its domain lets it be published;
-    `domains` are by table, `lineage` has the tables that each is made from.
+    tables that are neither in `scopes` nor in the build are left out. Those that look into the
+    lake see it as it was at `lake_snapshot`, which the build was made from. What the tables look
+    like is remembered for later runs under `run_id`, if the verdict on its domain lets it be
+    published; `domains` are by table, `lineage` has the tables that each is made from.
 
     Raises BuildError when the build cannot be opened.
     """
@@ -178,7 +181,8 @@ def audit(
         personal = {table: scope.personal for table, scope in scopes.items()}
         served = partial(_open_served, settings)
         comparison = Comparison(beside, history, run_id, personal, lineage, served)
-        planner = _Planner(con, scopes, carried, base_rule_hashes)
+        blind = attach_for(con, settings, rules, lake_snapshot)
+        planner = _Planner(con, scopes, carried, base_rule_hashes, blind)
         results = tuple(_results(con, planner, rules, comparison, progress))
         said = verdict(results)
         comparison.finish(_passed(results, domains))
@@ -251,11 +255,13 @@ class _Planner:
         scopes: Mapping[str, TableScope],
         base: Mapping[str, RuleResult],
         base_rule_hashes: Mapping[str, str],
+        blind: Mapping[str, str],
     ) -> None:
         self._con = con
         self._scopes = scopes
         self._base = base
         self._base_rule_hashes = base_rule_hashes
+        self._blind = blind  # by rule id, why it cannot be judged
 
     def plans(self, rules: Sequence[Rule]) -> Iterator[_Plan]:
         """A plan for every table that is in the build or ought to be."""
@@ -265,10 +271,17 @@ class _Planner:
             if not speaking:
                 yield _Plan((_no_rules(table),))
             elif table in built:
-                yield self._plan(self._scopes.get(table, TableScope(table)), speaking)
+                yield _Plan(tuple(self._unjudged(speaking)))
+                seeing = [rule for rule in speaking if rule.id not in self._blind]
+                yield self._plan(self._scopes.get(table, TableScope(table)), seeing)
             else:
                 detail = _absent(self._scopes[table])
                 yield _Plan(tuple(_result(rule, "error", detail=detail) for rule in speaking))
+
+    def _unjudged(self, rules: Sequence[Rule]) -> Iterator[RuleResult]:
+        for rule in rules:
+            if rule.id in self._blind:
+                yield _result(rule, "error", detail=self._blind[rule.id])
 
     def _plan(self, scope: TableScope, rules: Sequence[Rule]) -> _Plan:
         table = relation(scope.table)

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 import duckdb
 
 from expectations.known_types import check_bounds, check_types
-from expectations.offenders import aggregate, relation, satisfied, within
-from expectations.rules import LEARNED, PUBLISHED, RAW_CHECKS, Rule
+from expectations.offenders import aggregate, looked_into, satisfied, within
+from expectations.rules import LEARNED, PUBLISHED, RAW_CHECKS, Rule, is_of_lake
 from warehouse.domains import MAIN
 from warehouse.duck import identifier
 from warehouse.errors import ClearwaterError, ConfigurationError
@@ -23,7 +23,7 @@ from warehouse.wording import known_names, nearest
 
 if TYPE_CHECKING:
     from warehouse.build import Build
-    from warehouse.dbt_runner import Project
+    from warehouse.dbt_runner import Model, Project
     from warehouse.settings import Settings
     from warehouse.sources import Source
 
@@ -32,6 +32,11 @@ Columns = Mapping[str, str]
 
 # A build's own notes, which rules may look at and no model makes.
 NOTES = "meta"
+# A table that SQL names with the lake's database or schema before it.
+_OF_LAKE = re.compile(r'"?(lake|raw_[^".]*)"?\.', re.IGNORECASE)
+_ONE_DOMAIN = (
+    "check it where both are of one domain, or shorten `independent_domains` in dbt_project.yml"
+)
 _NO_COLUMN = re.compile(r'(?:Referenced column|does not have a column named) "(.+?)"')
 _NO_TABLE = re.compile(r"Table with name (\S+) does not exist")
 _NOT_OF_ROWS = re.compile(r"WHERE clause cannot contain (aggregates|window functions)")
@@ -45,7 +50,8 @@ class Known:
     `tables` are by their dotted names; where they are `of_build` only the published ones are all
     there. `domains` has the domain of each published table. `views` are those that read the lake,
     which a gate does not open. `awaited` are tables of the lake that a source fills, loaded or not;
-    with `may_grow` its tables may get more columns with the next file.
+    with `may_grow` its tables may get more columns with the next file. `readers` has the domains of
+    the models that each table of the lake goes into.
     """
 
     tables: Mapping[str, Columns]
@@ -54,10 +60,17 @@ class Known:
     awaited: Collection[str] = ()
     of_build: bool = False
     may_grow: bool = False
+    readers: Mapping[str, Collection[str]] = field(default_factory=dict)
 
 
-def of_project(project: Project) -> Known:
-    """What rules on published tables may speak of, by the project's models and their contracts."""
+NOTHING = Known({})
+
+
+def of_project(project: Project, lake: Known = NOTHING) -> Known:
+    """What rules on published tables may speak of, by the project's models and their contracts.
+
+    `lake` is what there is besides the sources that models read.
+    """
     from warehouse.dbt_runner import contracts
 
     made = {model.relation: model for model in project.models.values()}
@@ -71,12 +84,24 @@ def of_project(project: Project) -> Known:
             or any(parent in views or parent.startswith("raw_") for parent in made[name].parents)
         }
     domains = {name: m.domain for name, m in made.items() if m.schema in PUBLISHED}
-    return Known(contracts(project), domains, views)
+    readers = _readers(project.models.values())
+    awaited = {*lake.awaited, *readers}
+    return Known({**lake.tables, **contracts(project)}, domains, views, awaited, readers=readers)
 
 
 def of_build(built: Build) -> Known:
     """What rules on published tables may speak of, by a build, which knows no columns."""
-    return Known({table: {} for table in built.domains}, built.domains, of_build=True)
+    tables: dict[str, Columns] = {table: {} for table in built.domains}
+    readers = _readers(built.models.values())
+    return Known(tables, built.domains, of_build=True, readers=readers)
+
+
+def _readers(models: Iterable[Model]) -> dict[str, set[str]]:
+    found: dict[str, set[str]] = {}
+    for model in models:
+        for schema, table in model.sources:
+            found.setdefault(f"{schema}.{table}", set()).add(model.domain)
+    return found
 
 
 def of_lake(settings: Settings, sources: Iterable[Source], *, may_grow: bool = False) -> Known:
@@ -113,6 +138,7 @@ def mistakes(rules: Iterable[Rule], known: Known) -> Iterator[ConfigurationError
     looks into.
     """
     with closing(duckdb.connect(config={"threads": 1})) as con:
+        con.execute("attach ':memory:' as lake")
         types = {name: _made(con, name, columns) for name, columns in known.tables.items()}
         typed = {name: found for name, found in types.items() if found}
         for rule in rules:
@@ -131,13 +157,14 @@ def mistakes(rules: Iterable[Rule], known: Known) -> Iterator[ConfigurationError
 
 def _made(con: duckdb.DuckDBPyConnection, name: str, columns: Columns) -> Columns:
     """Make an empty table like this one; its columns with DuckDB's types, or none if unknown."""
-    con.execute(f"create schema if not exists {identifier(name.partition('.')[0])}")
+    place = looked_into(name)
+    con.execute(f"create schema if not exists {place.rpartition('.')[0]}")
     if not columns or not all(columns.values()):
         return {}
     listed = ", ".join(f"{identifier(column)} {kind}" for column, kind in columns.items())
     with suppress(duckdb.Error):  # a type of an extension, or none at all: the build will tell
-        con.execute(f"create table {relation(name)} ({listed})")
-        described = con.execute(f"describe {relation(name)}").fetchall()
+        con.execute(f"create table {place} ({listed})")
+        described = con.execute(f"describe {place}").fetchall()
         return {column: kind for column, kind, *_ in described}
     return {}
 
@@ -156,9 +183,10 @@ def _error(rule: Rule, what: str, next_step: str) -> ConfigurationError:
 
 def _check_tables(rule: Rule, known: Known) -> None:
     """Refuse tables that nobody makes, that cannot be read, or that are published apart."""
+    _check_own_sql(rule)
     if rule.boundary == "raw":
         if rule.references_table:
-            _check_of_lake(rule, rule.references_table, {*known.tables, *known.awaited})
+            _check_of_lake(rule, "references_table", rule.references_table, known)
         return
     if rule.table not in known.tables:
         raise _no_table(rule, rule.table, known)
@@ -173,39 +201,72 @@ def _check_tables(rule: Rule, known: Known) -> None:
                 rule,
                 f"it is on {rule.table} of the domain {own!r} and looks into {table} of"
                 f" {domain!r}, which is published apart from it",
-                "check it where both are of one domain, or shorten `independent_domains` in"
-                " dbt_project.yml",
+                _ONE_DOMAIN,
+            )
+    readers = known.readers.get(rule.lake_table, ())
+    if readers and own not in readers:
+        raise _error(
+            rule,
+            f"it is on {rule.table} of the domain {own!r} and looks into {rule.lake_table}, which"
+            f" only goes into tables of {known_names(sorted(readers))}, published apart from it",
+            _ONE_DOMAIN,
+        )
+
+
+def _check_own_sql(rule: Rule) -> None:
+    """Refuse SQL that names a table of the lake itself: it binds only where one is attached."""
+    for sql in (rule.expression, rule.equals, rule.minimum_sql, rule.maximum_sql):
+        if not re.search(r"lake|raw_", sql, re.IGNORECASE):
+            continue
+        named: set[str] = set()
+        with suppress(duckdb.Error):  # no SQL: told when it is bound
+            named = duckdb.get_table_names(f"select ({sql})", qualified=True)
+        for table in sorted(filter(_OF_LAKE.match, named)):
+            raise _error(
+                rule,
+                f"its SQL looks into {table}, but SQL stays within what is built",
+                "only `references_table` and `equals_table` may name a table of the lake",
             )
 
 
 def _check_other(rule: Rule, key: str, name: str, known: Known) -> None:
     """Refuse another table than the rule's own that a gate does not find in the build."""
     schema = name.partition(".")[0]
-    if name.startswith("raw_"):
-        step = "compare with a published table, or check it in a rule of the raw boundary"
-        raise _error(rule, f"`{key}` {name!r} is of the lake, which no gate reads", step)
+    if is_of_lake(name):
+        if key == "reference_table":
+            step = "compare with a published table, or check it in a rule of the raw boundary"
+            raise _error(rule, f"`{key}` {name!r} is of the lake, not published", step)
+        if not known.of_build:  # what a build lacks, its gate tells
+            _check_of_lake(rule, key, name, known)
+        return
     if name in known.views:
-        step = "look into a table: a mart, or an intermediate model that is one"
-        raise _error(rule, f"`{key}` {name!r} is a view of the lake, which no gate reads", step)
+        step = "look into a table: of the lake (raw_<source>.<dataset>), a mart, or an intermediate"
+        raise _error(rule, f"`{key}` {name!r} is a view of the lake", f"{step} model that is one")
     is_told = schema in PUBLISHED if known.of_build else schema != NOTES
     if is_told and name not in known.tables:
         raise _no_table(rule, name, known)
 
 
-def _check_of_lake(rule: Rule, name: str, there: Collection[str]) -> None:
+def _check_of_lake(rule: Rule, key: str, name: str, known: Known) -> None:
+    there = {*known.tables, *known.awaited}
     if name in there:
         return
-    lake = sorted(table for table in there if table.startswith("raw_"))
+    lake = sorted(filter(is_of_lake, there))
     near = nearest(name, lake) or _of_same_name(name, lake)
-    what = f"`references_table` {name!r} is no table of the lake"
+    what = f"`{key}` {name!r} is no table of the lake"
+    step = f"did you mean {near!r}?" if near else f"it has: {known_names(lake)}"
     if name.partition(".")[0] in PUBLISHED:
         what += "; a file is judged before anything is built of it"
-    raise _error(rule, what, f"did you mean {near!r}?" if near else f"it has: {known_names(lake)}")
+        step = step if near else f"{step}; or check it in a rule of the table built of it"
+    raise _error(rule, what, step)
 
 
 def _no_table(rule: Rule, name: str, known: Known) -> ConfigurationError:
     published = sorted(t for t in known.tables if t.partition(".")[0] in PUBLISHED)
-    near = nearest(name, set(known.tables) - set(known.views)) or _of_same_name(name, published)
+    there = set(known.tables) - set(known.views)
+    if name == rule.table:
+        there = set(published)
+    near = nearest(name, there) or _of_same_name(name, published)
     step = f"did you mean {near!r}?" if near else f"tables: {known_names(published)}"
     return _error(rule, f"no model makes the table {name!r}", step)
 
@@ -279,7 +340,7 @@ def _check_sql(
 
 def _queries(rule: Rule) -> Iterator[tuple[str, str]]:
     """Queries that bind as the rule's own do, each with the table whose rows it is on."""
-    own = f"from {relation(rule.table)}"
+    own = f"from {looked_into(rule.table)}"
     if rule.is_learned or rule.check in LEARNED:
         return
     if rule.check in RAW_CHECKS:
@@ -292,7 +353,7 @@ def _queries(rule: Rule) -> Iterator[tuple[str, str]]:
         yield rule.table, f"select {rule.expression}, count(*) {own}"
         yield (
             rule.equals_table,
-            f"select {rule.equals}, count(*) from {relation(rule.equals_table)}",
+            f"select {rule.equals}, count(*) from {looked_into(rule.equals_table)}",
         )
 
 

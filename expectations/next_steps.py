@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from expectations.gate import NO_GATE, NO_TABLE, NOT_BUILT, SAW_NO_ROWS
+from expectations.lake_looks import NO_LAKE, NOT_LOADED
 from expectations.rules import LEARNED
 
 if TYPE_CHECKING:
@@ -54,6 +55,13 @@ def next_steps(
             f"{_asked(sources)} for newer data, or correct `max_age` {_at(result, rule)},"
             " if it is too short",
         )
+    if rule is not None and rule.lake_table and result.check in ("total", "row_count"):
+        return (
+            f"mend the models of {result.table}, which lose or repeat what is in the lake, or the"
+            f" rule {_at(result, rule)}, if it is wrong",
+            "`clearwater run --full-refresh` builds anew, not on the last release: if that passes,"
+            " an incremental model is at fault",
+        )
     return (
         f"{_asked(sources)} for a corrected file{_REPLACES}, or mend the rule"
         f" {_at(result, rule)}, if it is wrong",
@@ -71,7 +79,21 @@ def _after_error(result: RuleResult, rule: Rule | None, sources: Sequence[str]) 
         return f"set `materialized: table` in the model of {result.table}"
     if result.detail.endswith(NOT_BUILT):
         return f"bring the model of {result.table} back, or delete the rule {_at(result, rule)}"
+    if rule is not None and rule.lake_table:
+        return _without_lake(result, rule)
     return f"mend the rule {_at(result, rule)}"
+
+
+def _without_lake(result: RuleResult, rule: Rule) -> str:
+    if result.detail.startswith((NO_LAKE, "IO Error")):
+        return "`clearwater doctor` looks at the lake; then run again"
+    if NOT_LOADED in result.detail:
+        return (
+            f"load {rule.lake_table.removeprefix('raw_')}, or delete the rule {_at(result, rule)}"
+        )
+    return (
+        f"mend the rule {_at(result, rule)}; if it is right, `clearwater doctor` looks at the lake"
+    )
 
 
 def _may_be_accepted(rule: Rule) -> bool:

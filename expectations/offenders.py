@@ -8,6 +8,7 @@ from datetime import MAXYEAR, MINYEAR, date, datetime, time
 from typing import TYPE_CHECKING
 
 from expectations.reporting.words import rounded, since
+from expectations.rules import is_of_lake
 from warehouse.duck import identifier, quoted
 from warehouse.wording import counted
 
@@ -47,6 +48,11 @@ class Finding:
 def relation(name: str) -> str:
     """A dotted name, quoted part by part."""
     return ".".join(identifier(part) for part in name.split("."))
+
+
+def looked_into(name: str) -> str:
+    """The quoted name of a table that a rule looks into; raw tables are in the database `lake`."""
+    return relation(f"lake.{name}" if is_of_lake(name) else name)
 
 
 def satisfied(rule: Rule) -> str:
@@ -157,7 +163,7 @@ def _references(rule: Rule, columns: list[str]) -> str:
     known = " and ".join(f"{column} is not null" for column in theirs)
     return (
         f"({', '.join(columns)}) in (select ({', '.join(theirs)})"
-        f" from {relation(rule.references_table)} where {known})"
+        f" from {looked_into(rule.references_table)} where {known})"
     )
 
 
@@ -291,7 +297,7 @@ def _find_totals(
     if not rule.equals_table:
         wanted = " and ".join(_bounds(rule))
         return Finding(1, f"{found:,} {what}, expected {wanted}")
-    other = relation(rule.equals_table)
+    other = looked_into(rule.equals_table)
     equals = _value(con, f"select {rule.equals or 'count(*)'} from {other}")
     ours = rounded(found, equals)
     told = (

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from expectations.offenders import offends
@@ -53,10 +52,9 @@ def with_rules(sources: Sequence[Source], rules: Sequence[Rule]) -> list[Source]
 
 def row_rule(rule: Rule) -> RowRule:
     """The rule as loading needs it."""
-    in_lake = replace(rule, references_table=f"lake.{rule.references_table}")
     return RowRule(
         id=rule.id,
-        broken=offends(in_lake if rule.references_table else rule),
+        broken=offends(rule),
         columns=rule.columns,
         reason=rule.reason,
         is_critical=rule.severity == "critical",

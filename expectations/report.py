@@ -197,7 +197,7 @@ def write_report(settings: Settings, run: RunReport) -> Path:
     before = earlier(settings.reports, run.run_id)
     shown = _shown(run)
     changed = changes(shown, before)
-    page = write_pages(folder, shown, changed, before)
+    page = write_pages(folder, settings.compiled, shown, changed, before)
     write_atomically(folder / "index.json", _as_json(shown, changed))
     link_atomically(settings.reports / "latest", run.run_id)
     return page

@@ -86,13 +86,17 @@ KEYS: dict[str, Schema] = {
         "description": "The share of a file's rows that may break the rule; when more do, the"
         " whole file is refused. The source's tolerance when left out.",
     },
-    "references_table": _TEXT | {"description": "The table that must have such a row."},
+    "references_table": _TEXT
+    | {"description": "The table that must have such a row; raw_x.y is of the lake."},
     "references_columns": _NAMES
     | {"description": "The other table's columns, where they have other names."},
     "expression": _TEXT
     | {"description": "SQL: of a row a condition that must be true, else an aggregate."},
     "equals": _TEXT | {"description": "SQL: the aggregate over `equals_table`."},
-    "equals_table": _TEXT | {"description": "The table whose total, or row count, must be equal."},
+    "equals_table": _TEXT
+    | {
+        "description": "The table whose total, or row count, must be equal; raw_x.y is of the lake."
+    },
     "max_age": {
         "type": "string",
         "pattern": f"^{MAX_AGE.pattern}$",

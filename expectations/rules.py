@@ -175,6 +175,14 @@ class Rule:
         return hashlib.sha256(text.encode()).hexdigest()
 
     @property
+    def lake_table(self) -> str:
+        """The table of the lake that a rule on a published one looks into; empty if none."""
+        if self.boundary == "raw":
+            return ""
+        others = (self.references_table, self.equals_table)
+        return next((name for name in others if is_of_lake(name)), "")
+
+    @property
     def is_learned(self) -> bool:
         """Whether what is usual decides, not a bound that is written down."""
         if self.check == "freshness":
@@ -202,6 +210,11 @@ class Rule:
         sql = f"{self.expression} {self.minimum_sql} {self.maximum_sql}"
         looks_elsewhere = bool(_LOOKS_ELSEWHERE.search(sql))
         return self.check in ROW_LEVEL and self.mostly >= 1 and not looks_elsewhere
+
+
+def is_of_lake(table: str) -> bool:
+    """Whether the table, a dotted name, is one that a source fills: `raw_<group>.<dataset>`."""
+    return table.startswith("raw_")
 
 
 def keys_of(check: Check, *, is_raw: bool) -> list[str]:

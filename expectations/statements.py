@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from expectations.reporting.words import share
+from expectations.rules import is_of_lake
 
 if TYPE_CHECKING:
     from expectations.rules import Bound, Rule, Value
@@ -110,7 +111,11 @@ def _regex(rule: Rule) -> str:
 def _references(rule: Rule) -> str:
     there = "" if rule.references_columns == rule.columns else _listed(rule.references_columns)
     named = f", as {there} there" if there else ""
-    return f"{_listed(rule.columns)} {_are(rule)} in {code(rule.references_table)}{named}"
+    return f"{_listed(rule.columns)} {_are(rule)} in {_other(rule.references_table)}{named}"
+
+
+def _other(table: str) -> str:
+    return f"{code(table)} of the lake" if is_of_lake(table) else code(table)
 
 
 def _expression(rule: Rule) -> str:
@@ -119,7 +124,7 @@ def _expression(rule: Rule) -> str:
 
 def _row_count(rule: Rule) -> str:
     if rule.equals_table:
-        return f"it has as many rows as {code(rule.equals_table)}"
+        return f"it has as many rows as {_other(rule.equals_table)}"
     return f"its number of rows is {_counts(rule)}"
 
 
@@ -137,7 +142,7 @@ def _freshness(rule: Rule) -> str:
 
 
 def _total(rule: Rule) -> str:
-    return f"{code(rule.expression)} equals {code(rule.equals)} of {code(rule.equals_table)}"
+    return f"{code(rule.expression)} equals {code(rule.equals)} of {_other(rule.equals_table)}"
 
 
 def _columns(rule: Rule) -> str:

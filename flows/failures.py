@@ -52,6 +52,11 @@ def is_full(error: OSError) -> bool:
     return error.errno in FULL
 
 
+def lacks_space(error: BaseException) -> bool:
+    """Whether it is for want of space on a disk, or says so in the words of a library."""
+    return isinstance(error, DiskFullError) or isinstance(machine_fault(error), DiskFullError)
+
+
 def machine_fault(error: BaseException) -> ClearwaterError | None:
     """The clear message, if the machine is at fault: its disk, its memory, its files' rights."""
     where = str(getattr(error, "filename", None) or "")

@@ -28,6 +28,7 @@ PRELOADED = (
     "flows.scheduled",
     "flows.pipeline",
     "flows.reporting",
+    "flows.unfinished",
     "expectations.clock",
     "expectations.examining",
     "expectations.overdue",
@@ -37,6 +38,11 @@ PRELOADED = (
     "dbt.cli.main",
     "dbt.adapters.duckdb.connections",
 )
+
+# How a run ends that has no space on the disk: to be tried again, the same one.
+NO_SPACE = os.EX_TEMPFAIL
+MOST_ENDED = 64
+_ended: dict[int, int] = {}  # in the process itself: the last exit codes, by id of the process
 
 
 @dataclass(frozen=True)
@@ -54,6 +60,16 @@ class Order:
     covers: Covers | None = None
 
 
+@dataclass(frozen=True)
+class Question:
+    """Whether the lake of this home has what no release has: the exit code says it."""
+
+    home: Path
+
+
+Asked = Order | Question
+
+
 class ForkServer:
     """The process as the worker sees it; it ends with the worker, its runs do not."""
 
@@ -69,14 +85,21 @@ class ForkServer:
             stdout=subprocess.PIPE,
         )
 
-    def fork(self, order: Order) -> Process:
-        """The process that executes the order now. Raises OSError if there can be none."""
+    def fork(self, order: Asked) -> Process:
+        """The process that does what is asked now. Raises OSError if there can be none."""
         try:
             return self._ask(order)
         except (OSError, ValueError):  # it was killed
             self.close()
             self.start()
             return self._ask(order)
+
+    def exit_code(self, process: Process) -> int | None:
+        """The exit code of a process that it forked and that has ended; None if nobody knows."""
+        try:
+            return _number(self._told(process.pid))
+        except (OSError, ValueError):  # it was killed, and what it knew with it
+            return None
 
     def close(self) -> None:
         """End it, and what was not heard of it."""
@@ -85,18 +108,27 @@ class ForkServer:
             with suppress(BrokenPipeError):
                 self._process.communicate()
 
-    def _ask(self, order: Order) -> Process:
+    def _ask(self, order: Asked) -> Process:
         if self._process is None:
             self.start()
-        assert self._process is not None
+        return with_birth(int(self._told(order)))
+
+    def _told(self, asked: Asked | int) -> bytes:
+        """The line that it answers. Raises OSError or ValueError where there is none."""
+        if self._process is None:
+            raise OSError("there is no fork server")
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        pickle.dump(order, self._process.stdin)
+        pickle.dump(asked, self._process.stdin)
         self._process.stdin.flush()
         answer = self._process.stdout.readline()
         if not answer:
             raise OSError("the fork server has ended")
-        return with_birth(int(answer))
+        return answer
+
+
+def _number(line: bytes) -> int | None:
+    return int(line) if line.strip() else None
 
 
 def preload() -> None:
@@ -116,19 +148,29 @@ def main() -> None:
     signal.signal(signal.SIGCHLD, _reap)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     order = _next_order(sys.stdin.buffer, sys.stdout.buffer)
-    if order is not None:
+    if isinstance(order, Order):
         from flows.scheduled import execute_order
 
         execute_order(order)
+    elif order is not None:
+        from flows.unfinished import answer
+
+        answer(order.home)
 
 
-def _next_order(orders: BinaryIO, answers: BinaryIO) -> Order | None:
+def _next_order(orders: BinaryIO, answers: BinaryIO) -> Asked | None:
     """In a fork, its order; in the server itself, None once nobody asks any more."""
     while True:
         try:
-            order: Order = pickle.load(orders)  # our own worker's
+            order: Asked | int = pickle.load(orders)  # our own worker's
         except EOFError:
             return None
+        if isinstance(order, int):
+            _reap()  # the signal may be on its way still
+            code = _ended.get(order)  # which may be asked again, if nothing could be made of it
+            answers.write(f"{'' if code is None else code}\n".encode())
+            answers.flush()
+            continue
         pid = os.fork()
         if pid == 0:
             _become_a_run()
@@ -149,9 +191,13 @@ def _become_a_run() -> None:
 
 
 def _reap(*_: object) -> None:
-    """Collect the runs that have ended; tell of those that something ended."""
+    """Collect what has ended, with its exit code; tell of what something ended."""
     with suppress(ChildProcessError):
         while (found := os.waitpid(-1, os.WNOHANG))[0]:
+            _ended.pop(found[0], None)
+            _ended[found[0]] = os.waitstatus_to_exitcode(found[1])
+            if len(_ended) > MOST_ENDED:
+                del _ended[next(iter(_ended))]
             if os.WIFSIGNALED(found[1]):
                 told = f"run process {found[0]} was ended by signal {os.WTERMSIG(found[1])}\n"
                 with suppress(OSError):  # its log is on a full disk
@@ -159,4 +205,7 @@ def _reap(*_: object) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    # By its name: what the worker asks for is of the classes there, not of those in here.
+    from flows import fork_server
+
+    fork_server.main()

@@ -32,6 +32,7 @@ from warehouse import releases
 from warehouse.build import newest_build
 from warehouse.errors import BuildError, ClearwaterError, StageTimeoutError
 from warehouse.files import sweep
+from warehouse.lake import lake_identity
 from warehouse.landing import sweep_landing
 from warehouse.lock import writer_lock
 from warehouse.settings import Settings
@@ -157,6 +158,12 @@ def _take_up_build(run: Run, stages: tuple[str, ...]) -> None:
         if run.release is not None and "audit" not in stages and export_to(run):
             return
         raise BuildError("there is no build", next_step="run `clearwater build` first")
+    if run.build.lake and run.build.lake != lake_identity(run.settings):
+        raise BuildError(
+            "the build was made from a lake that another has taken the place of",
+            where=run.build.id,
+            next_step="run `clearwater build` again",
+        )
     kept = run.build.read_gate()
     if kept is not None:
         told = json.loads(kept)

@@ -13,9 +13,34 @@ from pathlib import Path
 
 from warehouse.processes import Process, birth, boot
 
-__all__ = ["Process", "start_detached", "stop"]
+__all__ = ["Process", "StopFlag", "start_detached", "stop"]
 
 POLL_SECONDS = 0.1
+
+
+class StopFlag:
+    """Whether this process was told to end, by SIGTERM or Ctrl-C.
+
+    A `threading.Event` must not be set by a signal's handler: where that interrupts the event's own
+    code, it waits for a lock that the code below it holds, for ever.
+    """
+
+    def __init__(self) -> None:
+        self.is_set = False
+
+    def heed(self) -> None:
+        """Handle these signals from now on."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._set)
+
+    def wait(self, seconds: float) -> bool:
+        """Sleep, and say whether the flag is set; a signal meanwhile does not wake."""
+        if not self.is_set:
+            time.sleep(seconds)
+        return self.is_set
+
+    def _set(self, *_: object) -> None:
+        self.is_set = True
 
 
 def with_birth(pid: int) -> Process:

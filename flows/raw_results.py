@@ -6,6 +6,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from expectations.gate import RuleResult, Status, told_as
+from expectations.reporting.words import counted_in
+from expectations.rules import LEARNED
 from warehouse.row_rules import RULE
 from warehouse.wording import counted
 
@@ -13,10 +15,12 @@ if TYPE_CHECKING:
     from expectations.rules import Rule
     from flows.pipeline import Run
     from warehouse.arrived import SourceArrivals
+    from warehouse.batch import Judged
     from warehouse.ingest import SourceSummary
     from warehouse.waiting import Waiting
 
 NO_DATA = "not checked: no data yet"
+NO_FILE = "not checked: no new file"
 _ROW_QUOTED = "; the first is row"
 
 
@@ -26,8 +30,10 @@ def raw_results(
     """A result for each rule of the run's sources.
 
     It fails where a file is refused for it, and warns where rows break it or wait in quarantine;
-    one of severity `info` only tells. Where no row has come yet, in this run or (as `arrived`
-    tells) before, it is `unseen`.
+    one of severity `info` only tells. Where this run loaded nothing that it could look at, it is
+    `unseen`: whether anything ever came, `arrived` tells. A rule on rows counts rows: those that
+    wait, whenever they came, those of files that this run loaded in breach of it, and of files
+    that it refused. A rule on files counts files.
     """
     summaries = {
         f"{source.schema_name}.{source.table_name}": run.summaries[source.name]
@@ -47,18 +53,33 @@ def _held(rule: Rule, waits: Waiting) -> int:
     return sum(group.rows for group in waits.held if group.reason == RULE + rule.id)
 
 
+def looked_at(rule: Rule, judged: Judged) -> int:
+    """How many rows the rule looked at, or files if it is one on files."""
+    return judged.files if rule.check in LEARNED else judged.rows
+
+
 def _result(rule: Rule, summary: SourceSummary, held: int, *, was_seen: bool) -> RuleResult:
-    refusals = list(_refusals(rule, summary))
+    in_loaded = summary.judged.broken[rule.id]
+    in_refused = summary.judged_refused.broken[rule.id]
+    # The message of a file that several rules stop names the first of them, its reasons each.
+    refusals = [*_refusals(rule, summary, summary.problems)]
+    refusals = refusals or [*_refusals(rule, summary, (text for _, text in summary.reasons))]
     told = list(warnings_of(rule, summary))
-    rows = summary.counts.rows_in
-    came = rows - summary.counts.refused  # a refused file need not have come as far as its rules
-    status: Status = "pass" if came else "carried" if was_seen else "unseen"
-    if held or told:
+    checked = looked_at(rule, summary.judged)
+    status: Status = "pass" if checked else "unseen"
+    if held or told or in_refused:
         status = told_as(rule.severity)
     if refusals:
         status = "fail"
+    if status != "unseen":
+        checked += looked_at(rule, summary.judged_refused)
+    if in_refused and not refusals:
+        told.insert(0, f"{counted(in_refused, 'row')} of refused files")
     waiting = [f"{counted(held, 'row')} in quarantine"] if held else []
-    seen = {"pass": counted(rows, "row"), "carried": "no new file"}.get(status, NO_DATA)
+    seen = counted(checked, counted_in(rule))
+    if status == "unseen":
+        seen = NO_FILE if was_seen else NO_DATA
+    is_held = rule.severity == "critical" and rule.check not in LEARNED
     return RuleResult(
         rule_id=rule.id,
         table=rule.table,
@@ -66,17 +87,17 @@ def _result(rule: Rule, summary: SourceSummary, held: int, *, was_seen: bool) ->
         check=rule.check,
         severity=rule.severity,
         status=status,
-        rows_checked=rows,
-        unexpected_count=held + len(refusals) + len(told),
+        rows_checked=checked,
+        unexpected_count=held + in_refused + (0 if is_held else in_loaded),
         detail="; ".join([*refusals, *waiting, *told]) or seen,
         reason=rule.reason,
     )
 
 
-def _refusals(rule: Rule, summary: SourceSummary) -> Iterator[str]:
+def _refusals(rule: Rule, summary: SourceSummary, texts: Iterable[str]) -> Iterator[str]:
     """Why files were refused, without the row that a message quotes."""
-    for problem in summary.problems:
-        what = problem.partition("\n")[0].partition(_ROW_QUOTED)[0]
+    for text in texts:
+        what = text.partition("\n")[0].partition(_ROW_QUOTED)[0]
         if f"the rule {rule.id}:" in what or f"the rule {rule.id} " in what:
             yield what.removeprefix(f"{summary.name}: ")
 

@@ -127,13 +127,15 @@ def _changed(settings: Settings, full_refresh: bool) -> str:
     """Why the build that is there cannot be taken up; empty if it can."""
     from warehouse.build import newest_build
     from warehouse.dbt_runner import project_hash
-    from warehouse.lake import catalog_snapshot, has_same_data
+    from warehouse.lake import catalog_snapshot, has_same_data, lake_identity
 
     built = newest_build(settings)
     if built is None or (full_refresh and built.fresh != built.models.keys()):
         return "its build is gone"
     if built.project != project_hash():
         return "the models have changed since"
+    if built.lake not in ("", lake_identity(settings)):
+        return "the lake was made again since"
     if not has_same_data(settings, built.lake_snapshot, catalog_snapshot(settings)):
         return "the lake has changed since"
     return "the rules have changed since" if _rules_changed(built) else ""

@@ -6,8 +6,11 @@ Importing this imports Prefect: only the worker's fork server does, once for all
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from contextlib import suppress
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from multiprocessing import util
+from shutil import disk_usage
 from threading import Timer
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
@@ -19,7 +22,10 @@ from prefect.flow_engine import load_flow_run, run_flow
 
 from flows import live_runs
 from flows.artifacts import put_artifacts
+from flows.failures import lacks_space
+from flows.fork_server import NO_SPACE
 from flows.live_runs import LiveRun, end_by, end_of
+from flows.options import complain
 from flows.prefect_api import FLOW, Api, ApiError
 from flows.retrying import JITTER, RETRY_DELAYS_SECONDS, note, passes_by_itself
 from warehouse.processes import this_process
@@ -31,6 +37,7 @@ if TYPE_CHECKING:
     from flows.fork_server import Order
     from flows.run import Run
 
+LEAST_BYTES = 2**20  # with less free the server cannot keep its database
 FAREWELL_SECONDS = 20.0  # for telling the server the end of a run
 
 
@@ -68,15 +75,24 @@ def as_task(name: str, function: Callable[[Run], None], run: Run) -> None:
 
 
 def execute_order(order: Order) -> None:
-    """Execute one scheduled run in this process, from its first step to its last."""
+    """Execute one scheduled run in this process, from its first step to its last.
+
+    One that has no space on the disk ends the process with `NO_SPACE`, and tells the server of no
+    end: it is to be tried again. The same where the server, on that disk, cannot note its start.
+    """
     settings = load_settings(order.home)
     live = LiveRun(order.run, this_process(), scheduled=True, handles=order.handles)
-    live_runs.write(settings, live)
+    with _needing_space():
+        live_runs.write(settings, live)
+
+    has_begun = False
 
     @flow(name=FLOW, persist_result=False)
     def clearwater(only: list[str], full_refresh: bool = False) -> State[Any]:
         from flows import pipeline
 
+        nonlocal has_begun
+        has_begun = True
         options = pipeline.Options(
             sources=order.sources,
             only=tuple(only),
@@ -86,20 +102,46 @@ def execute_order(order: Order) -> None:
             covers=order.covers,
         )
         try:
-            run = pipeline.execute(settings, options, call=as_task)
+            with _needing_space():
+                run = pipeline.execute(settings, options, call=as_task)
+                if run.failure is not None and lacks_space(run.failure):
+                    raise run.failure
         except Exception as error:
             live_runs.write(settings, live.ended(*end_by(error)))
             _leave_after(FAREWELL_SECONDS)
             raise
         kind, message = end_of(run)
         # Before the server is told: it may be gone, and Prefect would try for minutes.
-        live_runs.write(settings, live.ended(kind, message))
+        with suppress(OSError):  # on a disk that is full by now; the server knows then
+            live_runs.write(settings, live.ended(kind, message))
         _leave_after(FAREWELL_SECONDS)
         with suppress(ApiError):
             put_artifacts(Api(os.environ["PREFECT_API_URL"]).ask, order.run, run)
         return State(type=StateType(kind), message=message)
 
-    run_flow(clearwater, flow_run=load_flow_run(UUID(order.run)), return_type="state")
+    try:
+        run_flow(clearwater, flow_run=load_flow_run(UUID(order.run)), return_type="state")
+    except Exception as error:  # the server's: what the flow raises is in its state
+        told = str(error).partition("\n")[0]
+        complain(f"the server does not take how the run goes: {type(error).__name__}: {told}")
+        is_full = disk_usage(settings.home).free < LEAST_BYTES
+        sys.exit(NO_SPACE if is_full and not has_begun else 1)
+
+
+@contextmanager
+def _needing_space() -> Iterator[None]:
+    """Let the process end at once where there is no space for what the block does."""
+    try:
+        yield
+    except Exception as error:
+        if not lacks_space(error):
+            raise
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(OSError):
+                stream.flush()
+        # Else what dbt holds of the system would be told as leaked.
+        util._exit_function()  # type: ignore[attr-defined]
+        os._exit(NO_SPACE)
 
 
 def _leave_after(seconds: float) -> None:

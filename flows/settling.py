@@ -17,6 +17,7 @@ from warehouse.settings import Settings
 GRACE = timedelta(seconds=15)
 CANCELLED = "It was cancelled."
 GONE = "Its process ended before the run did; the next run takes up what is left."
+NO_SPACE = "The disk was full; it is tried again when there is space."
 
 
 def at_work(settings: Settings) -> list[LiveRun]:
@@ -27,24 +28,47 @@ def at_work(settings: Settings) -> list[LiveRun]:
 def settle_ended(
     settings: Settings, api: Api, book: TickBook, *, was_stopped: bool = False
 ) -> None:
-    """Tell the server how runs ended whose processes are gone, and the book what they handled.
-
-    The ticks of a run that crashed are due again; that counts as a try unless it `was_stopped`.
-    """
+    """Settle all runs whose processes are gone, as `settle` does one."""
     for live in live_runs.known(settings):
-        if live.process.alive:
-            continue
-        kind = _settle(api, live)
-        if live.scheduled:
-            if live.state or kind == "CANCELLED":
-                book.handled(live.handles)
-            elif not was_stopped:
-                book.crashed(live.handles)
-        live_runs.forget(settings, live.id)
+        if not live.process.alive:
+            settle(settings, api, book, live, was_stopped=was_stopped)
 
 
-def end_cancelled(settings: Settings, api: Api, book: TickBook) -> None:
-    """End the processes of runs that somebody cancelled in the UI."""
+def settle(
+    settings: Settings, api: Api, book: TickBook, live: LiveRun, *, was_stopped: bool = False
+) -> str:
+    """Tell the server how a run ended whose process is gone, and the book what it handled.
+
+    The ticks of a run that crashed are due again; that counts as a try unless it `was_stopped`. The
+    state in which the server shows the run is returned.
+    """
+    kind = _settle(api, live)
+    if live.scheduled:
+        if live.state or kind != "CRASHED":
+            book.handled(live.handles)
+        elif not was_stopped:
+            book.crashed(live.handles)
+    live_runs.forget(settings, live.id)
+    return kind
+
+
+def put_back(settings: Settings, api: Api, run: str) -> bool:
+    """Let the server show a run as planned that ended for want of space; its ticks are due still.
+
+    Not one that somebody has cancelled or deleted meanwhile: then False.
+    """
+    kind = _shown(api, run)
+    if kind != "SCHEDULED":
+        if kind not in ("RUNNING", "PENDING"):
+            return False
+        _close(api, run, "SCHEDULED", NO_SPACE)
+    live_runs.forget(settings, run)
+    return True
+
+
+def end_cancelled(settings: Settings, api: Api, book: TickBook) -> bool:
+    """End the processes of runs that somebody cancelled in the UI; says whether there were some."""
+    ended = False
     for run in api.unfinished():
         if run["state_type"] != "CANCELLING":
             continue
@@ -54,6 +78,8 @@ def end_cancelled(settings: Settings, api: Api, book: TickBook) -> None:
             book.handled(live.handles)
             live_runs.forget(settings, live.id)
         _close(api, run["id"], "CANCELLED", CANCELLED)
+        ended = True
+    return ended
 
 
 def close_lost(settings: Settings, api: Api, own: str | None) -> None:
@@ -78,12 +104,7 @@ def close_open_tasks(api: Api) -> None:
 
 def _settle(api: Api, live: LiveRun) -> str:
     """The state in which the run is, once its process is gone."""
-    try:
-        kind = str(api.flow_run(live.id)["state_type"])
-    except ApiError as error:
-        if error.status == HTTPStatus.NOT_FOUND:
-            return "CANCELLED"  # somebody deleted it
-        raise
+    kind = _shown(api, live.id)
     if kind not in UNFINISHED:
         return kind
     if live.state:
@@ -93,11 +114,21 @@ def _settle(api: Api, live: LiveRun) -> str:
     return _close(api, live.id, "CRASHED", GONE)
 
 
+def _shown(api: Api, run: str) -> str:
+    """The run's state as the server has it."""
+    try:
+        return str(api.flow_run(run)["state_type"])
+    except ApiError as error:
+        if error.status == HTTPStatus.NOT_FOUND:
+            return "CANCELLED"  # somebody deleted it
+        raise
+
+
 def _close(api: Api, run: str, kind: str, message: str) -> str:
-    """Put the run, and what is left open of its tasks, into the state."""
-    api.set_state(run, state(kind, message))
+    """Put what is left open of the run's tasks, and then the run, into the state."""
     for task in api.unfinished_tasks(run):
         api.set_task_state(task["id"], state("COMPLETED" if kind == "COMPLETED" else "CRASHED"))
+    api.set_state(run, state(kind, message))
     return kind
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from expectations.auditor import start_auditor
@@ -17,6 +18,7 @@ from flows.run import Run
 from flows.standing import audit_served
 from warehouse import releases
 from warehouse.build import Build, build, finish, rows_of
+from warehouse.compaction import compact
 from warehouse.errors import BuildError, GateBlockedError, ReportError
 from warehouse.features import extract, prune_features
 from warehouse.ingest import land_sources, load_sources
@@ -60,6 +62,8 @@ def load(run: Run) -> None:
             run.loaded,
             run.events.progress,
         )
+    for line in compact(run.settings):
+        run.events.note(line)
     for name, told in overdue(run.arrivals.deliveries, run.started_at):
         run.summaries[name] = replace(run.summaries[name], overdue=told)
     counts = [summary.counts for summary in run.summaries.values()]
@@ -93,7 +97,7 @@ def build_warehouse(run: Run) -> None:
         base,
         run.lake_snapshot,
         full=run.options.full_refresh,
-        check=_check_columns,
+        check=partial(_check_columns, run),
         progress=run.events.progress,
     )
     if not built.models:
@@ -111,12 +115,15 @@ def build_warehouse(run: Run) -> None:
     run.done(f"{counted(len(built.models), 'model')}, {len(built.fresh)} in full{left_out}{failed}")
 
 
-def _check_columns(project: Project) -> None:
+def _check_columns(run: Run, project: Project) -> None:
     """Refuse a rule for what no model makes, before anything is built."""
-    from expectations.known_columns import mistakes, of_project
+    from expectations.known_columns import NOTHING, mistakes, of_lake, of_project
     from expectations.rule_files import load_rules
 
-    for mistake in mistakes(_audited(load_rules()), of_project(project)):
+    rules = _audited(load_rules())
+    needs_lake = any(rule.lake_table for rule in rules)
+    lake = of_lake(run.settings, run.declared) if needs_lake else NOTHING
+    for mistake in mistakes(rules, of_project(project, lake)):
         raise mistake
 
 
@@ -178,6 +185,7 @@ def audit(run: Run) -> None:
         carried={result.rule_id: result for result in earlier},
         base_rule_hashes=base.rules if base else {},
         run_id=run.run_id,
+        lake_snapshot=built.lake_snapshot,
         domains=built.domains,
         lineage=built.lineage,
         progress=run.events.progress,

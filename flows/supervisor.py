@@ -17,14 +17,14 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from threading import Event
 
 from flows import server
 from flows.failures import is_full, reported
 from flows.log_files import keep_small
 from flows.options import complain
-from flows.processes import Process, stop, with_birth
+from flows.processes import Process, StopFlag, stop, with_birth
 from flows.server import RUN_SECONDS, STOP_SECONDS, ServerError, ServerInfo
 from flows.service_manager import tell_service_manager
 from warehouse.processes import this_process
@@ -48,7 +48,6 @@ class Child:
     log: Path | None
     shows_life: Callable[[], bool]
     patience_seconds: float
-    death_signal: signal.Signals = signal.SIGTERM
     process: subprocess.Popen[bytes] | None = None
     identity: Process | None = None
     failures: int = 0
@@ -67,18 +66,10 @@ class Child:
                 stdout=output,
                 stderr=subprocess.STDOUT if output else None,
                 start_new_session=True,
-                preexec_fn=self._end_with_us,
+                preexec_fn=partial(_end_with, os.getpid()),
             )
         self.identity = with_birth(self.process.pid)
         self.started = self.seen = time.monotonic()
-
-    def _end_with_us(self) -> None:
-        """In the child, before its program starts: ask the system to end it when we are gone.
-
-        Elsewhere than on Linux the worker sees that by itself, and the next `up` ends the server.
-        """
-        if sys.platform == "linux":
-            ctypes.CDLL(None).prctl(_DEATH_SIGNAL, self.death_signal)
 
     @property
     def has_ended(self) -> bool:
@@ -94,16 +85,31 @@ class Child:
                 self.process.wait(STOP_SECONDS)
 
 
+def _end_with(parent: int) -> None:
+    """In a child, before its program starts: ask the system to kill it when its parent is gone.
+
+    It is killed, not asked to end: asked, a server would wait for the last run's connection to
+    close, and a worker could not tell an order to end, with its run, from the death of its parent.
+    (Where that has several threads, the system sends the signal when the first has ended, and
+    `getppid` tells the parent still.) Elsewhere than on Linux the worker sees by itself that it is
+    alone, and the next `up` ends the server.
+    """
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_DEATH_SIGNAL, signal.SIGKILL)
+        if os.getppid() != parent:  # it was gone before we asked
+            os._exit(1)
+
+
 class Supervisor:
     """Starts the children in order, starts again whichever ends, and ends them in reverse."""
 
     def __init__(self, settings: Settings, info: ServerInfo, *, logs: bool) -> None:
         self._settings = settings
         self._info = info
-        self._stopping = Event()
+        self._stopping = StopFlag()
         self._is_recorded = True
         environment = server.client_environment(settings, info.api_url, os.environ)
-        worker = ["-m", "flows.worker", "--sources", info.sources]
+        worker = ["-m", "flows.worker", "--sources", info.sources, "--parent", str(os.getpid())]
         self._server = Child(
             "server",
             ["-m", "prefect", "server", "start", "--host", info.host, "--port", str(info.port)],
@@ -111,7 +117,6 @@ class Supervisor:
             settings.prefect / "server.log" if logs else None,
             lambda: server.answers(info),
             STOP_SECONDS,
-            signal.SIGKILL,  # asked, it would wait for the last run's connection to close
         )
         self._worker = Child(
             "worker",
@@ -125,12 +130,11 @@ class Supervisor:
 
     def run(self) -> None:
         """Keep them running until we are told to stop; raises ServerError when that is in vain."""
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: self._stopping.set())
+        self._stopping.heed()
         try:
             for child in self._children:
                 self._start_first(child)
-            if self._stopping.is_set():
+            if self._stopping.is_set:
                 return
             self._record(is_ready=True)
             _say(f"up: {self._info.url}")
@@ -144,7 +148,7 @@ class Supervisor:
 
     def _start_first(self, child: Child) -> None:
         """Start it and wait until it works; who does not come up at once never will."""
-        if self._stopping.is_set():
+        if self._stopping.is_set:
             return
         child.start()
         self._record()

@@ -21,6 +21,7 @@ from expectations.root_causes import (
     Lineage,
     Weight,
 )
+from flows.domains import known_rules
 from flows.standing import standing
 from warehouse.errors import BuildError, ClearwaterError, GateBlockedError
 from warehouse.wording import counted
@@ -323,10 +324,10 @@ class _Checked:
             for source in run.sources
             if run.arrivals is not None and source.name in run.arrivals.deliveries
         }
-        self._arrived = {
-            f"{source.schema_name}.{source.table_name}"
+        self._summaries = {
+            f"{source.schema_name}.{source.table_name}": run.summaries[source.name]
             for source in run.sources
-            if source.name in run.summaries and run.summaries[source.name].batches
+            if source.name in run.summaries
         }
 
     def __call__(self, symptom: Symptom) -> bool:
@@ -338,9 +339,18 @@ class _Checked:
             return {"land", "load"} <= self._stages and symptom.table in self._tables
         if symptom.rule_id == OVERDUE:
             return "load" in self._stages and symptom.table in self._looked_at
-        if symptom.boundary == "raw":  # of a new file it is known whether it is better
-            return "load" in self._stages and symptom.table in self._arrived
+        if symptom.boundary == "raw":
+            return "load" in self._stages and self._is_of_a_new_file(symptom)
         return self._gate is not None and symptom.rule_id in self._judged
+
+    def _is_of_a_new_file(self, symptom: Symptom) -> bool:
+        """Whether a file came and was loaded of which it is known whether it is better."""
+        from flows.raw_results import looked_at
+
+        summary, rule = self._summaries.get(symptom.table), known_rules().get(symptom.rule_id)
+        if summary is None or rule is None:
+            return summary is not None and bool(summary.batches)
+        return bool(looked_at(rule, summary.judged))
 
     def is_removed(self, symptom: Symptom) -> bool:
         """Whether the symptom's source, model or rule is no longer there."""

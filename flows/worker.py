@@ -8,25 +8,24 @@ from __future__ import annotations
 
 import argparse
 import os
-import signal
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from threading import Event
 
 from flows import deployments, live_runs, settling
 from flows.deployments import Deployment
 from flows.failures import is_full, reported
-from flows.fork_server import ForkServer, Order
+from flows.fork_server import NO_SPACE, ForkServer, Order
 from flows.options import complain
 from flows.prefect_api import Api, ApiError, Json, state
-from flows.processes import Process, stop
+from flows.processes import Process, StopFlag, stop
 from flows.schedules import NewFiles, Schedule, Watch
 from flows.server import RUN_SECONDS, STOP_SECONDS
 from flows.supervisor import heartbeat
 from flows.ticks import Covers, TickBook, missed
+from flows.unfinished import Unfinished
 from warehouse.errors import ClearwaterError
 from warehouse.settings import Settings, load_settings
 from warehouse.sources import load_sources
@@ -35,6 +34,7 @@ LOOK_SECONDS = 0.5
 POLL_SECONDS = 3.0  # between questions to the server
 TIDY_SECONDS = 15.0  # between looks for runs that are shown as being at work and are not
 AGAIN_SECONDS = 10.0  # after a run that crashed, times how often
+SPACE_SECONDS = 60.0  # after a run that had no space on the disk
 
 
 @dataclass(frozen=True)
@@ -60,8 +60,10 @@ class Worker:
         self._asked: list[Json] = []
         self._started: Started | None = None
         self._next_poll = self._next_tidy = self._not_before = 0.0
+        self._lacks_space = False
         self._forks = ForkServer()
         self._forks.start()
+        self._unfinished = Unfinished(settings, self._forks)
 
     def step(self) -> None:
         """End what is over, then start what is due. Raises ApiError while the server is away."""
@@ -123,15 +125,30 @@ class Worker:
     def _settle(self) -> None:
         """Tell how runs ended that are over, those of a worker that was killed among them."""
         started = self._started
-        is_over = started is not None and not started.process.alive
-        if started and is_over and live_runs.find(self._settings, started.run) is None:
+        if started and not started.process.alive:
+            self._settle_own(started)
+            self._started = None
+        settling.settle_ended(self._settings, self._api, self._book)
+
+    def _settle_own(self, started: Started) -> None:
+        """Tell how our own run ended, and when the next may come."""
+        is_full = self._forks.exit_code(started.process) == NO_SPACE
+        if is_full and settling.put_back(self._settings, self._api, started.run):
+            if not self._lacks_space:
+                complain("the disk is full; what is due is tried every minute until there is space")
+            self._lacks_space = True
+            self._not_before = time.monotonic() + SPACE_SECONDS
+            self._next_poll = 0.0
+            return
+        self._lacks_space = False
+        live = live_runs.find(self._settings, started.run)
+        if live is None:
             self._book.crashed(started.handles)  # before it could say that it is there
             self._next_tidy = 0.0
-        settling.settle_ended(self._settings, self._api, self._book)
-        if started and is_over:
-            self._started = None
-            tries = max((self._book.tries(name) for name in started.handles), default=0)
-            self._not_before = time.monotonic() + tries * AGAIN_SECONDS
+        elif settling.settle(self._settings, self._api, self._book, live) == "CANCELLED":
+            self._unfinished.leave()
+        tries = max((self._book.tries(name) for name in started.handles), default=0)
+        self._not_before = time.monotonic() + tries * AGAIN_SECONDS
 
     def _poll(self) -> None:
         """See at the server what is paused, asked for and cancelled there."""
@@ -144,7 +161,8 @@ class Worker:
         self._asked = [run for run in planned if not run["auto_scheduled"]]
         handled = {name: self._book.last_handled(name) for name in self._deployments}
         self._skip(planned, handled, "an earlier run covers it")
-        settling.end_cancelled(self._settings, self._api, self._book)
+        if settling.end_cancelled(self._settings, self._api, self._book):
+            self._unfinished.leave()
 
     def _planned(self, upto: datetime) -> list[Json]:
         there = [each.id for each in self._deployments.values()]
@@ -167,13 +185,19 @@ class Worker:
         """Start a run if one is due: what somebody asked for first, then the whole pipeline."""
         now = _now()
         active = [each.schedule for each in self._deployments.values() if each.is_active]
+        if not self._asked and (due := self._due(active, now)):
+            schedule, covers = due
+            deployment = self._deployments[schedule.name]
+            if covers and (planned := self._planned_last(deployment, now)):
+                self._start(planned, schedule.name, now)
+                return
+            # Where the server planned none, being away. It is started as any that is asked for: if
+            # that fails it is there still, and no other is made.
+            self._api.new_run_of(deployment.id)
+            self._poll()
         if self._asked:
             asked = self._asked.pop(0)
-            self._start(asked, self._name_of(asked), now, None)
-        elif due := self._due(active, now):
-            schedule, covers = due
-            run = self._planned_or_new(self._deployments[schedule.name], covers, now)
-            self._start(run, schedule.name, now, missed(covers, now) if covers else None)
+            self._start(asked, self._name_of(asked), now)
 
     def _due(
         self, active: Sequence[Schedule], now: datetime
@@ -186,28 +210,35 @@ class Worker:
         return next(((each, None) for each in arrived), None)
 
     def _has_arrived(self, schedule: Schedule) -> bool:
-        """Whether a schedule of new files has some; looked at as often as it says."""
+        """Whether a schedule of new files has some, or a run left work, when it is time to look."""
         if not isinstance(schedule.trigger, NewFiles):
             return False
         moment, span = time.monotonic(), schedule.trigger.check.total_seconds()
         if moment < self._looked.get(schedule.name, -span) + span:
             return False
         self._looked[schedule.name] = moment
-        return self._watches[schedule.name].arrived()
+        return self._watches[schedule.name].arrived() or self._unfinished.is_due()
 
-    def _planned_or_new(self, deployment: Deployment, covers: Covers | None, now: datetime) -> Json:
-        """The run that the server planned last, or a new one where it planned none, being away."""
-        planned = self._api.planned([deployment.id], now) if covers else []
+    def _planned_last(self, deployment: Deployment, now: datetime) -> Json | None:
+        """The run that the server planned last of those that should have started."""
+        planned = self._api.planned([deployment.id], now)
         own = [run for run in planned if run["auto_scheduled"]]
-        return own[-1] if own else self._api.new_run_of(deployment.id)
+        return own[-1] if own else None
 
-    def _start(self, run: Json, name: str, now: datetime, covers: Covers | None) -> None:
+    def _start(self, run: Json, name: str, now: datetime) -> None:
         handles = dict.fromkeys(self._covered_by(run["parameters"].get("only") or []), now)
+        covers = self._missed(name, now) if name in handles else None
         self._api.set_state(run["id"], state("PENDING"))
         order = Order(run["id"], self._settings.home, self._sources, handles, covers)
         self._started = Started(run["id"], handles, self._forks.fork(order))
         complain(f"run {run['name']} of {name}{f': {covers.told}' if covers else ''}")
         self._skip(self._planned(now), handles, f"the run {run['name']} covers it")
+
+    def _missed(self, name: str, now: datetime) -> Covers | None:
+        """The ticks of the schedule that a run has to tell of, as it did not come in time."""
+        schedule = next((each for each in self._declared if each.name == name), None)
+        covers = self._book.due(schedule, now) if schedule else None
+        return missed(covers, now) if covers else None
 
     def _covered_by(self, only: Sequence[str]) -> list[str]:
         """The schedules for whose sources there is nothing left to do after a run of these."""
@@ -231,27 +262,28 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m flows.worker")
     parser.add_argument("--sources", required=True, type=Path)
     parser.add_argument("--cron")
+    parser.add_argument("--parent", type=int, default=os.getppid(), help="the supervisor's id")
     told = parser.parse_args(arguments)
     with reported():
         settings = load_settings()
         api = Api(os.environ["PREFECT_API_URL"])
-        _work(Worker(settings, told.sources, told.cron, api), heartbeat(settings))
+        worker = Worker(settings, told.sources, told.cron, api)
+        _work(worker, heartbeat(settings), told.parent)
 
 
-def _work(worker: Worker, heart: Path) -> None:
-    supervisor, stopping = os.getppid(), Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stopping.set())
-    told = ""
-    while not stopping.is_set() and os.getppid() == supervisor:
+def _work(worker: Worker, heart: Path, supervisor: int) -> None:
+    stopping = StopFlag()
+    stopping.heed()
+    told: type[Exception] | None = None
+    while not stopping.is_set and os.getppid() == supervisor:
         try:
             worker.step()
-            told = ""
+            told = None
         except (ApiError, OSError) as error:
             why = _waits_for(error)
-            if told != why:
+            if told is not type(error):  # of the server's troubles each has other words
                 complain(why)
-            told = why
+            told = type(error)
         heart.touch()
         stopping.wait(LOOK_SECONDS)
     if os.getppid() == supervisor:  # else a run at work may go on, for the next worker to find

@@ -16,8 +16,11 @@ from warehouse import dbt_runner
 from warehouse.settings import PROJECT, Settings
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from works import Works
 
+CACHE = Path("target", "partial_parse.msgpack")
 # A lake or a build for each example: seconds are normal, and fixtures are meant to be shared.
 EXPENSIVE = {
     "deadline": None,
@@ -31,6 +34,28 @@ search.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
     return Settings(home=tmp_path / "home", threads=2, memory_limit="1GiB")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def parsed_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """dbt's own cache of the parsed project, handed to homes that have none: seconds a home."""
+    parse = dbt_runner.parse
+    kept = tmp_path_factory.mktemp("parsed") / CACHE.name
+
+    def parse_with_cache(settings: Settings) -> dbt_runner.Project:
+        cache = settings.dbt / CACHE
+        is_new = dbt_runner.PROJECT == PROJECT and not cache.exists()
+        if is_new and kept.exists():
+            cache.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(kept, cache)
+        project = parse(settings)
+        if is_new and not kept.exists():
+            shutil.copy(cache, kept)
+        return project
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(dbt_runner, "parse", parse_with_cache)
+        yield
 
 
 @pytest.fixture

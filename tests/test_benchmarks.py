@@ -5,10 +5,13 @@ import pytest
 
 from benchmarks.exact import disagreements
 from benchmarks.figures import Figure
-from benchmarks.gate import COUNT, by_gate, by_sql
+from benchmarks.gate import COUNT, RULES, by_gate, by_sql
 from benchmarks.gate_faults import FAULTS, plant
 from benchmarks.reference import DAY, features
 from benchmarks.reference import WINDOW_DAYS as DAYS
+from expectations.known_columns import mistakes, of_project
+from expectations.rule_files import load_rules
+from warehouse.dbt_runner import parse
 
 
 def random_rows(seed, count=120):
@@ -77,6 +80,10 @@ def test_a_figure_knows_whether_it_meets_its_bar():
     assert Figure("a", 2.1, "s", at_most=2.0).verdict == "MISSED"
     assert Figure("a", 14, "kills", at_least=15).verdict == "MISSED"
     assert Figure("a", 1.0, "s").verdict == ""
+
+
+def test_rules_of_the_gate_fit_the_models(settings):
+    assert list(mistakes(load_rules(RULES), of_project(parse(settings)))) == []
 
 
 @pytest.mark.parametrize("name", FAULTS)

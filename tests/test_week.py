@@ -4,18 +4,22 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import ModuleType
 
+import duckdb
 import pytest
 
 from benchmarks.figures import SkippedError
 from benchmarks.simulated_clock import Clock
 from benchmarks.week import Week, simulate
 from benchmarks.week_arrivals import TWO_DAYS, WEEK, Plan, Stretch, Upstream
+from expectations import offenders
 from flows import schedules
 from flows.ticks import TickBook
 from warehouse.settings import Settings
 
 HOUR = timedelta(hours=1)
+REAL_NOW = offenders.NOW
 
 
 @pytest.fixture(scope="module")
@@ -114,6 +118,18 @@ def test_clock_is_where_it_was_put() -> None:
     assert HOUR > clock.now() - moment >= timedelta()
     clock.set(moment + 5 * HOUR)
     assert 6 * HOUR > clock.now() - moment >= 5 * HOUR
+    assert offenders.NOW == REAL_NOW  # until it is installed, nobody goes by it
+
+
+def test_rules_go_by_the_clock_that_leads_them() -> None:
+    rules = ModuleType("rules")
+    clock = Clock(datetime(2026, 3, 23, tzinfo=UTC))
+    clock.lead(rules)
+    for moment in (clock.now(), clock.now() + 5 * HOUR):
+        clock.set(moment)
+        with duckdb.connect() as con:
+            [told] = con.execute(f"select {rules.NOW}").fetchone() or ()
+        assert HOUR > told - moment.replace(tzinfo=None) >= -timedelta(seconds=1)
 
 
 def test_stretch() -> None:

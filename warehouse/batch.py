@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import NamedTuple, Protocol
 
@@ -35,6 +37,22 @@ class Counts:
             self.refused + other.refused,
             self.deleted + other.deleted,
         )
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What the rules of the raw boundary found in one or more batches.
+
+    `rows` are those that rules on rows looked at, `files` those that rules on files did. `broken`
+    has, by rule, how many of these break it.
+    """
+
+    files: int = 0
+    rows: int = 0
+    broken: Counter[str] = field(default_factory=Counter)
+
+    def __add__(self, other: Judged) -> Judged:
+        return Judged(self.files + other.files, self.rows + other.rows, self.broken + other.broken)
 
 
 class Withheld(NamedTuple):
@@ -100,12 +118,14 @@ def batch_file(landed: Landed, part: str | None) -> str:
 class Loaded:
     """What loading a batch did: its rows, and in words how the table's shape changed.
 
-    `status` is loaded, or landed for what makes no rows.
+    `status` is loaded, or landed for what makes no rows. `broken` has, by rule, how many rows break
+    it, whatever became of them; 1 for a rule on the file.
     """
 
     counts: Counts
     told: tuple[str, ...] = ()
     status: str = "loaded"
+    broken: Mapping[str, int] = field(default_factory=dict)
 
 
 class Examiner(Protocol):

@@ -19,7 +19,7 @@ from warehouse.domains import check_reads
 from warehouse.duck import connect, identifier, quoted
 from warehouse.errors import BuildError, FailedModel
 from warehouse.files import write_atomically
-from warehouse.lake import raw_tables, retypings
+from warehouse.lake import lake_identity, raw_tables, retypings
 from warehouse.progress import Progress, untold
 from warehouse.releases import Release, folder, new_id, releases
 from warehouse.settings import Settings
@@ -59,7 +59,7 @@ class Build:
     `fresh` are the models whose relation was made in full; `left_out` the relations whose source
     tables the lake does not have; `seconds` is the time of each model. `domains` has the domain of
     each table that the project publishes, left out or not; `failed` those with a model that failed,
-    none of whose tables are in the build.
+    none of whose tables are in the build. `lake` is the lake whose snapshot it is, by its identity.
     """
 
     id: str
@@ -74,6 +74,7 @@ class Build:
     seconds: dict[str, float]
     domains: dict[str, str] = field(default_factory=dict)
     failed: dict[str, Failure] = field(default_factory=dict)
+    lake: str = ""
 
     @property
     def published(self) -> list[Model]:
@@ -182,6 +183,7 @@ def build(
             seconds=ran.seconds,
             domains=_domains(project.models),
             failed=_failed(models, ran.failures),
+            lake=lake_identity(settings),
         )
         if built.failed:
             _drop_failed(settings, built)

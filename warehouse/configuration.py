@@ -193,7 +193,7 @@ OPTIONS = {
             _count,
         ),
         Option("keep.reports", "90d", "how long reports are kept", SPAN_OR_FOREVER, _span),
-        Option("keep.logs", "90d", "how long logs of runs are kept", SPAN_OR_FOREVER, _span),
+        Option("keep.logs", "90d", "how long runs are kept: logs, and rows of the ledger", SPAN_OR_FOREVER, _span),
         Option("keep.snapshots", "30d", "how long the lake's snapshots are kept", SPAN_OR_FOREVER,
                _span),
         Option("keep.landing", FOREVER, "how long raw bytes are kept once they are loaded",

@@ -51,11 +51,14 @@ class BatchRefusedError(ClearwaterError):
     """A batch cannot be loaded as a whole; nothing of it reached the lake's tables.
 
     `rows` are the rows that it held, 0 when they could not be counted. `kinds` are what it is
-    refused for, where that is several things, each with what is told of it.
+    refused for, where that is several things, each with what is told of it. `broken` has, by rule,
+    how many of its rows break it, 1 for a rule on the file; None where it was refused before its
+    rules could be judged.
     """
 
     rows = 0
     kinds: Mapping[str, str] = MappingProxyType({})
+    broken: Mapping[str, int] | None = None
 
 
 class UnreachableError(BatchRefusedError):

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from warehouse.batch import Batch, Counts, Examiner, Loaded, batch_id
+from warehouse.batch import Batch, Counts, Examiner, Judged, Loaded, batch_id
 from warehouse.containers import parts
 from warehouse.deliveries import (
     Delivery,
@@ -19,11 +20,11 @@ from warehouse.deliveries import (
 )
 from warehouse.errors import BatchRefusedError, UnreachableError, reasons
 from warehouse.lake import is_encrypted, latest_snapshot, writing
-from warehouse.landing import Landed, arrivals, land, note_standing, seen_places
+from warehouse.landing import Known, Landed, arrivals, land, note_standing, seen_places
 from warehouse.listed import note_taken, signatures
 from warehouse.loading import load_batch, load_times
 from warehouse.loading_order import ranks
-from warehouse.loads import Load, LoadLog, definition, keep_definition, note_encrypted
+from warehouse.loads import UNLIKE, Load, LoadLog, definition, keep_definition, note_encrypted
 from warehouse.places import Place, standing
 from warehouse.progress import LandingPace, LoadingPace, Progress, untold
 from warehouse.settings import Settings
@@ -36,7 +37,8 @@ class SourceSummary:
 
     `told` are the latter by file, as they came. `nothing_new` tells that files came and brought
     nothing, `overdue` that none came: both are empty where that is usual. `reasons` are the kinds
-    of the problems, each with what is told of it.
+    of the problems, each with what is told of it. `judged` is what rules found in the files that
+    are loaded, `judged_refused` in those that are not.
     """
 
     name: str
@@ -47,6 +49,8 @@ class SourceSummary:
     nothing_new: str = ""
     overdue: str = ""
     reasons: tuple[tuple[str, str], ...] = ()
+    judged: Judged = field(default_factory=Judged)
+    judged_refused: Judged = field(default_factory=Judged)
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -70,7 +74,17 @@ class SourceSummary:
             counts=self.counts + loaded.counts,
             batches=self.batches + 1,
             told=(*self.told, *((batch.file, text) for text in loaded.told)),
+            judged=self.judged + Judged(1, loaded.counts.rows_in, Counter(loaded.broken)),
         )
+
+    def with_refusal(self, error: BatchRefusedError) -> SourceSummary:
+        """The summary with one more batch that was refused."""
+        judged = self.judged_refused
+        if error.broken is not None:
+            is_compared = error.what.startswith(UNLIKE)
+            judged += Judged(int(is_compared), error.rows, Counter(error.broken))
+        counts = self.counts + Counts(rows_in=error.rows, refused=error.rows)
+        return replace(self.with_problem(error), counts=counts, judged_refused=judged)
 
 
 def by_text(told: Iterable[tuple[str, str]]) -> dict[str, str]:
@@ -137,7 +151,7 @@ def land_sources(
         {name: look.summary for name, look in looks.items()},
         {look.source.name: look.repeats() for look in seen if not look.new_files},
         {
-            look.source.name: deliveries(look.own, repeats(settings, look.source.name))
+            look.source.name: deliveries(look.own.in_order, repeats(settings, look.source.name))
             for look in seen
         },
         {look.source.name: look.listed for look in seen if look.unreachable is None},
@@ -153,10 +167,10 @@ class _Look:
 
     def __init__(self, settings: Settings, source: Source, before: list[Landed]) -> None:
         self.source = source
-        self.own = [landed for landed in before if landed.source == source.name]
+        self.own = Known(landed for landed in before if landed.source == source.name)
         self.new_files = 0
         self._settings = settings
-        self._is_first = not self.own
+        self._is_first = not self.own.in_order
         self._forget()
 
     def _forget(self) -> None:
@@ -210,7 +224,7 @@ class _Look:
         self.standing.append(landed.sha256)
         if is_new:
             self.new_files += 1
-            self.own.append(landed)
+            self.own.add(landed)
         else:
             self._known.append((place, landed))
 
@@ -221,11 +235,11 @@ class _Look:
 
     def repeats(self) -> tuple[Repeat, ...]:
         """The files of known bytes that were delivered anew, noted as that."""
-        return _repeats(self._settings, self.source, self._known, self.own)
+        return _repeats(self._settings, self.source, self._known, self.own.in_order)
 
     def deliveries(self) -> tuple[Delivery, ...]:
         """All that ever came of the source, oldest first."""
-        return deliveries(self.own, repeats(self._settings, self.source.name))
+        return deliveries(self.own.in_order, repeats(self._settings, self.source.name))
 
 
 def _repeats(
@@ -290,7 +304,7 @@ def load_sources(
                     try:
                         done = load_batch(con, settings, batch, examiner)
                     except BatchRefusedError as error:
-                        summaries[source.name] = _with_refusal(summary, error)
+                        summaries[source.name] = summary.with_refusal(error)
                         log.note(batch, None)
                         continue
                     if done.counts.rows_in:
@@ -341,11 +355,6 @@ def _without_rows(
         for name, summary in summaries.items()
         if (summary.batches or again[name]) and not summary.counts.loaded
     }
-
-
-def _with_refusal(summary: SourceSummary, error: BatchRefusedError) -> SourceSummary:
-    refused = Counts(rows_in=error.rows, refused=error.rows)
-    return replace(summary.with_problem(error), counts=summary.counts + refused)
 
 
 def _notes(

@@ -7,6 +7,7 @@ count and a look at the lake's keys.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 
 import duckdb
 
@@ -15,7 +16,7 @@ from warehouse.duck import identifier, listed, number, quoted
 from warehouse.errors import BatchRefusedError
 from warehouse.lake import table_columns, table_name
 from warehouse.readers.contract import Column, rows_read
-from warehouse.row_rules import check_tolerances, judge_rules
+from warehouse.row_rules import BrokenBy, check_tolerances, judge_rules
 from warehouse.superseding import is_confirmed, is_newer
 from warehouse.wording import counted
 
@@ -231,8 +232,10 @@ def _count(con: duckdb.DuckDBPyConnection) -> Counts:
     )
 
 
-def check_rows(con: duckdb.DuckDBPyConnection, batch: Batch, rows_in: int) -> None:
-    """Refuse a batch whose rows show that the file is wrong, not they."""
+def check_rows(
+    con: duckdb.DuckDBPyConnection, batch: Batch, rows_in: int, broken: Mapping[str, BrokenBy]
+) -> None:
+    """Refuse a batch whose rows, or those that break its rules, show that the file is wrong."""
     if batch.source.write == "snapshot":
         _check_snapshot(con, batch, rows_in)
     reasons = ", ".join(quoted(reason) for reason in CANNOT_LOAD)
@@ -241,7 +244,7 @@ def check_rows(con: duckdb.DuckDBPyConnection, batch: Batch, rows_in: int) -> No
         "select (select count(*) from rejected) + (select count(*) from judged"
         f" where reason in ({reasons}))",
     )
-    check_tolerances(con, batch, rows_in)
+    check_tolerances(con, batch, rows_in, broken)
     _check_conflicts(con, batch, rows_in)
     is_frozen = batch.source.schema_policy == "freeze"
     tolerance = 0.0 if is_frozen else batch.source.tolerance

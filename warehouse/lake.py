@@ -29,8 +29,9 @@ from warehouse.readers.contract import Column
 from warehouse.settings import Settings
 from warehouse.sources import Source
 
-# A table in what DuckLake says that a snapshot changed: inserted_into_table:4, altered_table:4
-CHANGED_TABLE = re.compile(r"\w+:(\d+)")
+# A table in what DuckLake says that a snapshot changed: inserted_into_table:4, altered_table:4.
+# Files that were merged, as merge_adjacent:4 says, hold the rows that they held before.
+CHANGED_TABLE = re.compile(r"\b(?!merge_adjacent:)\w+:(\d+)")
 QUARANTINE = {
     "batch_id": "varchar",
     "source": "varchar",

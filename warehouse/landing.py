@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -52,6 +52,37 @@ class Landed:
         returned = f"\n{self.return_number}" if self.return_number else ""
         text = f"{self.source}\n{self.sha256}{returned}"
         return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+class Known:
+    """What landed of a source until now, in order: asked of each file that stands there."""
+
+    def __init__(self, landed: Iterable[Landed] = ()) -> None:
+        self.in_order: list[Landed] = []
+        self._by_hash: dict[str, list[Landed]] = {}
+        self._by_path: dict[str, list[Landed]] = {}
+        self._sizes: set[int] = set()
+        for one in landed:
+            self.add(one)
+
+    def add(self, landed: Landed) -> None:
+        """Note that this landed, too."""
+        self.in_order.append(landed)
+        self._by_hash.setdefault(landed.sha256, []).append(landed)
+        self._by_path.setdefault(landed.original_path, []).append(landed)
+        self._sizes.add(landed.size)
+
+    def same(self, sha256: str) -> list[Landed]:
+        """The arrivals of these bytes."""
+        return self._by_hash.get(sha256, [])
+
+    def in_place(self, path: str) -> list[Landed]:
+        """The arrivals from this path."""
+        return self._by_path.get(path, [])
+
+    def has_size(self, size: int) -> bool:
+        """Whether there is one of so many bytes."""
+        return size in self._sizes
 
 
 def content_path(settings: Settings, sha256: str) -> Path:
@@ -151,7 +182,7 @@ def land(
     settings: Settings,
     source: Source,
     place: Place,
-    before: list[Landed],
+    before: Known,
     seen_before: dict[str, Seen],
     standing: frozenset[str] = frozenset(),
     count: Count = len,
@@ -189,7 +220,7 @@ def _known_unread(
     settings: Settings,
     source: Source,
     place: S3Object,
-    before: list[Landed],
+    before: Known,
     seen_before: dict[str, Seen],
 ) -> Landed | None:
     """What landed from this object, if it surely has not been written since.
@@ -200,7 +231,7 @@ def _known_unread(
     seen = seen_before.get(place.path)
     if seen is None or (seen.size, seen.modified_ns) != (place.size, place.modified_ns):
         return None
-    same = [landed for landed in before if landed.sha256 == seen.sha256]
+    same = before.same(seen.sha256)
     if not same or not content_path(settings, seen.sha256).exists():
         return None
     if seen.seen_ns - seen.modified_ns < SETTLED_NS:
@@ -211,9 +242,9 @@ def _known_unread(
     return same[-1]
 
 
-def _kept(settings: Settings, place: Place, before: list[Landed], size: int, count: Count) -> str:
+def _kept(settings: Settings, place: Place, before: Known, size: int, count: Count) -> str:
     """The hash of the bytes, which are in landing now."""
-    if isinstance(place, LocalFile) and any(landed.size == size for landed in before):
+    if isinstance(place, LocalFile) and before.has_size(size):
         sha256 = _hash(place, count)
         if content_path(settings, sha256).exists():
             return sha256
@@ -226,12 +257,11 @@ def _record(
     sha256: str,
     place: Place,
     state: State,
-    before: list[Landed],
+    before: Known,
     standing: frozenset[str],
 ) -> tuple[Landed, bool]:
-    same = [landed for landed in before if landed.sha256 == sha256]
-    in_place = [landed for landed in before if landed.original_path == place.path]
-    if same and not _returns(source, same, in_place, before[-1], standing):
+    same, in_place = before.same(sha256), before.in_place(place.path)
+    if same and not _returns(source, same, in_place, before.in_order[-1], standing):
         return next((landed for landed in reversed(in_place) if landed in same), same[-1]), False
     landed = Landed(
         source.name,

@@ -6,7 +6,7 @@ Always: rows in = loaded + quarantined + already known + dropped (+ refused, for
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -30,7 +30,7 @@ from warehouse.readers.contract import (
     rows_read,
     unreadable_refused,
 )
-from warehouse.row_rules import warned
+from warehouse.row_rules import broken_rules, warned
 from warehouse.settings import Settings
 from warehouse.sources import Source
 from warehouse.superseding import confirm_keys
@@ -119,10 +119,11 @@ def _load(
             changes = evolve(con, batch.source, read, batch.where)
             columns = as_in_table(con, batch.source, read)
             counts = judge(con, batch, columns)
-            check_rows(con, batch, counts.rows_in)
-            told = warned(con, batch)
-            if examiner is not None:
-                told += examiner.examine(con, batch, counts)
+            found = broken_rules(con, batch)
+            broken = {rule: by.rows for rule, by in found.items()}
+            with _telling(broken):
+                check_rows(con, batch, counts.rows_in, found)
+                unlike = examiner.examine(con, batch, counts) if examiner is not None else []
             if columns == read and _is_clean(con, batch, file):
                 _take_staged(con, settings, batch, file)
             else:
@@ -131,7 +132,19 @@ def _load(
             write_quarantine(con, batch, file, counts.rows_in, batch.loaded_at)
             write_changes(con, batch, changes)
             _write_ledger(con, batch, counts, status="loaded", reason=None)
-    return Loaded(counts, (*in_words(changes), *told))
+    broken |= {text.partition(": ")[0]: 1 for text in unlike}
+    told = (*in_words(changes), *warned(batch, found), *unlike)
+    return Loaded(counts, told, broken=broken)
+
+
+@contextmanager
+def _telling(broken: Mapping[str, int]) -> Iterator[None]:
+    """Let the refusal of a batch tell how many of its rows break each rule, too."""
+    try:
+        yield
+    except BatchRefusedError as error:
+        error.broken = {**broken, **(error.broken or {})}
+        raise
 
 
 def _stamp(batch: Batch) -> str:

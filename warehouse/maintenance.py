@@ -23,9 +23,9 @@ KEPT_DAYS = 30
 class Removable:
     """What is nobody's: snapshots by their numbers, and files with their sizes in bytes.
 
-    `expired` are the files that only those snapshots need; no snapshot ever named the `orphans`.
-    `left` is how many snapshots stay, `oldest` the oldest one that something needs, and `needed_by`
-    what that is.
+    `expired` are the files that only those snapshots need. No snapshot names the `orphans`, which
+    a killed process left, or which were merged into larger files. `left` is how many snapshots
+    stay, `oldest` the oldest one that something needs, and `needed_by` what that is.
     """
 
     snapshots: tuple[int, ...]
@@ -41,7 +41,7 @@ class Removable:
 
 @dataclass(frozen=True)
 class Maintained:
-    """What was removed: files that no snapshot ever named, snapshots, and files of those alone."""
+    """What was removed: files that no snapshot names, snapshots, and files of those alone."""
 
     orphans: int
     orphan_bytes: int
@@ -134,15 +134,13 @@ def missing_files(settings: Settings) -> list[str]:
 
 
 def _named_files(catalog: sqlite3.Connection) -> Iterator[tuple[str, int, int | None]]:
-    """Name of each file in the catalog, with the snapshots from which, and before which, it is.
+    """Name of each file of a snapshot, with the snapshots from which, and before which, it is.
 
-    The name alone tells a file from all others. What is scheduled for deletion is before snapshot
-    0, so that none needs it.
+    The name alone tells a file from all others.
     """
     rows = catalog.execute(
         "select path, begin_snapshot, end_snapshot from ducklake_data_file union all"
-        " select path, begin_snapshot, end_snapshot from ducklake_delete_file union all"
-        " select path, 0, 0 from ducklake_files_scheduled_for_deletion"
+        " select path, begin_snapshot, end_snapshot from ducklake_delete_file"
     )
     for path, begin, end in rows:
         yield PurePosixPath(path).name, int(begin), None if end is None else int(end)

@@ -12,7 +12,7 @@ import re
 import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -21,14 +21,16 @@ from warehouse.lake import earlier_lakes, finish_swap
 from warehouse.landing_retention import RawBytes, raw_bytes, remove_bytes
 from warehouse.maintenance import Removable, removable, tidy
 from warehouse.releases import Release, kept, releases, remove
+from warehouse.run_retention import LedgerRuns, forget, ledger_runs
 from warehouse.settings import Settings
+from warehouse.state import state_place
 from warehouse.wording import counted
 
 RUN_ID = re.compile(r"(\d{8}T\d{6})-[0-9a-f]{6}")
 # Before anything is removed: what the others stand on is kept until they are gone.
 KINDS = (
-    "releases", "features", "builds", "snapshots", "orphans", "lakes", "reports", "logs", "landing",
-    "temporary",
+    "releases", "features", "builds", "snapshots", "orphans", "lakes", "reports", "logs", "runs",
+    "landing", "temporary",
 )  # fmt: skip
 
 
@@ -55,6 +57,7 @@ class Plan:
     gone: tuple[Item, ...]
     kept: tuple[Item, ...]
     lake: Removable | None = None
+    runs: LedgerRuns = field(default_factory=LedgerRuns)
     raw: tuple[RawBytes, ...] = ()
 
     @property
@@ -92,6 +95,8 @@ def plan(settings: Settings) -> Plan:
     if settings.lake_catalog.exists():
         lake = removable(settings, settings.keep.snapshots, left)
         items += _lake(settings, lake)
+    runs = ledger_runs(settings, settings.keep.logs, {r.run_id: r.id for r in left})
+    items += _ledger(settings, runs)
     raw = () if settings.keep.landing is None else raw_bytes(settings, settings.keep.landing)
     items += _landing(settings, raw)
     items.sort(key=lambda item: (KINDS.index(item[1].kind), item[1].path))
@@ -99,12 +104,16 @@ def plan(settings: Settings) -> Plan:
         gone=tuple(item for is_kept, item in items if not is_kept),
         kept=tuple(item for is_kept, item in items if is_kept),
         lake=lake,
+        runs=runs,
         raw=tuple(found for found in raw if not found.needed_by),
     )
 
 
 def prune(settings: Settings) -> Plan:
-    """Remove what nothing needs any more; returns what that was. The caller holds the lock."""
+    """Remove what nothing needs any more; returns what that was. The caller holds the lock.
+
+    Raises StateError, when all else is done, where the run ledger cannot be written.
+    """
     finish_swap(settings)
     found = plan(settings)
     for item in found.gone:
@@ -118,6 +127,7 @@ def prune(settings: Settings) -> Plan:
     if found.lake:
         tidy(settings, found.lake)
     remove_bytes(settings, found.raw)
+    forget(settings, found.runs)
     return found
 
 
@@ -217,6 +227,18 @@ def _runs(
             yield True, _item(settings, kind, place, "not old enough")
         else:
             yield False, _item(settings, kind, place, f"older than keep.{kind}")
+
+
+def _ledger(settings: Settings, found: LedgerRuns) -> Iterator[Judged]:
+    place = settings.state_db.name
+    name = state_place(settings) if settings.state_url else ""
+    if found.gone:
+        yield False, Item("runs", place, found.bytes, "older than keep.logs", found.gone, name)
+    for why, count in (found.stays or {}).items():
+        yield True, Item("runs", place, 0, why, count, name)
+    if found.problem:
+        why = f"the run ledger cannot be read: {found.problem}"
+        yield True, Item("runs", place, 0, why, name=name)
 
 
 def _lakes(settings: Settings) -> Iterator[Judged]:

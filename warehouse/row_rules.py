@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import difflib
 import json
+from collections.abc import Mapping
+from typing import NamedTuple
 
 import duckdb
 
 from warehouse.batch import Batch
-from warehouse.duck import identifier, number, quoted
+from warehouse.duck import identifier, quoted
 from warehouse.errors import BatchRefusedError
 from warehouse.readers.contract import Column
 from warehouse.sources import RowRule
@@ -25,6 +27,13 @@ RULE_FAULTS = (
     duckdb.OutOfRangeException,
     duckdb.ParserException,
 )
+
+
+class BrokenBy(NamedTuple):
+    """How many rows of a batch break a rule, and how many of these are not in quarantine."""
+
+    rows: int
+    loaded: int
 
 
 def judge_rules(
@@ -97,18 +106,35 @@ def _can_judge(con: duckdb.DuckDBPyConnection, rule: RowRule, rows: str) -> bool
     return True
 
 
-def warned(con: duckdb.DuckDBPyConnection, batch: Batch) -> list[str]:
-    """What the rules that only warn say of the rows that did not go to the quarantine, in words."""
-    loaded = " anti join (from judged where verdict = 'quarantine') using (_source_row)"
+def broken_rules(con: duckdb.DuckDBPyConnection, batch: Batch) -> dict[str, BrokenBy]:
+    """Of each rule that rows of the judged batch break, how many, whatever other rules say."""
+    rules = batch.source.row_rules
+    if not rules:
+        return {}
+    found = con.execute(
+        "select rule, count(*), count(*) filter (held is null)"
+        " from (select _source_row, unnest(rules) as rule from broken) left join"
+        " (select distinct _source_row, true as held from judged where verdict = 'quarantine')"
+        " using (_source_row) group by rule order by rule"
+    ).fetchall()
+    return {rules[rule - 1].id: BrokenBy(*counts) for rule, *counts in found}
+
+
+def warned(batch: Batch, broken: Mapping[str, BrokenBy]) -> list[str]:
+    """What the rules that only warn say of the rows that break them, in words."""
     return [
-        f"{counted(rows, 'row')} loaded in breach of the rule {rule.id}: {rule.reason}"
-        for n, rule in enumerate(batch.source.row_rules, 1)
-        if not rule.is_critical and (rows := _broken(con, n, loaded))
+        f"{_came_of(broken[rule.id])} in breach of the rule {rule.id}: {rule.reason}"
+        for rule in batch.source.row_rules
+        if not rule.is_critical and rule.id in broken
     ]
 
 
-def _broken(con: duckdb.DuckDBPyConnection, rule: int, but: str = "") -> int:
-    return number(con, f"select count(*) from broken{but} where list_contains(rules, {rule})")
+def _came_of(found: BrokenBy) -> str:
+    """The rows with what became of them: `2 rows loaded`, `3 rows, 1 of them loaded,`."""
+    rows = counted(found.rows, "row")
+    if found.loaded == found.rows:
+        return f"{rows} loaded"
+    return f"{rows}, {f'{found.loaded:,} of them' if found.loaded else 'not'} loaded,"
 
 
 def _check_rules_fit(batch: Batch, columns: list[Column]) -> None:
@@ -135,11 +161,14 @@ def _at(rule: RowRule) -> str:
     return f"at {rule.where}" if rule.where else "in expectations/rules/raw"
 
 
-def check_tolerances(con: duckdb.DuckDBPyConnection, batch: Batch, rows_in: int) -> None:
+def check_tolerances(
+    con: duckdb.DuckDBPyConnection, batch: Batch, rows_in: int, broken: Mapping[str, BrokenBy]
+) -> None:
     """Refuse a batch of whose rows more break a critical rule than it tolerates."""
     for n, rule in enumerate(batch.source.row_rules, 1):
         tolerance = batch.source.tolerance if rule.tolerance is None else rule.tolerance
-        if not rule.is_critical or (rows := _broken(con, n)) <= tolerance * rows_in:
+        rows = broken[rule.id].rows if rule.id in broken else 0
+        if not rule.is_critical or rows <= tolerance * rows_in:
             continue
         first = con.execute(
             "select _source_row, raw from broken left join incoming_raw using (_source_row)"

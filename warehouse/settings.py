@@ -142,6 +142,11 @@ class Settings:
         return self.home / "dbt"
 
     @property
+    def compiled(self) -> Path:
+        """The folder of the report's compiled templates, made again when they are gone."""
+        return self.home / "compiled"
+
+    @property
     def tmp(self) -> Path:
         """Spill files and DuckDB's own extension directory; may be emptied between runs."""
         return self.home / "tmp"

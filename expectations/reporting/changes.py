@@ -170,8 +170,8 @@ def _status(known: dict[str, dict[str, Any]], result: RuleResult) -> str:
 
 
 def _saw_nothing(result: RuleResult) -> bool:
-    """Whether no row came for the rule: nothing is known of it that was not known before."""
-    return result.boundary == "raw" and result.status in ("carried", "unseen")
+    """Whether nothing came for the rule: nothing is known of it that was not known before."""
+    return result.status == "unseen"
 
 
 def _worst(result: RuleResult) -> int:

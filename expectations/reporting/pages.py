@@ -38,14 +38,16 @@ SHOWN_ALARMS = 12  # drawn on the first page
 
 
 def write_pages(
-    folder: Path, run: RunReport, changed: Iterable[Change], before: Earlier | None
+    folder: Path, compiled: Path, run: RunReport, changed: Iterable[Change], before: Earlier | None
 ) -> Path:
     """Write the pages into the run's folder, the first page last; returns that one.
 
-    Pages of tables that an earlier report of the same run had are removed.
+    Pages of tables that an earlier report of the same run had are removed. `compiled` is where the
+    compiled templates are kept: compiling them costs more than all else here.
     """
     shown = overview(run, changed, before)
-    environment = _environment(shown)
+    compiled.mkdir(mode=0o700, parents=True, exist_ok=True)
+    environment = _environment(shown, compiled)
     places = folder / "tables"
     places.mkdir(exist_ok=True)
     template = environment.get_template("table.html.j2")
@@ -71,12 +73,13 @@ def _missing(found: Any) -> Any:
     return told_missing(found) if found is not None else None
 
 
-def _environment(shown: Overview) -> Environment:
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+def _environment(shown: Overview, compiled: Path) -> Environment:
+    from jinja2 import Environment, FileSystemBytecodeCache, FileSystemLoader, StrictUndefined
     from markupsafe import Markup
 
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES),
+        bytecode_cache=FileSystemBytecodeCache(str(compiled)),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

@@ -6,6 +6,13 @@ import math
 import re
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from typing import TYPE_CHECKING
+
+from expectations.rules import LEARNED, ROW_LEVEL
+
+if TYPE_CHECKING:
+    from expectations.gate import RuleResult
+    from expectations.rules import Rule
 
 RELEASE_ID = "%Y%m%dT%H%M%S%f"
 _UNITS = (
@@ -55,6 +62,13 @@ def share(value: float) -> str:
     if value < 0.001:
         return "<0.1%"
     return ">99.9%" if value > 0.999 else f"{value:.1%}"
+
+
+def counted_in(judged: Rule | RuleResult) -> str:
+    """What a rule, or its result, counts: `row` or `file`; empty for one on a table as a whole."""
+    if judged.check in LEARNED:
+        return "file" if judged.boundary == "raw" else ""
+    return "row" if judged.check in ROW_LEVEL | {"references"} else ""
 
 
 def change(now: int, before: int) -> str:

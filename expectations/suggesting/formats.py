@@ -51,7 +51,7 @@ def formats(table: Profile, column: Column) -> Iterator[Proposal]:
             f"each is {what}; others come from another system, or are broken",
             (
                 f"all of {counted(column.filled, 'value')} match,"
-                f" about {min(column.distinct, column.filled):,} of them different",
+                f" {column.different} of them different",
             ),
         )
     elif not column.below:

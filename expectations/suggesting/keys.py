@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import combinations
 from math import comb, log, prod
 
@@ -93,7 +94,7 @@ def _smallest(table: Profile, names: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _candidates(table: Profile) -> list[Column]:
-    """The columns that may be part of a key by their kind, the likelier first."""
+    """The columns that may be part of a key by their kind, the likelier first; counted exactly."""
     fit = [
         column
         for column in table.own
@@ -107,7 +108,7 @@ def _candidates(table: Profile) -> list[Column]:
         and not words.says(column.name, rule_words.COUNTS)
     ]
     fit.sort(key=lambda column: -words.identifying(column.name, table.name))
-    return fit[:MOST_COLUMNS]
+    return [replace(column, distinct=table.distinct(column)) for column in fit[:MOST_COLUMNS]]
 
 
 def _may_be_unique(table: Profile, columns: Sequence[Column], tried: int) -> bool:

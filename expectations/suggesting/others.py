@@ -86,7 +86,7 @@ def _looks_up(table: Profile, column: Column, other: Other) -> bool:
     """Whether the other table describes things, of which this one tells something."""
     if table.table.startswith("features."):
         return not other.table.startswith("features.")
-    is_own_key = column.distinct >= OPEN * table.rows
+    is_own_key = table.distinct(column) >= OPEN * table.rows
     return not other.table.startswith("features.") and not is_own_key
 
 

@@ -28,6 +28,8 @@ QUARTERS = 4
 WIDTH = 6  # aggregates a column
 SAMPLED = 50_000  # rows, where a look is enough
 MOSTLY_FILLED = 0.99
+# Different values: an approximate count is up to a third off, so that no more are counted exactly.
+EXACTLY = 2000
 # Columns that loading adds.
 LOADED_AT = "_loaded_at"
 
@@ -44,7 +46,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Column:
-    """A column; all counts are exact but `distinct`, which is so below some thousands.
+    """A column; all counts are exact but `distinct` above EXACTLY, which is up to a third off.
 
     `below` are the numbers below 0, or the texts that are blank; `infinite` numbers and times are
     not finite; `total` is the sum of whole numbers and decimals.
@@ -88,6 +90,11 @@ class Column:
     def maximum(self) -> Any:
         """The greatest value, or length; None without any."""
         return max((p.maximum for p in self.parts if p.maximum is not None), default=None)
+
+    @property
+    def different(self) -> str:
+        """How many different values it has, in words."""
+        return f"{'about ' if self.distinct > EXACTLY else ''}{self.distinct:,}"
 
     @property
     def is_number(self) -> bool:
@@ -141,6 +148,12 @@ class Profile:
         """The one whole number that the SQL over the table gives."""
         return number(self.con, f"select {sql} from {self.relation}")
 
+    def distinct(self, column: Column) -> int:
+        """How many different values the column has, exactly."""
+        if column.distinct <= EXACTLY:
+            return column.distinct
+        return self.number(f"count(distinct {column.sql})")
+
     def sample(self, names: Sequence[str], rows: int = SAMPLED) -> str:
         """SQL for some rows of these columns, evenly from the whole table."""
         listed = ", ".join(map(identifier, names))
@@ -172,7 +185,7 @@ def described(con: duckdb.DuckDBPyConnection, table: str) -> dict[str, str]:
 def read(
     con: duckdb.DuckDBPyConnection, table: str, personal: frozenset[str] = frozenset()
 ) -> Profile:
-    """Read the table whole, in two passes over it."""
+    """Read the table whole, in three passes over it."""
     types = described(con, table)
     rows = number(con, f"select count(*) from {relation(table)}")
     order, quarter = _order(con, table, types, rows)
@@ -236,12 +249,7 @@ def _columns(table: Profile, types: dict[str, str]) -> tuple[Column, ...]:
         f"select {table.quarter} as quarter, count(*), {told} from {table.relation}"
         " group by quarter order by quarter"
     ).fetchall()
-    counts = ", ".join(
-        f"approx_count_distinct({identifier(name)})" if kinds[name] != "other" else "0"
-        for name in types
-    )
-    found = table.con.execute(f"select {counts} from {table.relation}").fetchone()
-    assert found is not None
+    distinct = _distinct(table, [name for name in types if kinds[name] != "other"])
     columns = []
     for place, (name, type_) in enumerate(types.items()):
         own = [(row[1], *row[2 + WIDTH * place : 2 + WIDTH * (place + 1)]) for row in quarters]
@@ -251,7 +259,7 @@ def _columns(table: Profile, types: dict[str, str]) -> tuple[Column, ...]:
                 name,
                 type_,
                 kinds[name],
-                int(found[place]),
+                distinct.get(name, 0),
                 tuple(Part(*row[:4]) for row in own),
                 below=sum(row[4] for row in own),
                 infinite=sum(row[5] for row in own),
@@ -259,6 +267,19 @@ def _columns(table: Profile, types: dict[str, str]) -> tuple[Column, ...]:
             )
         )
     return tuple(columns)
+
+
+def _distinct(table: Profile, names: Sequence[str]) -> dict[str, int]:
+    """How many different values the columns have: about, and exactly where they are few."""
+
+    def counts(function: str, names: Sequence[str]) -> dict[str, int]:
+        listed = ", ".join(f"{function}{identifier(name)})" for name in names) or "null"
+        row = table.con.execute(f"select {listed} from {table.relation}").fetchone()
+        assert row is not None
+        return dict(zip(names, row, strict=False))  # one null without any
+
+    about = counts("approx_count_distinct(", names)
+    return about | counts("count(distinct ", [n for n in names if about[n] <= EXACTLY])
 
 
 def _aggregates(name: str, kind: Kind, type_: str) -> str:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 import textwrap
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from expectations.rules import Rule
+from expectations.rules import Bound, Rule
 from expectations.suggesting.proposal import Proposal
 from warehouse.onboarding.rules import MODELINE
 from warehouse.onboarding.yaml_text import dumped
@@ -26,7 +27,9 @@ def new_ones(proposals: Iterable[Proposal], rules: Sequence[Rule]) -> Iterator[P
 
 
 def _without_known(proposal: Proposal, rules: Sequence[Rule]) -> Proposal | None:
-    """Of a not_null on many columns, what no rule has yet."""
+    """Of a not_null on many columns, and of two bounds, what no rule has yet."""
+    if proposal.check["check"] == "between" and not any(_sql_bounds(proposal.check)):
+        return _without_known_bounds(proposal, rules)
     if proposal.check["check"] != "not_null":
         return proposal
     known = {name for rule in rules if rule.check == "not_null" for name in rule.columns}
@@ -34,6 +37,34 @@ def _without_known(proposal: Proposal, rules: Sequence[Rule]) -> Proposal | None
     if len(left) == len(proposal.columns):
         return proposal
     return proposal.on(left) if left else None
+
+
+def _without_known_bounds(proposal: Proposal, rules: Sequence[Rule]) -> Proposal | None:
+    """The bounds that no rule on the column has, and which rule lacks them."""
+    of_it = [r for r in rules if r.check == "between" and r.columns == proposal.columns]
+    known = {key for r in of_it for key, (value, _) in _bounds(r).items() if value is not None}
+    lacking = proposal.check.keys() & {"min", "max"} - known
+    if lacking == proposal.check.keys() & {"min", "max"}:
+        return proposal
+    if not lacking:
+        return None
+    (side,) = lacking
+    open_ = [rule for rule in of_it if _bounds(rule)[side] == (None, "")]
+    told = (_may_go_into(rule, side, proposal) for rule in open_)
+    check = {key: value for key, value in proposal.check.items() if key not in known}
+    return replace(proposal, check=check, evidence=(*proposal.evidence, *told))
+
+
+def _bounds(rule: Rule) -> dict[str, tuple[Bound | None, str]]:
+    """The rule's bounds as values, and as SQL."""
+    return {"min": (rule.minimum, rule.minimum_sql), "max": (rule.maximum, rule.maximum_sql)}
+
+
+def _may_go_into(rule: Rule, side: str, proposal: Proposal) -> str:
+    told = f"the rule {rule.id} ({rule.where}) has no `{side}`: this one may go there instead"
+    if rule.severity != proposal.severity:
+        told += f", and is {rule.severity} then"
+    return told
 
 
 def _says(rule: Rule, proposal: Proposal) -> bool:
@@ -48,6 +79,8 @@ def _says(rule: Rule, proposal: Proposal) -> bool:
         return ours == (rule.expression, rule.equals, rule.equals_table)
     if check["check"] == "row_count":
         return bool(rule.equals_table) == ("equals_table" in check)
+    if check["check"] == "between" and not any(_sql_bounds(check)):
+        return False  # what is left of its bounds no rule has
     same_bounds = (rule.minimum_sql, rule.maximum_sql) == _sql_bounds(check)
     same_columns = set(rule.columns) == set(proposal.columns)
     return check["check"] in ("columns", "anomaly") or (same_columns and same_bounds)

@@ -214,13 +214,14 @@ def installed_version(name: str) -> str | None:
 
 
 def extensions(look: Look) -> Found:
-    """Whether DuckDB loads what the lake needs, without the network."""
+    """Whether DuckDB loads what the lake needs, without the network, and knows its signature."""
     import duckdb
 
-    from warehouse.duck import connect, extension_file, quoted
+    from warehouse.duck import extension_file, limits, quoted
 
     wrong: list[ClearwaterError] = []
-    with closing(connect(look.settings)) as con:
+    signed = limits(look.settings) | {"allow_unsigned_extensions": False}
+    with closing(duckdb.connect(config=signed)) as con:
         for name in EXTENSIONS:
             try:
                 con.execute(f"load {quoted(extension_file(name))}")

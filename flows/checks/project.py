@@ -42,11 +42,12 @@ def columns(look: Look) -> Found:
     from expectations.known_columns import mistakes, of_lake, of_project
 
     raw = [rule for rule in look.rules if rule.boundary == "raw"]
-    wrong: list[ClearwaterError] = list(mistakes(raw, of_lake(look.settings, look.declared)))
+    lake = of_lake(look.settings, look.declared)
+    wrong: list[ClearwaterError] = list(mistakes(raw, lake))
     if look.project is None:
         return "", wrong
     published = (rule for rule in look.rules if rule.boundary != "raw")
-    wrong += mistakes(published, of_project(look.project))
+    wrong += mistakes(published, of_project(look.project, lake))
     return "tables, columns and types of the rules are there", wrong
 
 

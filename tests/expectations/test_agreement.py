@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, cast
 
 import duckdb
 import pytest
@@ -13,6 +15,11 @@ from expectations.gx_loading import load_great_expectations
 from expectations.offenders import find, offends
 from expectations.raw import row_rule
 from expectations.rules import LEARNED, RAW_CHECKS, Rule
+from warehouse.readers.contract import Column
+from warehouse.row_rules import judge_rules
+
+if TYPE_CHECKING:
+    from warehouse.batch import Batch
 
 TABLE = "main.payments"
 ROWS = st.lists(
@@ -39,7 +46,7 @@ def rule(check: Any, **parts: Any) -> Rule:
     )
 
 
-RULES = [
+ROW_RULES = [
     rule("not_null", columns=("amount",)),
     rule("not_null", columns=("amount", "kind")),
     rule("between", columns=("amount",), minimum=0, maximum=10),
@@ -50,16 +57,38 @@ RULES = [
     rule("in_set", columns=("kind",), values=("a", "it's", "50%")),
     rule("length", columns=("kind",), minimum=1, maximum=2),
     rule("regex", columns=("kind",), pattern="[a-z']+"),
-    rule("references", columns=("amount",), references_table="k", references_columns=("n",)),
+    rule("references", columns=("amount",), references_table="raw_k.k", references_columns=("n",)),
+    rule(
+        "references",
+        columns=("kind", "amount"),
+        references_table="raw_k.pairs",
+        references_columns=("name", "n"),
+    ),
     rule("expression", expression="amount > other or kind like '5%:%'"),
 ]
+
+
+RULES = [replace(rule, id=f"r{n}") for n, rule in enumerate(ROW_RULES)]
+# Of the table as a whole; published, for raw rules are of rows.
+COUNT = replace(rule("row_count", equals_table="raw_k.pairs"), id="count", boundary="marts")
+TOTAL = replace(
+    rule("total", expression="sum(amount)", equals="sum(n)", equals_table="raw_k.k"),
+    id="total",
+    boundary="marts",
+)
 
 
 @pytest.fixture(scope="module")
 def con() -> duckdb.DuckDBPyConnection:
     load_great_expectations()
     con = duckdb.connect()
-    con.execute("create table k as select unnest([1, 2, null]) as n")
+    con.execute("attach ':memory:' as lake")
+    con.execute("create schema lake.raw_k")
+    con.execute("create table lake.raw_k.k as select unnest([1, 2, null]) as n")
+    con.execute(
+        "create table lake.raw_k.pairs as"
+        " select * from (values ('a', 1), ('bb', 2), (null, 1), ('a', null)) as t(name, n)"
+    )
     con.execute(f"create table {TABLE} (amount integer, kind varchar, other integer)")
     return con
 
@@ -88,25 +117,65 @@ def counted_by_gx(con: duckdb.DuckDBPyConnection, rules: list[Rule]) -> list[int
         ]
 
 
+def in_quarantine(con: duckdb.DuckDBPyConnection, rules: list[Rule]) -> list[int]:
+    """How many rows are held for each rule, by their lists of reasons."""
+    con.execute(
+        "create or replace temp table judged"
+        " (_source_row bigint, verdict varchar, reason varchar, detail varchar, reasons varchar[])"
+    )
+    con.execute(f"create or replace view fit as select *, rowid as _source_row from {TABLE}")
+    described = con.execute(f"describe {TABLE}").fetchall()
+    columns = [Column(name, kind) for name, kind, *_ in described]
+    source = SimpleNamespace(row_rules=[row_rule(rule) for rule in rules])
+    judge_rules(con, cast("Batch", SimpleNamespace(source=source, where="a file")), columns, [])
+    by_reason = "select r, count(*) from (select unnest(reasons) as r from judged) group by r"
+    found = dict(con.execute(by_reason).fetchall())
+    return [found.get(f"rule:{rule.id}", 0) for rule in rules]
+
+
+def put(con: duckdb.DuckDBPyConnection, rows: list[tuple[Any, ...]]) -> None:
+    con.execute(f"delete from {TABLE}")
+    con.executemany(f"insert into {TABLE} values (?, ?, ?)", rows)
+
+
 @given(rows=ROWS)
 def test_one_list_of_rules_counts_the_same_everywhere(
     con: duckdb.DuckDBPyConnection, rows: list[tuple[Any, ...]]
 ) -> None:
-    con.execute(f"delete from {TABLE}")
-    con.executemany(f"insert into {TABLE} values (?, ?, ?)", rows)
+    put(con, rows)
     by_sql = [
         con.execute(f"select count(*) from {TABLE} where {offends(rule)}").fetchall()[0][0]
         for rule in RULES
     ]
     assert counted_by_gx(con, RULES) == by_sql
     assert [find(con, rule, TABLE, None).count for rule in RULES] == by_sql
-    con.execute("attach if not exists ':memory:' as lake")
-    con.execute("create table if not exists lake.k as from k")
-    in_quarantine = [
-        con.execute(f"select count(*) from {TABLE} where {row_rule(rule).broken}").fetchall()[0][0]
-        for rule in RULES
-    ]
-    assert in_quarantine == by_sql
+    assert in_quarantine(con, RULES) == by_sql
+
+
+def test_rows_that_break_nearly_all_rules_are_counted_for_each(
+    con: duckdb.DuckDBPyConnection,
+) -> None:
+    put(con, [(-3, "a\nb", 12), (None, None, None), (11, "", 0), (1, "a", 0)])
+    counts = counted_by_gx(con, RULES)
+    assert in_quarantine(con, RULES) == counts
+    assert [find(con, rule, TABLE, None).count for rule in RULES] == counts
+    assert counts == [1, 1, 2, 1, 1, 2, 2, 2, 2, 2, 2, 2, 2]
+
+
+@given(rows=ROWS)
+def test_the_table_beside_the_lake_is_judged_as_arithmetic_has_it(
+    con: duckdb.DuckDBPyConnection, rows: list[tuple[Any, ...]]
+) -> None:
+    from expectations.compilation import validation
+
+    put(con, rows)
+    with validation(con.cursor(), [TABLE], lambda _: True) as checks:
+        found = checks.outcomes(TABLE, [COUNT, TOTAL])
+    amounts = [amount for amount, *_ in rows if amount is not None]
+    assert found["count"].holds == (len(rows) == 4)
+    assert found["total"].holds == (bool(amounts) and sum(amounts) == 3)
+    assert not found["count"].error
+    assert not found["total"].error
 
 
 def test_every_check_on_rows_is_among_them() -> None:

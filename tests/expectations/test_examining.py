@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Callable
 from datetime import date, timedelta
 from pathlib import Path
@@ -14,6 +15,7 @@ from expectations.examining import examiner
 from expectations.history import open_history
 from expectations.rule_files import load_rules
 from expectations.rules import Rule
+from warehouse.batch import Judged
 from warehouse.duck import attach_lake, connect
 from warehouse.ingest import SourceSummary, land_sources, load_sources
 from warehouse.rebuild import rebuild
@@ -208,6 +210,7 @@ def test_a_day_unlike_the_others_waits(orders: Orders, fault: str) -> None:
     assert named in summary.problems[0]
     assert "clearwater accept shop.orders --only orders-2026-" in summary.problems[0]
     assert (summary.counts.loaded, orders.rows()) == (0, before)
+    assert summary.judged_refused == Judged(1, summary.counts.refused, Counter(like_before=1))
     assert len(orders.waiting()) == 1
 
 

@@ -24,17 +24,23 @@ TABLES = {
     "staging.stg_payments": {},
     "staging.stg_lines": {},
 }
-KNOWN = Known(
-    TABLES,
-    domains={name: "shop" if name == "marts.lines" else "main" for name in TABLES},
-    views={"staging.stg_lines"},
-)
 LAKE = Known(
     {
         "raw_shop.orders": {"Order No": "BIGINT", "state": "VARCHAR", "at": "TIMESTAMP"},
         "raw_shop.customers": {"id": "BIGINT"},
     },
     awaited={"raw_shop.lines"},
+)
+KNOWN = Known(
+    {**TABLES, **LAKE.tables},
+    domains={name: "shop" if name == "marts.lines" else "main" for name in TABLES},
+    views={"staging.stg_lines"},
+    awaited={"raw_shop.lines", "raw_shop.parts"},
+    readers={
+        "raw_shop.orders": {"main", "shop"},
+        "raw_shop.lines": {"main"},
+        "raw_shop.parts": {"shop", "depot"},
+    },
 )
 
 
@@ -88,6 +94,17 @@ def told(folder: Path, check: str, *, table: str = "marts.payments") -> list[str
         "check: aggregate; expression: max(paid_at); min: 2020-01-01",
         "check: aggregate; expression: (select max(day) from marts.days); min: 2020-01-01",
         "check: total; expression: '5'; equals: count(*); equals_table: marts.days",
+        "check: references; column: payment_id; references_table: raw_shop.orders; "
+        "references_columns: [order no]",
+        "check: references; column: payment_id; references_table: raw_shop.customers; "
+        "references_columns: [id]",
+        "check: references; column: payment_id; references_table: raw_shop.lines",
+        "check: row_count; equals_table: raw_shop.orders",
+        "check: row_count; equals_table: raw_shop.lines",
+        'check: total; expression: sum(amount_cents); equals: sum("Order No"); '
+        "equals_table: raw_shop.orders",
+        "check: expression; expression: status <> 'lake.raw_shop.orders'",
+        "check: expression; expression: status in (select status from marts.payments as lake)",
     ],
 )
 def test_right_rules_are_passed(tmp_path: Path, check: str) -> None:
@@ -186,11 +203,65 @@ def test_right_rules_are_passed(tmp_path: Path, check: str) -> None:
         ),
         (
             "check: references; column: payment_id; references_table: staging.stg_lines",
-            "`references_table` 'staging.stg_lines' is a view of the lake, which no gate reads",
+            "`references_table` 'staging.stg_lines' is a view of the lake\n"
+            "  next: look into a table: of the lake (raw_<source>.<dataset>), a mart",
         ),
         (
+            "check: references; column: payment_id; references_table: raw_shop.order",
+            "`references_table` 'raw_shop.order' is no table of the lake\n"
+            "  next: did you mean 'raw_shop.orders'?",
+        ),
+        (
+            "check: row_count; equals_table: raw_zoo.quaggas",
+            "`equals_table` 'raw_zoo.quaggas' is no table of the lake\n"
+            "  next: it has: raw_shop.customers, raw_shop.lines, raw_shop.orders, raw_shop.parts",
+        ),
+        ("check: row_count; equals_table: shop.orders", "did you mean 'raw_shop.orders'?"),
+        (
             "check: references; column: payment_id; references_table: raw_shop.orders",
-            "`references_table` 'raw_shop.orders' is of the lake, which no gate reads",
+            "raw_shop.orders has no column 'payment_id'",
+        ),
+        (
+            "check: references; column: payment_id; references_table: raw_shop.orders; "
+            "references_columns: [state]",
+            "'payment_id' is BIGINT, but 'state' of raw_shop.orders is VARCHAR",
+        ),
+        (
+            "check: total; expression: sum(price); equals: sum(Amount); "
+            "equals_table: raw_shop.orders",
+            "raw_shop.orders has no column 'Amount'",
+        ),
+        (
+            "check: total; expression: sum(price); equals: sum(state); "
+            "equals_table: raw_shop.orders",
+            "No function matches",
+        ),
+        (
+            "check: row_count; equals_table: raw_shop.parts",
+            "looks into raw_shop.parts, which only goes into tables of depot, shop, published"
+            " apart from it\n  next: check it where both are of one domain",
+        ),
+        (
+            "check: drift; column: price; reference_table: raw_shop.orders",
+            "`reference_table` 'raw_shop.orders' is of the lake, not published",
+        ),
+        (
+            "check: expression; expression: status in (select state from lake.raw_shop.orders)",
+            "its SQL looks into lake.raw_shop.orders, but SQL stays within what is built\n"
+            "  next: only `references_table` and `equals_table` may name a table of the lake",
+        ),
+        (
+            "check: aggregate; expression: (select count(*) from RAW_shop.orders); min: 1",
+            "its SQL looks into RAW_shop.orders",
+        ),
+        (
+            'check: between; column: price; max: (select max(id) from "raw_shop".customers)',
+            "its SQL looks into raw_shop.customers",
+        ),
+        (
+            "check: total; expression: sum(price); equals_table: marts.days; "
+            "equals: (select count(*) from lake.meta.quarantine)",
+            "its SQL looks into lake.meta.quarantine",
         ),
         (
             "check: drift; column: price; reference_table: mart.days",
@@ -267,6 +338,15 @@ def test_table_that_nobody_makes_is_told(tmp_path: Path) -> None:
             "  next: did you mean 'raw_shop.customers'?",
         ),
         (
+            "check: references; column: Order No; references_table: marts.dim_weather",
+            "a file is judged before anything is built of it\n  next: it has: raw_shop.customers,"
+            " raw_shop.lines, raw_shop.orders; or check it in a rule of the table built of it",
+        ),
+        (
+            "check: expression; expression: state in (select x from raw_shop.customers)",
+            "its SQL looks into raw_shop.customers",
+        ),
+        (
             "check: references; column: Order No; references_table: raw_shop.customers; "
             "references_columns: [ident]",
             "raw_shop.customers has no column 'ident'",
@@ -309,12 +389,15 @@ def test_column_that_the_next_file_may_bring_stops_no_run(tmp_path: Path) -> Non
 
 def test_build_alone_tells_of_tables_and_domains(tmp_path: Path) -> None:
     domains = {"marts.payments": "main", "marts.lines": "shop"}
-    known = Known({name: {} for name in domains}, domains, of_build=True)
+    readers = {"raw_shop.lines": {"shop"}}
+    known = Known({name: {} for name in domains}, domains, of_build=True, readers=readers)
     check = "check: references; column: {}; references_table: {}"
     for other, message in {
         "intermediate.any": None,
         "marts.payment": "did you mean 'marts.payments'?",
         "marts.lines": "published apart",
+        "raw_shop.lines": "published apart",
+        "raw_shop.any": None,
     }.items():
         told(tmp_path, check.format("anything", other))
         found = [str(mistake) for mistake in mistakes(load_rules(tmp_path / "rules"), known)]

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from expectations.gate import NO_GATE, NO_TABLE, NOT_BUILT, SAW_NO_ROWS, RuleResult
+from expectations.lake_looks import NO_LAKE, NOT_LOADED
 from expectations.next_steps import is_blocking, next_steps
 from expectations.rules import Check, Rule
 
@@ -101,6 +102,29 @@ def test_a_written_bound_is_not_accepted_but_corrected(
 def test_an_error_is_mended_where_it_is(detail: str, step: str) -> None:
     (told,) = next_steps(result("between", "error", detail), rule("between"), LINEAGE)
     assert told.startswith(step)
+
+
+@pytest.mark.parametrize(
+    ("detail", "step"),
+    [
+        (f"{NO_LAKE}: there is no snapshot 7", "`clearwater doctor` looks at the lake"),
+        ("IO Error: Cannot open file", "`clearwater doctor` looks at the lake"),
+        ("Invalid Input Error: No magic bytes", f"mend the rule at {WHERE}; if it is right, `cl"),
+        (f"raw_a.b {NOT_LOADED} at snapshot 7", f"load a.b, or delete the rule at {WHERE}"),
+    ],
+)
+def test_a_lake_that_cannot_be_looked_into_is_no_fault_of_the_rule(detail: str, step: str) -> None:
+    looks = rule("row_count", equals_table="raw_a.b")
+    (told,) = next_steps(result("row_count", "error", detail), looks, LINEAGE)
+    assert told.startswith(step)
+
+
+@pytest.mark.parametrize("check", ["total", "row_count"])
+def test_what_is_lost_after_the_lake_is_not_asked_of_the_sender(check: Check) -> None:
+    first, full = steps(check, equals_table="raw_shop.orders")
+    assert first.startswith(f"mend the models of {TABLE}, which lose or repeat what is in the lake")
+    assert f"the rule at {WHERE}, if it is wrong" in first
+    assert "`clearwater run --full-refresh`" in full
 
 
 def test_files_to_write_are_named() -> None:

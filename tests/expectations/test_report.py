@@ -24,6 +24,7 @@ from expectations.report import (
     write_report,
 )
 from expectations.trends import Trend
+from flows.raw_results import NO_DATA, NO_FILE
 from warehouse.waiting import Held, Refused, Waiting
 
 
@@ -202,18 +203,36 @@ def test_sentences(verdict, sentence):
 
 def test_a_rule_that_saw_no_row_is_counted_apart(settings):
     unseen = tuple(
-        replace(result(f"later{n}", "unseen", table="raw_shop.later"), boundary="raw")
+        replace(result(f"{table}{n}", "unseen", f"raw_shop.{table}", why), boundary="raw")
+        for table, why in (("later", NO_DATA), ("quiet", NO_FILE))
         for n in range(2)
     )
     run = replace(RUN, gate=GateResult("block", (*unseen, *RESULTS), 1.0))
     index = write_report(settings, run)
     page = index.read_text()
     assert "1 of 4 does not hold" in page
-    assert "2 not checked: no data yet" in page
-    later = table_page(index, "raw_shop.later")
-    assert "– no data yet" in later
-    assert "2 rules not checked: no data yet" in later
-    assert "holds" not in later
+    for table, why in (("later", NO_DATA), ("quiet", NO_FILE)):
+        assert f"2 {why}" in page
+        told = table_page(index, f"raw_shop.{table}")
+        assert "– not checked" in told
+        assert f"2 rules {why}" in told
+        assert "holds" not in told
+
+
+def test_a_rule_on_files_counts_files(settings):
+    unlike = replace(
+        result("like", "warn", "raw_shop.orders", "a.csv: rows: 9, usually 5"),
+        boundary="raw",
+        check="anomaly",
+        rows_checked=7,
+        unexpected_count=1,
+    )
+    write_report(settings, replace(RUN, gate=GateResult("warn", (unlike,), 1.0)))
+    more = replace(unlike, rows_checked=1, unexpected_count=2)
+    run = replace(RUN, run_id="run-2", gate=GateResult("warn", (more,), 1.0))
+    page = table_page(write_report(settings, run), "raw_shop.orders")
+    assert "(1 file checked)" in page
+    assert "; 1 file in the run before" in page
 
 
 def test_what_to_do_about_a_rule_stands_beside_it(settings):

@@ -41,6 +41,17 @@ SAID: list[tuple[str, dict[str, Any], str]] = [
     ("row_count", {"minimum": 0}, "its number of rows is at least 0"),
     ("row_count", {"maximum": 9000}, "its number of rows is at most 9,000"),
     ("row_count", {"equals_table": "marts.b"}, "it has as many rows as `marts.b`"),
+    ("row_count", {"equals_table": "raw_a.b"}, "it has as many rows as `raw_a.b` of the lake"),
+    (
+        "references",
+        {"references_table": "raw_a.b", "references_columns": ("id",)},
+        "`a` is in `raw_a.b` of the lake, as `id` there",
+    ),
+    (
+        "total",
+        {"expression": "sum(a)", "equals": "sum(b)", "equals_table": "raw_a.b"},
+        "`sum(a)` equals `sum(b)` of `raw_a.b` of the lake",
+    ),
     ("distinct_count", {"maximum": 3}, "the number of different `a` is at most 3"),
     ("aggregate", {"expression": "avg(a)", "minimum": 4}, "`avg(a)` is at least `4`"),
     ("freshness", {"max_age": "36 hours"}, "the newest `a` is no older than 36 hours"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from expectations.rules import Rule
 from expectations.suggesting import propose, writing
 from expectations.suggesting.formats import shape
 from expectations.suggesting.profile import Profile, read
-from expectations.suggesting.proposal import rounded_up, share_below
+from expectations.suggesting.proposal import Proposal, rounded_up, share_below
 from warehouse.duck import listed
 
 NOW = datetime(2025, 12, 31, 12, tzinfo=UTC)
@@ -404,6 +405,57 @@ def test_what_rules_say_already_is_left_out(con: duckdb.DuckDBPyConnection, tmp_
         *("item_count_from_returned_count", "shipped_at_from_ordered_at", "quantity_in_range")
     }
     assert {"delivered_at_from_shipped_at", "item_count_in_range"} <= names
+
+
+def test_the_side_that_a_rule_lacks_is_proposed(
+    con: duckdb.DuckDBPyConnection, tmp_path: Path
+) -> None:
+    make(con, "marts.orders")
+    profile = read(con, "marts.orders")
+    amount = next(r for r in loaded(profile, tmp_path) if r.id == "orders_amount_in_range")
+    assert (amount.minimum, amount.severity) == (0, "warning")
+
+    def left(*rules: Rule) -> Proposal | None:
+        new = writing.new_ones(propose(profile, [], NOW), rules)
+        return next((p for p in new if p.suffix == "amount_in_range"), None)
+
+    assert left(amount) is None
+    floor = replace(amount, id="floor", maximum=None, minimum=-5, severity="critical")
+    found = left(floor)
+    assert found is not None
+    assert found.check == {"check": "between", "column": "amount", "max": amount.maximum}
+    assert found.evidence[-1] == (
+        f"the rule floor ({amount.where}) has no `max`: this one may go there instead,"
+        " and is critical then"
+    )
+    top = replace(amount, id="top", minimum=None)
+    assert left(floor, top) is None
+    found = left(top)
+    assert found is not None
+    assert found.check == {"check": "between", "column": "amount", "min": 0}
+    assert found.evidence[-1].endswith("has no `min`: this one may go there instead")
+    by_column = replace(floor, maximum_sql="list_price")
+    found = left(by_column)
+    assert found is not None
+    assert "max" in found.check
+    assert "floor" not in " ".join(found.evidence)
+
+
+def test_few_different_values_are_counted_exactly(con: duckdb.DuckDBPyConnection) -> None:
+    con.execute(
+        "create table marts.t as select 'C' || lpad((n % 99)::varchar, 2, '0') as low,"
+        " 'x' || (hash(n % 1500) % 10000)::varchar as more, md5(n::varchar) as many"
+        " from range(5000) as t(n)"
+    )
+    profile = read(con, "marts.t")
+    exact = con.execute("select count(distinct low), count(distinct more) from marts.t").fetchall()
+    low, more, many = profile.columns
+    assert (low.distinct, more.distinct) == exact[0]
+    assert (low.different, many.different[:6]) == ("99", "about ")
+    assert profile.distinct(many) == 5000
+    told = {p.suffix: p.evidence[0] for p in propose(profile, [], NOW)}
+    assert told["low_length"].startswith("from 3 to 3 characters")  # a hundred would be codes
+    assert "about " in told["many_format"]
 
 
 def _expression(sql: str) -> Rule:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,9 +28,10 @@ sources:
     key: [id]
 """
 # Stands for `flows.pipeline` in processes of their own, which import it before any of ours.
-# `FAILURE` in the environment makes the first try of the second stage fail.
+# `FAILURE` in the environment makes the first try of the second stage fail; while there is a file
+# `full` in the home there is no space for the first one.
 STAND_IN = """
-import os, sys, time, types
+import errno, os, sys, time, types
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -70,6 +72,8 @@ def land(run):
         print(run.options.covers.told if run.options.covers else "in time", file=log)
     while (run.home / "wait").exists():
         time.sleep(0.05)
+    if (run.home / "full").exists():
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def audit(run):
@@ -127,6 +131,14 @@ def serving(folder: Path, cron: str | None = CRON, declared: str = "") -> Iterat
             yield Served(folder, settings, sources, server.up(settings, sources, cron))
         finally:
             server.down(settings)
+
+
+def until(found: Callable[[], object], seconds: float = 60) -> None:
+    """Wait for it."""
+    deadline = time.monotonic() + seconds
+    while not found():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.05)
 
 
 @pytest.fixture(autouse=True)

@@ -23,6 +23,7 @@ from works import Works
 
 from flows.checks import machine, places, project, runs, store
 from flows.checks.findings import Check, Look, is_caution
+from warehouse import duck
 from warehouse.errors import ClearwaterError
 from warehouse.landing import content_path
 from warehouse.lock import writer_lock
@@ -301,6 +302,20 @@ def test_disk_without_room_for_files(works: Works, monkeypatch: pytest.MonkeyPat
     assert "only 40 of 1,000 files (inodes)" in cautioned(machine.disk, look_at(works))
     monkeypatch.setattr(machine.os, "statvfs", lambda _: counts(0, 0))  # a system without any
     assert found(machine.disk, look_at(works)) == []
+
+
+def test_extension_that_was_changed(
+    works: Works, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    changed = tmp_path / "avro.duckdb_extension"
+    data = bytearray(duck.extension_file("avro").read_bytes())
+    data[len(data) // 2] ^= 1
+    changed.write_bytes(data)
+    monkeypatch.setattr(machine, "EXTENSIONS", ("avro",))
+    look = look_at(works)
+    assert found(machine.extensions, look) == []
+    monkeypatch.setattr(duck, "extension_file", lambda _: changed)
+    assert "signature" in told(machine.extensions, look)
 
 
 def test_clock_before_what_happened(works: Works, monkeypatch: pytest.MonkeyPatch) -> None:

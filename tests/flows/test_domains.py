@@ -491,6 +491,7 @@ def test_model_that_reads_another_line_is_refused(
         "check: references\n    column: id\n    references_table: marts.fct_transactions\n"
         "    references_columns: [transaction_id]",
         "check: row_count\n    equals_table: marts.dim_customers",
+        "check: row_count\n    equals_table: raw_payments.transactions",
         "check: total\n    expression: sum(amount)\n    equals_table: marts.dim_customers\n"
         "    equals: count(*)",
         "check: expression\n    expression: id in (select customer_id from marts.dim_customers)",

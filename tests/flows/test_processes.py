@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import signal
+import threading
 import time
 from pathlib import Path
 
-from flows.processes import Process, start_detached, stop
+from flows.processes import Process, StopFlag, start_detached, stop
 
 FOREVER = "import time; time.sleep(600)"
 DEAF = f"""
@@ -99,3 +101,20 @@ def assert_ended(pid: int) -> None:
             return
         time.sleep(0.02)
     raise AssertionError(f"process {pid} runs still")
+
+
+def test_a_signal_sets_the_flag_wherever_it_strikes() -> None:
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    flag = StopFlag()
+    try:
+        flag.heed()
+        threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGTERM)).start()
+        deadline = time.monotonic() + 20
+        while not flag.wait(0):
+            assert time.monotonic() < deadline
+        started = time.monotonic()
+        assert flag.wait(60)
+        assert time.monotonic() - started < 5
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -11,17 +13,21 @@ from expectations.gate import GateResult, RuleResult
 from expectations.rules import Rule
 from flows.events import Events
 from flows.pipeline import Options, Run
-from flows.raw_results import NO_DATA, raw_results
+from flows.raw_results import NO_DATA, NO_FILE, raw_results
 from flows.run_summary import print_run
 from warehouse.arrived import ArrivedFile, SourceArrivals
-from warehouse.batch import Counts
-from warehouse.errors import GateBlockedError
+from warehouse.batch import Counts, Judged
+from warehouse.errors import BatchRefusedError, GateBlockedError
 from warehouse.ingest import SourceSummary
+from warehouse.loads import UNLIKE
 from warehouse.settings import Settings
 from warehouse.sources import Source
-from warehouse.waiting import Waiting
+from warehouse.waiting import Held, Waiting
 
 NAME = "shop.orders"
+
+
+POSITIVE = Rule("positive", "raw", f"raw_{NAME}", "between", "critical", "me", "x", minimum=0)
 
 
 def like_before(rule_id: str = "orders_like_before") -> Rule:
@@ -91,25 +97,88 @@ def test_of_many_refusals_and_warnings_three_are_shown(
     assert out.splitlines()[4:] == ["run r1: blocked, verdict warn"]
 
 
+def found_by(
+    run: Run, folder: Path, rule: Rule, summary: SourceSummary, held: int = 0, arrived: int = 0
+) -> RuleResult:
+    """The one result of the rule after a run with this summary."""
+    file = ArrivedFile("a.csv", datetime(2026, 9, 1), arrived, arrived)  # noqa: DTZ001 (UTC)
+    run.sources = [source(folder)]
+    run.summaries[NAME] = summary
+    came = [SourceArrivals(NAME, 1, arrived, (file,))] if arrived else []
+    waits = Held(NAME, "a.csv", f"rule:{rule.id}", held, 2, None, held)
+    other = Rule("other", "raw", "raw_shop.nowhere", "not_null", "critical", "me", "why")
+    (found,) = raw_results(run, [rule, other], Waiting((waits,) if held else ()), came)
+    return found
+
+
+ON_FILES = like_before()
+
+
 @pytest.mark.parametrize(
-    ("counts", "arrived", "status", "detail"),
+    ("rule", "judged", "refused", "arrived", "told"),
     [
-        (Counts(), 0, "unseen", NO_DATA),
-        (Counts(rows_in=5, refused=5), 0, "unseen", NO_DATA),
-        (Counts(), 9, "carried", "no new file"),
-        (Counts(rows_in=5, loaded=5), 0, "pass", "5 rows"),
+        (ON_FILES, Judged(), Judged(), 0, ("unseen", NO_DATA, 0)),
+        (POSITIVE, Judged(), Judged(0, 5), 0, ("unseen", NO_DATA, 0)),
+        (POSITIVE, Judged(), Judged(), 9, ("unseen", NO_FILE, 0)),
+        (POSITIVE, Judged(1, 0), Judged(), 9, ("unseen", NO_FILE, 0)),
+        (ON_FILES, Judged(1, 0), Judged(), 9, ("pass", "1 file", 1)),
+        (ON_FILES, Judged(1, 5), Judged(1, 3), 0, ("pass", "2 files", 2)),
+        (POSITIVE, Judged(1, 5), Judged(1, 3), 0, ("pass", "8 rows", 8)),
     ],
 )
-def test_rule_that_never_saw_a_row_is_not_said_to_hold(
-    run: Run, tmp_path: Path, counts: Counts, arrived: int, status: str, detail: str
+def test_rule_that_looked_at_nothing_is_not_said_to_hold(
+    run: Run,
+    tmp_path: Path,
+    rule: Rule,
+    judged: Judged,
+    refused: Judged,
+    arrived: int,
+    told: tuple[str, str, int],
 ) -> None:
-    file = ArrivedFile("a.csv", datetime(2026, 9, 1), arrived, arrived)  # noqa: DTZ001 (UTC)
-    run.sources = [source(tmp_path)]
-    run.summaries[NAME] = SourceSummary(NAME, counts)
-    came = [SourceArrivals(NAME, 1, arrived, (file,))] if arrived else []
-    other = Rule("other", "raw", "raw_shop.nowhere", "not_null", "critical", "me", "why")
-    (found,) = raw_results(run, [like_before(), other], Waiting(), came)
-    assert (found.status, found.detail) == (status, detail)
+    summary = SourceSummary(NAME, judged=judged, judged_refused=refused)
+    found = found_by(run, tmp_path, rule, summary, arrived=arrived)
+    assert (found.status, found.detail, found.rows_checked) == told
+    assert found.unexpected_count == 0
+
+
+def test_rule_on_rows_counts_rows(run: Run, tmp_path: Path) -> None:
+    breaks = (
+        f"{NAME}: b.csv: 3 of 4 rows break the rule positive (x), more than its tolerance of 0%"
+    )
+    refused = Judged(0, 4, Counter(positive=3, dated=4))
+    loaded = Judged(1, 50, Counter(positive=2, dated=7))
+    text = "7 rows, 5 of them loaded, in breach of the rule dated: y"
+    summary = SourceSummary(
+        NAME, Counts(54, 48, 2, 0, 4), 1, (breaks,), (("a.csv", text),), "", "", (), loaded, refused
+    )
+    found = found_by(run, tmp_path, POSITIVE, summary, held=6)
+    assert (found.status, found.rows_checked, found.unexpected_count) == ("fail", 54, 6 + 3)
+    assert found.detail.endswith("more than its tolerance of 0%; 6 rows in quarantine")
+    found = found_by(run, tmp_path, replace(POSITIVE, id="dated", severity="warning"), summary)
+    assert (found.status, found.rows_checked, found.unexpected_count) == ("warn", 54, 7 + 4)
+    assert found.detail == f"4 rows of refused files; a.csv: {text}"
+
+
+def test_rule_on_files_counts_files(run: Run, tmp_path: Path) -> None:
+    told = tuple(
+        (file, f"{rule}: {what}")
+        for file, rule, what in (
+            *(("a.csv", "orders_like_before", w) for w in ("rows: 9", "amount: 3")),
+            ("b.csv", "orders_like_before", "rows: 8"),
+        )
+    )
+    loaded = Judged(5, 50, Counter(orders_like_before=2, second=1))
+    summary = SourceSummary(NAME, Counts(50, 50), 5, (), told, judged=loaded)
+    found = found_by(run, tmp_path, like_before(), summary)
+    assert (found.status, found.rows_checked, found.unexpected_count) == ("warn", 5, 2)
+    error = BatchRefusedError(f"{UNLIKE}, says the rule first: rows: 9", where=f"{NAME}: c.csv")
+    error.rows, error.broken = 9, {"first": 1, "second": 1}
+    error.kinds = {
+        f"{rule}: rows": f"{UNLIKE}, says the rule {rule}: rows: 9" for rule in error.broken
+    }
+    found = found_by(run, tmp_path, like_before("second"), summary.with_refusal(error))
+    assert (found.status, found.rows_checked, found.unexpected_count) == ("fail", 6, 2)
+    assert found.detail == f"c.csv: {UNLIKE}, says the rule second: rows: 9"
 
 
 def source(folder: Path) -> Source:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
 
-from flows import live_runs, server
+from flows import live_runs, server, settling
 from flows.live_runs import LiveRun
 from flows.prefect_api import FINAL
 from flows.processes import Process
@@ -219,6 +219,25 @@ def test_what_is_cancelled_in_the_ui_ends(served: Served) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.slow
+def test_a_run_without_space_is_done_by_itself_when_there_is_some(served: Served) -> None:
+    full = served.settings.home / "full"
+    full.touch()
+    log = served.settings.prefect / "worker.log"
+    before = len(log.read_text())
+    run = asked_for(served)
+    told = until(lambda: "is full" in log.read_text()[before:] or None)
+    shown = api(served, f"flow_runs/{run}")
+    assert (shown["state_type"], shown["state"]["message"]) == ("SCHEDULED", settling.NO_SPACE)
+    full.unlink()
+    assert told
+    assert finished(served, run)["state_type"] == "COMPLETED"
+    said = log.read_text()[before:]
+    assert said.count("the disk is full") == 1
+    assert "Traceback" not in said
+    assert "leaked" not in said
+
+
 def test_a_run_whose_process_is_killed_is_shown_as_crashed(served: Served) -> None:
     hold = served.settings.home / "wait"
     hold.touch()

@@ -45,6 +45,13 @@ def shown(works: Works) -> list[Incident]:
     return list(incidents_for_report(works.settings))
 
 
+def told(works: Works) -> tuple[str, int, int]:
+    """What the last report tells of the rule SMALL: its status, and what it checked and found."""
+    content = json.loads((works.settings.reports / "latest" / "index.json").read_text())
+    [rule] = [found for found in content["gate"]["results"] if found["rule_id"] == SMALL.id]
+    return rule["status"], rule["rows_checked"], rule["unexpected_count"]
+
+
 @pytest.fixture
 def sent(works: Works, monkeypatch: pytest.MonkeyPatch) -> list[Message]:
     """What was sent to the one receiver, which is up."""
@@ -112,15 +119,18 @@ def test_rows_loaded_in_breach_of_a_rule_are_an_incident_until_a_better_file_com
     monkeypatch.setattr("expectations.raw.load_rules", lambda: [SMALL])
     monkeypatch.setattr("expectations.rule_files.load_rules", lambda: [SMALL])
     works.put([payment(4, day=4, amount="500.00")], "payments4.csv")
-    assert works.run("land", "load").exit_code == 0
+    assert works.run("land", "load", "report").exit_code == 0
     [opened] = shown(works)
     assert (opened.root, opened.severity) == (SMALL.table, "warning")
     assert opened.symptoms[0].detail.startswith("payments4.csv: 1 row loaded in breach")
-    assert works.run("land", "load").exit_code == 0
+    assert told(works) == ("warn", 1, 1)
+    assert works.run("land", "load", "report").exit_code == 0
     assert shown(works)[0].closed_at is None  # nothing new came
+    assert told(works) == ("unseen", 0, 0)  # and the report does not say that the rule holds
     works.put([payment(5, day=5, amount="5.00")], "payments5.csv")
-    assert works.run("land", "load").exit_code == 0
+    assert works.run("land", "load", "report").exit_code == 0
     assert shown(works)[0].closed_at is not None
+    assert told(works) == ("pass", 1, 0)
 
 
 def test_incident_of_a_source_that_was_removed_is_over(works: Works, tmp_path: Path) -> None:

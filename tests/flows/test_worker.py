@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -16,12 +17,13 @@ import pytest
 
 from flows import deployments, live_runs, worker
 from flows.deployments import put
-from flows.fork_server import Order
+from flows.fork_server import NO_SPACE, Order, Question
 from flows.live_runs import LiveRun
 from flows.prefect_api import FINAL, UNFINISHED, Api, ApiError, Json
 from flows.processes import Process, start_detached, stop
-from flows.schedules import Cron, Schedule
-from flows.worker import Worker
+from flows.schedules import Cron, NewFiles, Schedule
+from flows.unfinished import LEFT, NOTHING
+from flows.worker import SPACE_SECONDS, Worker
 from warehouse.processes import this_process
 from warehouse.settings import Settings, load_settings
 
@@ -100,7 +102,7 @@ class MemoryApi(Api):
             "parameters": dict(self.there[deployment]["parameters"]),
         }
         self.runs[made["id"]] = made
-        self.set_state(made["id"], {"type": "SCHEDULED", "message": ""})
+        MemoryApi.set_state(self, made["id"], {"type": "SCHEDULED", "message": ""})
         return dict(self.runs[made["id"]])
 
     def id_of(self, name: str) -> str:
@@ -108,17 +110,36 @@ class MemoryApi(Api):
 
 
 class Forks:
-    """Takes orders; the processes live until they are told to end."""
+    """Takes orders; the processes live until they are told to end, and questions are answered."""
 
     def __init__(self) -> None:
         self.orders: list[Order] = []
+        self.questions: list[Question] = []
+        self.code: int | None = None
 
     def start(self) -> None:
         pass
 
-    def fork(self, order: Order) -> Process:
+    def fork(self, order: Order | Question) -> Process:
+        if isinstance(order, Question):
+            self.questions.append(order)
+            return GONE
         self.orders.append(order)
         return this_process()
+
+    def exit_code(self, process: Process) -> int | None:
+        return self.code
+
+
+class Maker:
+    """Makes runs on a server that takes no state of them, and counts them."""
+
+    def __init__(self, bench: Bench) -> None:
+        self.bench, self.count = bench, 0
+
+    def __call__(self, deployment: str) -> Json:
+        self.count += 1
+        return self.bench.api.plan(deployment, self.bench.clock.now, auto=False)
 
 
 class Clock:
@@ -266,6 +287,134 @@ def test_a_failed_run_is_not_run_again_before_its_next_tick(bench: Bench) -> Non
     bench.step()
     assert len(bench.forks.orders) == 1
     assert bench.states() == ["FAILED"]
+
+
+def test_a_run_without_space_is_tried_again_and_no_try_counts(
+    bench: Bench, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bench.clock.now += HOUR
+    bench.api.plan(bench.api.id_of("pipeline"), bench.clock.now, auto=True)
+    bench.forks.code = NO_SPACE
+    for _ in range(9):
+        bench.step()
+        assert bench.worker._started
+        bench.end_run("")
+        bench.worker.step()
+        assert bench.worker._not_before > time.monotonic() + SPACE_SECONDS - 5
+        bench.clock.now += timedelta(minutes=1)
+    assert capsys.readouterr().err.count("the disk is full") == 1
+    assert len({order.run for order in bench.forks.orders}) == 1
+    assert bench.states() == ["SCHEDULED"]
+    bench.forks.code = 0
+    bench.step()
+    bench.end_run()
+    bench.step()
+    assert len(bench.forks.orders) == 10
+    assert bench.states() == ["COMPLETED"]
+    covers = bench.forks.orders[-1].covers
+    assert covers
+    assert covers.ticks == 1  # in time it was not
+
+
+def test_one_that_could_not_even_say_that_it_is_there_is_put_back_too(bench: Bench) -> None:
+    asked = bench.api.plan(bench.api.id_of("shop.orders"), bench.clock.now, auto=False)
+    bench.forks.code = NO_SPACE
+    bench.step()
+    assert bench.worker._started
+    bench.worker._started = replace(bench.worker._started, process=GONE)
+    bench.worker.step()
+    assert bench.states() == ["SCHEDULED"]
+    bench.step()
+    assert [order.run for order in bench.forks.orders] == [asked["id"]] * 2
+
+
+def test_one_without_space_that_somebody_cancelled_is_not_put_back(bench: Bench) -> None:
+    bench.clock.now += HOUR
+    bench.step()
+    bench.forks.code = NO_SPACE
+    bench.end_run("")
+    bench.api.set_state(bench.forks.orders[0].run, {"type": "CANCELLING", "message": ""})
+    bench.step()
+    bench.step()
+    assert len(bench.forks.orders) == 1
+    assert bench.states() == ["CANCELLED"]
+
+
+def test_a_run_that_is_asked_for_tells_of_the_ticks_that_it_covers(bench: Bench) -> None:
+    bench.api.plan(bench.api.id_of("pipeline"), bench.clock.now, auto=False)
+    bench.clock.now += 3 * HOUR
+    bench.step()
+    assert [order.covers and order.covers.ticks for order in bench.forks.orders] == [3]
+
+
+def test_an_end_that_only_the_server_heard_of_is_no_crash(bench: Bench) -> None:
+    bench.clock.now += HOUR
+    bench.step()
+    bench.end_run("")
+    bench.api.set_state(bench.forks.orders[0].run, {"type": "COMPLETED", "message": ""})
+    bench.step()
+    bench.step()
+    assert len(bench.forks.orders) == 1
+
+
+def test_while_the_server_is_away_a_crash_counts_once(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(_: str) -> Json:
+        raise ApiError("nobody answers")
+
+    bench.clock.now += HOUR
+    bench.step()
+    bench.end_run("")
+    with monkeypatch.context() as patch:
+        patch.setattr(bench.api, "flow_run", away)
+        for _ in range(5):
+            with pytest.raises(ApiError):
+                bench.step()
+    assert bench.worker._book.tries("pipeline") == 0
+    bench.worker.step()
+    assert bench.worker._book.tries("pipeline") == 1
+
+
+def test_a_run_that_cannot_be_started_is_not_made_again(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise ApiError("HTTP Error 500")
+
+    bench.clock.now += 3 * HOUR
+    with monkeypatch.context() as patch:
+        patch.setattr(bench.api, "set_state", full)
+        patch.setattr(bench.api, "new_run_of", made := Maker(bench))
+        for _ in range(5):
+            with pytest.raises(ApiError):
+                bench.step()
+    assert made.count == 1
+    bench.step()
+    bench.end_run()
+    bench.step()
+    assert [order.covers and order.covers.ticks for order in bench.forks.orders] == [3]
+    assert bench.states() == ["COMPLETED"]
+
+
+def test_what_a_run_left_is_asked_for_where_files_are_waited_for(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def none(*_: object) -> list[object]:
+        return []
+
+    monkeypatch.setattr(worker, "load_sources", none)
+    bench.settings.home.mkdir(exist_ok=True)
+    bench.declared[:] = [Schedule("pipeline", (), NewFiles(timedelta(0)))]
+    bench.sources.write_text("version: 1\n\n")
+    bench.forks.code = NOTHING
+    bench.step()
+    assert (len(bench.forks.questions), bench.forks.orders) == (1, [])
+    bench.settings.lake_catalog.parent.mkdir()
+    bench.settings.lake_catalog.touch()
+    bench.forks.code = LEFT
+    bench.step()
+    assert len(bench.forks.orders) == 1
 
 
 def test_what_is_paused_is_not_run_and_not_missed(bench: Bench) -> None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from warehouse import landing
 from warehouse.errors import BatchRefusedError
-from warehouse.landing import Count, Landed, arrivals, content_path, sweep_landing
+from warehouse.landing import Count, Known, Landed, arrivals, content_path, sweep_landing
 from warehouse.places import LocalFile, Place
 from warehouse.settings import Settings
 from warehouse.sources import Source
@@ -29,7 +29,7 @@ def of(settings: Settings, source: Source) -> list[Landed]:
 def land(
     settings: Settings, source: Source, file: Path, before: list[Landed]
 ) -> tuple[Landed, bool]:
-    return landing.land(settings, source, LocalFile(source.name, file), before, {})
+    return landing.land(settings, source, LocalFile(source.name, file), Known(before), {})
 
 
 def land_text(

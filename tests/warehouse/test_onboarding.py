@@ -11,7 +11,7 @@ from pathlib import Path
 import boto3
 import pytest
 import yaml
-from moto.server import ThreadedMotoServer
+from s3_server import empty_s3
 
 from expectations.rule_files import load_rules
 from warehouse import dbt_runner
@@ -233,10 +233,7 @@ def test_objects_are_downloaded_to_look_at(tmp_path: Path, monkeypatch: pytest.M
 def test_a_folder_on_s3_is_taken_like_a_local_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    try:
-        endpoint = "http://{}:{}".format(*server.get_host_and_port())
+    with empty_s3() as endpoint:
         for name, value in {
             "AWS_ENDPOINT_URL": endpoint,
             "AWS_ACCESS_KEY_ID": "clearwater",
@@ -269,8 +266,6 @@ def test_a_folder_on_s3_is_taken_like_a_local_one(
         )
         with pytest.raises(ConfigurationError, match="no object matches"):
             find("s3://shop/none", tmp_path / "my.yml", tmp_path / "none")
-    finally:
-        server.stop()
 
 
 def test_files_left_out_are_told(tmp_path: Path) -> None:

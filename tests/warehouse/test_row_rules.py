@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections import Counter
 from pathlib import Path
 from textwrap import dedent
 from typing import Any
@@ -16,6 +17,7 @@ from expectations.raw import with_rules
 from expectations.rule_files import load_rules
 from expectations.rules import Rule
 from warehouse import lake, quarantine, replaying
+from warehouse.batch import Judged
 from warehouse.errors import ConfigurationError
 from warehouse.ingest import land_sources, load_sources
 from warehouse.loading_order import ranks
@@ -77,8 +79,29 @@ def test_rows_that_break_a_rule_wait_and_the_others_load(shop: Shop) -> None:
         (2, "rule:positive", "positive: no refunds"),
         (3, "rule:positive", "positive: no refunds; kinds: no other kind is sold"),
     ]
-    told = "1 row loaded in breach of the rule dated: days are known"
+    told = "3 rows, 1 of them loaded, in breach of the rule dated: days are known"
     assert f"orders.csv: {told}" in summary.changes
+
+
+@pytest.mark.parametrize(
+    ("rows", "told", "broken"),
+    [
+        ("4,4,a,\n5,5,b,\n", "2 rows loaded", {"dated": 2}),
+        (
+            "4,4,a,\n5,-5,c,\n6,6,z,\n",
+            "3 rows, 1 of them loaded,",
+            {"positive": 1, "kinds": 2, "dated": 3},
+        ),
+        ("4,-4,a,\n", "1 row, not loaded,", {"positive": 1, "dated": 1}),
+    ],
+)
+def test_rows_are_counted_by_each_rule_whatever_the_others_say(
+    shop: Shop, rows: str, told: str, broken: dict[str, int]
+) -> None:
+    """Also by one that only warns, of rows that another sends to the quarantine."""
+    summary = send(shop, "1,1,a,2024-01-01\n2,2,b,2024-01-01\n" + rows)
+    assert f"orders.csv: {told} in breach of the rule dated: days are known" in summary.changes
+    assert summary.judged == Judged(1, summary.counts.rows_in, Counter(broken))
 
 
 def test_more_than_the_tolerance_refuses_the_batch(shop: Shop) -> None:
@@ -88,6 +111,8 @@ def test_more_than_the_tolerance_refuses_the_batch(shop: Shop) -> None:
     assert "2 of 4 rows break the rule positive (no refunds)" in problem
     assert "more than its tolerance of 20%; the first is row 2: {" in problem
     assert summary.counts.refused == 4
+    assert summary.judged_refused == Judged(0, 4, Counter(positive=2, dated=4))
+    assert summary.judged == Judged()
     assert send(shop, "1,1,a,\n2,-1,a,\n3,2,a,\n4,4,a,\n5,5,a,\n", rules=rules).counts.loaded == 4
 
 

@@ -15,19 +15,18 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
-from urllib.request import Request, urlopen
 
 import boto3
 import pytest
 from handmade import sources_file
-from moto.server import ThreadedMotoServer
+from s3_server import empty_s3, tell
 from shop import ORDERS, Shop
 
 from flows.schedules import NewFiles, Schedule, Watch
 from warehouse import landing, places
 from warehouse.errors import BatchRefusedError
 from warehouse.ingest import Arrivals, land_sources, load_sources
-from warehouse.landing import arrivals, content_path
+from warehouse.landing import Known, arrivals, content_path
 from warehouse.listed import note_taken
 from warehouse.places import S3Object, State, _matches, standing
 from warehouse.settings import PROJECT, Settings
@@ -66,8 +65,7 @@ class Bucket:
 
     def tell(self, action: str, text: str = "") -> None:
         """Moto's own interface: `reset`, or how many requests go without authentication."""
-        address = f"{self.endpoint}/moto-api/{action}"
-        urlopen(Request(address, text.encode(), {"Content-Type": "text/plain"})).read()
+        tell(self.endpoint, action, text)
 
 
 class Log(logging.Handler):
@@ -84,18 +82,16 @@ class Log(logging.Handler):
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Bucket]:
-    running = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    running.start()
-    bucket = Bucket("http://{}:{}".format(*running.get_host_and_port()))
-    log, handler = logging.getLogger("werkzeug"), Log(bucket.requests)
-    level, log.propagate = log.level, False
-    log.setLevel(logging.INFO)
-    log.addHandler(handler)
-    yield bucket
-    log.removeHandler(handler)
-    log.setLevel(level)
-    log.propagate = True
-    running.stop()
+    with empty_s3() as address:
+        bucket = Bucket(address)
+        log, handler = logging.getLogger("werkzeug"), Log(bucket.requests)
+        level, log.propagate = log.level, False
+        log.setLevel(logging.INFO)
+        log.addHandler(handler)
+        yield bucket
+        log.removeHandler(handler)
+        log.setLevel(level)
+        log.propagate = True
 
 
 @pytest.fixture
@@ -317,7 +313,7 @@ def test_object_removed_after_it_was_listed(settings: Settings, bucket: Bucket) 
     (place,) = standing(from_s3())
     bucket.client.delete_object(Bucket="shop", Key="in/a.csv")
     with pytest.raises(BatchRefusedError, match="the object is gone"):
-        landing.land(settings, from_s3(), place, [], {})
+        landing.land(settings, from_s3(), place, Known(), {})
 
 
 def test_keys_that_clients_would_resolve_are_refused_alone(
@@ -458,7 +454,7 @@ def test_object_that_breaks_off_is_refused(
 
     torn = S3Object("shop.orders", place.path, place.size, place.modified_ns, Torn())
     with pytest.raises(BatchRefusedError, match=r"a\.csv: S3 cannot be reached: Partial"):
-        landing.land(settings, from_s3(), torn, [], {})
+        landing.land(settings, from_s3(), torn, Known(), {})
     assert [file for file in settings.landing.rglob("*") if file.is_file()] == []
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from handmade import payment
@@ -18,7 +18,8 @@ from flows.run import Run
 from warehouse import state
 from warehouse.errors import ClearwaterError, ConfigurationError, StateError
 from warehouse.incident_log import incidents, open_incident_log
-from warehouse.settings import Settings
+from warehouse.retention import prune
+from warehouse.settings import Keep, Settings
 from warehouse.state import open_ledger, open_state
 
 
@@ -66,6 +67,20 @@ def test_ledger_history_and_incidents_are_kept(on_postgres: Settings) -> None:
         (kept_row,) = log.rows(closed_since=now)
     assert (kept_row["opened_at"], kept_row["acknowledged_by"]) == (now, "ann")
     assert not on_postgres.state_db.exists()
+
+
+def test_old_runs_leave_it(on_postgres: Settings) -> None:
+    settings = replace(on_postgres, keep=Keep(logs=timedelta(0)))
+    with open_ledger(settings) as ledger:
+        for run_id in ("1", "2"):
+            ledger.start(run_id)
+            ledger.stage(run_id, "load", "done", 1.5, "")
+            ledger.end(run_id, "done", None, {})
+    (item,) = [item for item in prune(settings).gone if item.kind == "runs"]
+    assert (item.count, item.bytes) == (1, 0)
+    with open_ledger(settings) as ledger:
+        assert [run["run_id"] for run in ledger.newest()] == ["2"]
+        assert (ledger.stages("1"), ledger.stages("2")) == ({}, {"load": "done"})
 
 
 def test_tables_of_an_earlier_version_get_their_new_columns(on_postgres: Settings) -> None:

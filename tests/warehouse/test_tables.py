@@ -9,7 +9,7 @@ from pathlib import Path
 import boto3
 import pytest
 import yaml
-from moto.server import ThreadedMotoServer
+from s3_server import empty_s3
 
 from warehouse.errors import ClearwaterError, ConfigurationError
 from warehouse.inference import infer
@@ -262,10 +262,7 @@ def test_a_zip_of_several_tables_is_told(tmp_path: Path, settings: Settings) -> 
 
 
 def test_tables_on_s3(tmp_path: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    try:
-        endpoint = "http://{}:{}".format(*server.get_host_and_port())
+    with empty_s3() as endpoint:
         for name, value in (
             ("AWS_ENDPOINT_URL", endpoint),
             ("AWS_ACCESS_KEY_ID", "clearwater"),
@@ -289,8 +286,6 @@ def test_tables_on_s3(tmp_path: Path, settings: Settings, monkeypatch: pytest.Mo
                 "orders": "s3://shop/in/orders_*.csv",
             }
             assert [len(table.found.files) for table in tables] == [1, 2]
-    finally:
-        server.stop()
 
 
 @pytest.mark.parametrize(

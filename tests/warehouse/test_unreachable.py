@@ -5,10 +5,11 @@ from __future__ import annotations
 import socket
 import threading
 from collections.abc import Iterator
+from contextlib import ExitStack
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
-from moto.server import ThreadedMotoServer
+from s3_server import empty_s3
 
 from warehouse import places
 from warehouse.errors import BatchRefusedError, UnreachableError
@@ -90,7 +91,6 @@ def test_source_that_comes_back_is_landed_and_the_others_did_not_wait(
     file.write_text("id\n1\n")
     local = Source(name="shop.customers", path=str(file))
     asked: list[tuple[str, int]] = []
-    servers: list[ThreadedMotoServer] = []
 
     def again(names: str, error: Exception, tries: int) -> bool:
         assert "S3 cannot be reached" in str(error)
@@ -99,19 +99,13 @@ def test_source_that_comes_back_is_landed_and_the_others_did_not_wait(
         if tries == 2:
             import boto3
 
-            servers.append(ThreadedMotoServer(ip_address="127.0.0.1", port=port, verbose=False))
-            servers[0].start()
-            client = boto3.client("s3", endpoint_url=f"http://127.0.0.1:{port}")
-            client.create_bucket(Bucket="again")
-            client.put_object(Bucket="again", Key="in/a.csv", Body=b"id\n7\n")
+            client = boto3.client("s3", endpoint_url=servers.enter_context(empty_s3(port)))
+            client.create_bucket(Bucket="shop")
+            client.put_object(Bucket="shop", Key="in/a.csv", Body=b"id\n7\n")
         return True
 
-    try:
-        away = S3.model_copy(update={"path": "s3://again/in/*.csv"})
-        found = land_sources(settings, [away, local], again=again)
-    finally:
-        for server in servers:
-            server.stop()
+    with ExitStack() as servers:
+        found = land_sources(settings, [S3, local], again=again)
     assert asked == [("shop.orders", 1), ("shop.orders", 2)]
     assert found.new_files == 2
     assert [summary.problems for summary in found.summaries.values()] == [(), ()]
