@@ -268,7 +268,7 @@ def _record(
         sha256,
         place.name,
         place.path,
-        _arrival_time(before),
+        _arrival_time(before.in_order),
         state.size,
         return_number=len(same),
         modified_ns=state.modified_ns,
