@@ -97,7 +97,7 @@ def newest_run(served: Served) -> dict[str, Any]:
 def task_states(served: Served, run: dict[str, Any], count: int) -> dict[str, str]:
     """The states of the run's tasks by stage; they reach the server a moment after the run."""
     asked = {"flow_runs": {"id": {"any_": [run["id"]]}}}
-    deadline = time.monotonic() + 15
+    deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         tasks = api(served, "task_runs/filter", asked)
         final = {t["name"].rsplit("-", 1)[0]: t["state_type"] for t in tasks if t["end_time"]}

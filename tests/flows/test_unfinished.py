@@ -201,7 +201,7 @@ def test_work_of_a_machine_that_died_is_done_without_a_new_file(
     try:
         info = server.up(settings, sources)
         works.put([payment(4, day=4)], "payments4.csv")
-        until(lambda: list(settings.builds.glob("*")), 120)
+        until(lambda: list(settings.builds.glob("*")), 300)
         live = next(each for each in live_runs.known(settings) if each.process.alive)
         assert info.server
         assert info.worker
