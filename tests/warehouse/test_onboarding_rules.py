@@ -266,6 +266,25 @@ def test_times_that_may_be_ahead_have_no_rule(name: str, column: InferredColumn)
     assert "not_ahead_of_load" not in found
 
 
+@pytest.mark.parametrize(
+    ("name", "time"),
+    [
+        ("hotel.bookings", "booked_at"),
+        ("hotel.bookings", "booking_created_at"),
+        ("law.contracts", "signedAt"),
+        ("app.events", "event_at"),
+        ("app.subscriptions", "created"),
+    ],
+)
+def test_plans_are_made_before_they_arrive(name: str, time: str) -> None:
+    planned = (times("checkin", "2024-06-01"), times("date", "2024-02-01"))
+    assert "not_ahead_of_load" in rules(times(time), *planned, name=name, event_time=time)
+    assert "not_ahead_of_load" not in rules(*planned, name=name, event_time="checkin")
+    # What is ahead of the files is not of the past.
+    ahead = times(time, "2024-06-01")
+    assert "not_ahead_of_load" not in rules(ahead, name=name, event_time=time)
+
+
 def test_event_without_time_is_not_ahead() -> None:
     found = rules(times("order date", "2024-03-02"), event_time="order date")
     expression = found["not_ahead_of_load"]["expression"]

@@ -14,6 +14,7 @@ from warehouse.inference.words import (
     is_label,
     is_money,
     says,
+    singular,
     words,
 )
 
@@ -103,6 +104,16 @@ PLANNED = (
         *("frist", "booking", "schedule", "start", "startdatum", "enddatum", "plandatum"),
     }
 )
+# Of times, that something was done then, even if what was done is a plan.
+MADE = frozenset(
+    {
+        *("created", "made", "booked", "ordered", "signed", "sold", "purchased", "subscribed"),
+        *("registered", "reserved", "submitted", "requested", "placed", "posted", "entered"),
+        *("added", "inserted", "logged", "recorded", "reported", "sent", "started", "opened"),
+        *("published", "transacted", "occurred", "happened", "observed", "measured", "visited"),
+        *("bestelldatum", "erstellt", "angelegt", "gebucht"),
+    }
+)
 PLANNED_BEGINNINGS = ("liefer", "fällig", "faellig", "ablauf", "soll")
 # Tables that say what will be.
 PLANS = frozenset(
@@ -110,7 +121,7 @@ PLANS = frozenset(
         *("calendar", "schedule", "schedules", "plan", "plans", "forecast", "forecasts", "budget"),
         *("budgets", "roster", "rosters", "appointment", "appointments", "reservation", "rota"),
         *("reservations", "booking", "bookings", "holiday", "holidays", "timetable", "fixture"),
-        *("fixtures", "shift", "shifts", "target", "targets", "contract", "contracts", "events"),
+        *("fixtures", "shift", "shifts", "target", "targets", "contract", "contracts"),
         *("subscription", "subscriptions", "kalender", "schichten", "termine", "feiertage"),
     }
 )
@@ -191,10 +202,24 @@ def has_happened(name: str) -> bool:
     return says(name, HAPPENED) and not is_planned(name, "")
 
 
-def is_planned(name: str, table: str) -> bool:
-    """Whether times of that name, or of such a table, may well be ahead."""
-    is_german = any(word.startswith(PLANNED_BEGINNINGS) for word in words(name))
-    return says(name, PLANNED) or is_german or says(table, PLANS)
+def is_planned(name: str, table: str, *, is_event: bool = False) -> bool:
+    """Whether times of that name, or of such a table, may well be ahead.
+
+    A plan is made at a time of its own: of a table of bookings, `checkin` and `date` may be ahead,
+    but not `booked_at`, nor what its source declares as the time of the event (`is_event`).
+    """
+    # What the table is called by says no more of its column than of the table.
+    own = {singular(word) for word in words(table) if word in PLANS}
+    parts = [word for word in words(name) if singular(word) not in own]
+    is_german = any(word.startswith(PLANNED_BEGINNINGS) for word in parts)
+    if is_german or not PLANNED.isdisjoint(parts):
+        return True
+    return is_plan(table) and not is_event and not says(name, MADE)
+
+
+def is_plan(table: str) -> bool:
+    """Whether a table of that name may be one of what will be."""
+    return says(table, PLANS)
 
 
 def _is_unsigned(name: str) -> bool:

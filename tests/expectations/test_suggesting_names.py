@@ -1,0 +1,118 @@
+"""What names say of times, keys and bounds is held against declarations and values."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import duckdb
+import pytest
+
+from expectations.suggesting import event_times, propose
+from expectations.suggesting.profile import read
+from warehouse.releases import Release
+from warehouse.sources import Source
+
+NOW = datetime(2025, 12, 31, 12, tzinfo=UTC)
+
+
+@pytest.fixture
+def con() -> Iterator[duckdb.DuckDBPyConnection]:
+    with duckdb.connect(config={"threads": 2}) as con:
+        for schema in ("marts", "features", "raw_shop"):
+            con.execute(f"create schema {schema}")
+        yield con
+
+
+def make(con: duckdb.DuckDBPyConnection, table: str, *columns: str, rows: int = 2000) -> None:
+    """A table of rows `n`, an hour apart; the newest is of NOW."""
+    con.execute(
+        f"create or replace table {table} as select {', '.join(columns)} from (select n,"
+        f" timestamp '2025-12-31 11:00' - interval ({rows} - n) hour as moment"
+        f" from range(1, {rows + 1}) as t(n))"
+    )
+
+
+def proposed(
+    con: duckdb.DuckDBPyConnection, table: str, *others: str, declared: tuple[str, ...] = ()
+) -> dict[str, dict[str, Any]]:
+    """The proposed checks by the ends of their ids."""
+    profile = read(con, table, event_times=declared)
+    return {p.suffix: p.check for p in propose(profile, [table, *others], NOW)}
+
+
+@pytest.mark.parametrize(
+    ("table", "time"),
+    [
+        ("fct_hotel_bookings", "booked_at"),
+        ("fct_bookings", "booking_created_at"),
+        ("contracts", "signed_at"),
+        ("subscriptions", "created_at"),
+        ("fct_app_events", "event_at"),
+        ("shifts", "started_at"),
+    ],
+)
+def test_a_table_of_plans_has_a_time_at_which_they_were_made(
+    con: duckdb.DuckDBPyConnection, table: str, time: str
+) -> None:
+    ahead = "(moment + interval 20 day)::date as checkin, (moment + interval 9 day)::date as date"
+    loaded = "timestamp '2025-12-31 11:30' + interval (n % 5) second as _loaded_at"
+    make(con, f"marts.{table}", f"moment as {time}", ahead, loaded)
+    rules = proposed(con, f"marts.{table}")
+    assert rules["fresh"]["column"] == time
+    assert rules["like_before"]["by"] == time
+    assert {f"{time}_not_too_early", f"{time}_not_ahead_of_load"} <= set(rules)
+    assert not [name for name in rules if name.startswith(("checkin_not", "date_not"))]
+
+
+def test_what_is_ahead_of_its_arrival_does_not_say_when_a_row_came_to_be(
+    con: duckdb.DuckDBPyConnection,
+) -> None:
+    columns = ("moment + interval 30 day as event_date", "moment + interval 1 hour as _loaded_at")
+    make(con, "marts.events", *columns)
+    rules = proposed(con, "marts.events")
+    assert rules["fresh"]["column"] == "_loaded_at"
+    assert not {"event_date_not_ahead_of_load", "like_before"} & set(rules)
+    # One broken clock in a thousand is for the rules to find.
+    late = "case when n % 1000 = 0 then timestamp '2099-01-01' else moment end as event_date"
+    make(con, "marts.events", late, columns[1])
+    assert proposed(con, "marts.events")["like_before"]["by"] == "event_date"
+
+
+def test_a_declared_event_time_decides_first(con: duckdb.DuckDBPyConnection) -> None:
+    make(con, "marts.shifts", "moment - interval 5 day as created_at", "moment as worked_on")
+    assert proposed(con, "marts.shifts")["like_before"]["by"] == "created_at"
+    rules = proposed(con, "marts.shifts", declared=("missing", "worked_on"))
+    assert (rules["like_before"]["by"], rules["fresh"]["column"]) == ("worked_on", "worked_on")
+    assert "worked_on_not_too_early" in rules
+    make(con, "marts.shifts", "moment - interval 5 day as created_at", "null::date as worked_on")
+    assert (
+        proposed(con, "marts.shifts", declared=("worked_on",))["like_before"]["by"] == "created_at"
+    )
+
+
+def test_event_times_are_declared_by_the_sources_above_a_table() -> None:
+    sources = [
+        Source.model_validate(
+            {"name": f"hotel.{name}", "kind": "files", "path": "x", "event_time": time}
+        )
+        for name, time in (("bookings", "bookedAt"), ("refunds", "paid_on"), ("guests", "seen"))
+    ]
+    release = Release(
+        *("r", "2025", "run", None, "lake", 1, "pass", "p", {}, {}, {}),
+        features={"feat_refunds": {"event_time": "happened_at"}},
+        gate={},
+        lineage={
+            "staging.stg_bookings": ["raw_hotel.bookings"],
+            "marts.fct_refunds": ["staging.stg_bookings", "raw_hotel.refunds"],
+            "features.feat_refunds": ["marts.fct_refunds"],
+        },
+    )
+    assert event_times("raw_hotel.bookings", sources, None) == ("bookedAt", "booked_at")
+    # First that of the source that the table is called by.
+    expected = ("paid_on", "bookedAt", "booked_at")
+    assert event_times("marts.fct_refunds", sources, release) == expected
+    features = event_times("features.feat_refunds", sources, release)
+    assert features == ("happened_at", *expected)
+    assert event_times("marts.fct_guests", sources, release) == ()
