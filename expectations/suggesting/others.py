@@ -86,8 +86,28 @@ def _looks_up(table: Profile, column: Column, other: Other) -> bool:
     """Whether the other table describes things, of which this one tells something."""
     if table.table.startswith("features."):
         return not other.table.startswith("features.")
-    is_own_key = table.distinct(column) >= OPEN * table.rows
-    return not other.table.startswith("features.") and not is_own_key
+    return not other.table.startswith("features.") and not _is_own_key(table, column)
+
+
+def _is_own_key(table: Profile, column: Column) -> bool:
+    """Whether the column names the table's own rows, not those of another.
+
+    It does by its name, as `refund_id` in refunds, or as the only identifier that is unique.
+    Hardly a value repeats where most things have one row, such as a booking one refund.
+    """
+    if table.distinct(column) < OPEN * table.rows:
+        return False
+    if words.names_own(column.name, table.name):
+        return True
+    return _is_unique(table, column) and not any(
+        _is_unique(table, c) for c in table.own if c.name != column.name
+    )
+
+
+def _is_unique(table: Profile, column: Column) -> bool:
+    """Whether the column is an identifier that tells all rows apart."""
+    is_id = column.kind in KEYS and words.identifying(column.name, table.name)
+    return bool(is_id) and not column.nulls and table.distinct(column) == table.rows
 
 
 def _reference(table: Profile, column: Column, other: Other, theirs: str) -> Iterator[Proposal]:

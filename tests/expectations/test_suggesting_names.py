@@ -116,3 +116,46 @@ def test_event_times_are_declared_by_the_sources_above_a_table() -> None:
     features = event_times("features.feat_refunds", sources, release)
     assert features == ("happened_at", *expected)
     assert event_times("marts.fct_guests", sources, release) == ()
+
+
+BOOKINGS, REFUNDS = "marts.fct_hotel_bookings", "marts.fct_hotel_refunds"
+
+
+def make_refunds(con: duckdb.DuckDBPyConnection, *columns: str) -> dict[str, dict[str, Any]]:
+    """The references proposed for refunds of bookings, which nearly all have one at most."""
+    make(con, BOOKINGS, "10 * n as booking_id", "n % 7 as hotel_id", "moment as booked_at")
+    make(con, REFUNDS, *columns, "moment as refunded_at", rows=1200)
+    rules = proposed(con, REFUNDS, BOOKINGS)
+    assert "booking_id_in_fct_hotel_refunds" not in proposed(con, BOOKINGS, REFUNDS)
+    return {name: rule for name, rule in rules.items() if rule["check"] == "references"}
+
+
+@pytest.mark.parametrize(
+    "booking",
+    [
+        pytest.param("10 * (n - (n % 40 = 0)::int) as booking_id", id="nearly each its own"),
+        pytest.param("10 * n as booking_id", id="each its own"),
+    ],
+)
+def test_a_reference_that_hardly_repeats_is_no_key(
+    con: duckdb.DuckDBPyConnection, booking: str
+) -> None:
+    (rule,) = make_refunds(con, "'R' || n as refund_id", booking).values()
+    assert (rule["column"], rule["references_table"]) == ("booking_id", BOOKINGS)
+    assert "mostly" not in rule
+
+
+def test_the_only_identifier_that_is_unique_is_the_own_one(con: duckdb.DuckDBPyConnection) -> None:
+    assert make_refunds(con, "10 * n as booking_id", "n % 3 as hotel_id") == {}
+
+
+def test_a_table_s_own_key_refers_to_nothing(con: duckdb.DuckDBPyConnection) -> None:
+    own = ("n as order_id", "'N' || n as order_no")
+    make(con, "marts.fct_orders", *own)
+    make(con, "marts.fct_shop_orders", *own)
+    make(con, "marts.fct_order_lines", "'L' || n as line_id", "n - n % 2 + 1 as order_id")
+    assert not {"order_id_in_fct_shop_orders", "order_no_in_fct_shop_orders"} & set(
+        proposed(con, "marts.fct_orders", "marts.fct_shop_orders")
+    )
+    make(con, "marts.fct_order_lines", "'L' || n as line_id", "n as order_id")
+    assert "order_id_in_fct_orders" in proposed(con, "marts.fct_order_lines", "marts.fct_orders")
