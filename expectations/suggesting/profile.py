@@ -225,8 +225,8 @@ def _order(
 ) -> tuple[str, str]:
     """The column that tells earlier rows from later ones, and SQL for a row's quarter by it.
 
-    A birthday parts people by their age, and tells nothing of what comes next; nor does a time
-    ahead of its row's arrival say when the row came to be, unless it is declared to.
+    A birthday parts people by their age, and tells nothing of what comes next; nor does a time of
+    what may be plans that is ahead of its row's arrival, unless it is declared to.
     """
     times = [
         name
@@ -235,11 +235,12 @@ def _order(
     ]
     of_names = [name for name in times if name not in declared]
     of_names.sort(key=lambda name: _unlikely(name, table.rpartition(".")[2]))
+    may_be_plan = rule_words.may_be_plan(table.rpartition(".")[2])
     step = max(1, rows // SAMPLED)
     for name in [*(name for name in declared if kind_of(types[name]) == "time"), *of_names]:
         column = identifier(name)
-        may_be_ahead = name in (*declared, LOADED_AT) or LOADED_AT not in types
-        ahead = "false" if may_be_ahead else f"{column} > {LOADED_AT} + interval 1 day"
+        is_asked = may_be_plan and name not in declared and LOADED_AT in types
+        ahead = f"{column} > {LOADED_AT} + interval 1 day" if is_asked else "false"
         found = con.execute(
             f"select quantile_disc({column}, [0.25, 0.5, 0.75]), count({column}), count(*),"
             f" count(*) filter ({ahead}) from {relation(table)} where rowid % {step} = 0"

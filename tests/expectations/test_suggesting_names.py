@@ -66,7 +66,7 @@ def test_a_table_of_plans_has_a_time_at_which_they_were_made(
     assert not [name for name in rules if name.startswith(("checkin_not", "date_not"))]
 
 
-def test_what_is_ahead_of_its_arrival_does_not_say_when_a_row_came_to_be(
+def test_events_that_are_ahead_of_their_arrival_are_plans(
     con: duckdb.DuckDBPyConnection,
 ) -> None:
     columns = ("moment + interval 30 day as event_date", "moment + interval 1 hour as _loaded_at")
@@ -74,6 +74,9 @@ def test_what_is_ahead_of_its_arrival_does_not_say_when_a_row_came_to_be(
     rules = proposed(con, "marts.events")
     assert rules["fresh"]["column"] == "_loaded_at"
     assert not {"event_date_not_ahead_of_load", "like_before"} & set(rules)
+    # A past that is made up is one all the same, where the table is not called by plans.
+    make(con, "marts.readings", "moment + interval 30 day as measured_at", columns[1])
+    assert proposed(con, "marts.readings")["like_before"]["by"] == "measured_at"
     # One broken clock in a thousand is for the rules to find.
     late = "case when n % 1000 = 0 then timestamp '2099-01-01' else moment end as event_date"
     make(con, "marts.events", late, columns[1])
@@ -158,4 +161,32 @@ def test_a_table_s_own_key_refers_to_nothing(con: duckdb.DuckDBPyConnection) -> 
         proposed(con, "marts.fct_orders", "marts.fct_shop_orders")
     )
     make(con, "marts.fct_order_lines", "'L' || n as line_id", "n as order_id")
-    assert "order_id_in_fct_orders" in proposed(con, "marts.fct_order_lines", "marts.fct_orders")
+    make(con, "marts.fct_order_gifts", "'G' || n as gift_id", "n as order_id")
+    tables = ("marts.fct_order_gifts", "marts.fct_orders")
+    lines = proposed(con, "marts.fct_order_lines", *tables)
+    assert "order_id_in_fct_order_gifts" not in lines
+    assert lines["order_id_in_fct_orders"]["column"] == "order_id"
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "limits"),
+    [
+        ("humidity", "29.5 + hash(n) % 613 / 10.0", (0, 100)),
+        ("relative_humidity", "0.3 + hash(n) % 600 / 1000.0", (0, 1)),
+        ("discount_pct", "(hash(n) % 5)::int * 10", (0, 100)),
+        ("market_share", "hash(n) % 610 / 10.0", (0, 100)),
+        ("debt_ratio", "hash(n) % 98 / 100.0", (0, 1)),
+        ("price_ratio", "hash(n) % 60 / 100.0", (0, 2)),
+        ("exchange_rate", "0.5 + hash(n) % 45 / 100.0", (0, 5)),
+        ("wind_direction", "hash(n) % 360 / 1.0", (0, 360)),
+        ("filled", "(hash(n) % 101)::int", (0, 100)),
+        ("quantity", "(hash(n) % 101)::int", (0, 500)),
+        ("charge", "least(hash(n) % 140, 100) / 1.0", (0, 500)),
+    ],
+)
+def test_what_is_of_a_whole_ends_there(
+    con: duckdb.DuckDBPyConnection, name: str, values: str, limits: tuple[float, float]
+) -> None:
+    make(con, "marts.fct_readings", "moment as measured_at", f"{values} as {name}", rows=4000)
+    rule = proposed(con, "marts.fct_readings")[f"{name}_in_range"]
+    assert (rule["min"], rule["max"]) == limits
