@@ -194,6 +194,7 @@ def build(
 def audit(
     suggest: Suggest = None,
     release: ReleaseId = None,
+    sources: Sources = SOURCES,
     home: Home = None,
     as_json: Json = False,
     log: LogMode = Log.text,
@@ -204,9 +205,9 @@ def audit(
     Example: clearwater audit --suggest marts.fct_transactions
     """
     if suggest is not None or release is not None:
-        suggest_rules(suggest, release, home, as_json)
+        suggest_rules(suggest, release, sources, home, as_json)
         return
-    _stages(("audit", "report"), home, as_json, log=log.value, wait=wait)
+    _stages(("audit", "report"), home, as_json, sources=sources, log=log.value, wait=wait)
 
 
 @app.command()

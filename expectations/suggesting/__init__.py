@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -15,6 +15,7 @@ from expectations.suggesting import formats, keys, others, pairs, single, times,
 from expectations.suggesting.profile import Profile, described, read
 from expectations.suggesting.proposal import Proposal, named
 from warehouse.errors import ConfigurationError
+from warehouse.onboarding.names import snake_case
 from warehouse.query import open_lake, open_release
 from warehouse.releases import current, releases
 from warehouse.settings import PROJECT
@@ -23,7 +24,9 @@ from warehouse.wording import counted
 if TYPE_CHECKING:
     import duckdb
 
+    from warehouse.releases import Release
     from warehouse.settings import Settings
+    from warehouse.sources import Source
 
 __all__ = ["Proposal", "Suggestion", "propose", "suggest"]
 
@@ -42,11 +45,13 @@ def suggest(
     table: str,
     release: str | None,
     rules: Sequence[Rule],
+    sources: Sequence[Source],
     now: datetime,
 ) -> Suggestion:
     """The rules that the table's data propose, without those that `rules` have for it.
 
-    `table` is a published one of the release (the current one if None), or one of the lake.
+    `table` is a published one of the release (the current one if None), or one of the lake; what
+    `sources` declare as time of an event is such a time in the tables made from them, too.
     Raises ConfigurationError when there is no such table.
     """
     is_raw = table.startswith("raw_")
@@ -54,7 +59,10 @@ def suggest(
     known = [rule for rule in rules if rule.table == table]
     with opened as con:
         tables = _tables(con, table)
-        profile = read(con, table, personal_columns(table) | _released(settings, table, release))
+        read_from = _release(settings, release)
+        inherited = frozenset(read_from.personal.get(table, ()) if read_from else ())
+        declared = event_times(table, sources, read_from)
+        profile = read(con, table, personal_columns(table) | inherited, declared)
         found = list(writing.new_ones(propose(profile, tables, now), known))
     with_ids = writing.with_ids(found, table, [rule.id for rule in rules])
     where = "the lake" if is_raw else f"release {release or _current(settings)}"
@@ -142,13 +150,43 @@ def personal_columns(table: str) -> frozenset[str]:
     return frozenset(found)
 
 
-def _released(settings: Settings, table: str, release: str | None) -> frozenset[str]:
-    """The columns that are personal in the release, by marks of their own or inherited ones."""
-    if release is None:
-        read_from = current(settings)
-    else:
-        read_from = next((r for r in releases(settings) if r.id == release), None)
-    return frozenset(read_from.personal.get(table, ())) if read_from else frozenset()
+def event_times(table: str, sources: Sequence[Source], release: Release | None) -> tuple[str, ...]:
+    """The columns of the table that are declared to say when an event happened, the likelier first.
+
+    They are those of its feature set and of the sources that it is made from, under their own names
+    or as onboarding writes them; first of the source that the table is called by.
+    """
+    features = release.features.get(table.removeprefix("features."), {}) if release else {}
+    found = [features["event_time"]] if "event_time" in features else []
+    above = {table} if release is None else {table, *_above(table, release.lineage)}
+    of_table = [
+        source
+        for source in sources
+        if f"{source.schema_name}.{source.table_name}" in above and source.event_time
+    ]
+    for source in sorted(of_table, key=lambda source: source.table_name not in table):
+        assert source.event_time is not None
+        found += [source.event_time, snake_case(source.event_time)]
+    return tuple(dict.fromkeys(found))
+
+
+def _above(table: str, lineage: Mapping[str, Sequence[str]]) -> set[str]:
+    """All that the table is made from."""
+    above: set[str] = set()
+    waiting = list(lineage.get(table, ()))
+    while waiting:
+        parent = waiting.pop()
+        if parent not in above:
+            above.add(parent)
+            waiting += lineage.get(parent, ())
+    return above
+
+
+def _release(settings: Settings, id_: str | None) -> Release | None:
+    """The release of that id, or the current one."""
+    if id_ is None:
+        return current(settings)
+    return next((release for release in releases(settings) if release.id == id_), None)
 
 
 def _current(settings: Settings) -> str:

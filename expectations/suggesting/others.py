@@ -31,6 +31,11 @@ class Other:
     table: str
     types: Mapping[str, str]
 
+    @property
+    def name(self) -> str:
+        """The table's name without its schema."""
+        return self.table.rpartition(".")[2]
+
     @cached_property
     def rows(self) -> int:
         """How many rows it has."""
@@ -55,7 +60,8 @@ def references(table: Profile, tables: Sequence[Other]) -> Iterator[Proposal]:
     for column in table.own:
         if column.kind not in KEYS or not words.identifying(column.name, "") or not column.filled:
             continue
-        for other in tables:
+        # Of two that have it, the table that it is named by: an order's, not its reviews'.
+        for other in sorted(tables, key=lambda other: not words.names_own(column.name, other.name)):
             theirs = _key_named(column, other)
             if theirs and _looks_up(table, column, other) and other.is_unique([theirs]):
                 yield from _reference(table, column, other, theirs)
@@ -64,13 +70,12 @@ def references(table: Profile, tables: Sequence[Other]) -> Iterator[Proposal]:
 
 def _key_named(column: Column, other: Other) -> str:
     """The other table's column that by name and type is what this one refers to."""
-    name = other.table.rpartition(".")[2]
     for theirs, type_ in other.types.items():
         if kind_of(type_) != column.kind:
             continue
-        if theirs.lower() == column.name.lower() and words.identifying(theirs, name):
+        if theirs.lower() == column.name.lower() and words.identifying(theirs, other.name):
             return theirs
-        if words.words(theirs) == ["id"] and _is_id_of(column.name, name):
+        if words.words(theirs) == ["id"] and _is_id_of(column.name, other.name):
             return theirs
     return ""
 
@@ -86,8 +91,30 @@ def _looks_up(table: Profile, column: Column, other: Other) -> bool:
     """Whether the other table describes things, of which this one tells something."""
     if table.table.startswith("features."):
         return not other.table.startswith("features.")
-    is_own_key = table.distinct(column) >= OPEN * table.rows
-    return not other.table.startswith("features.") and not is_own_key
+    if other.table.startswith("features."):
+        return False
+    if table.distinct(column) < OPEN * table.rows:
+        return True
+    # Hardly a value repeats: so it is where most things have one row, such as a booking one refund.
+    return words.names_own(column.name, other.name) and not _is_own_key(table, column)
+
+
+def _is_own_key(table: Profile, column: Column) -> bool:
+    """Whether the column names the table's own rows, not those of another.
+
+    It does by its name, as `refund_id` in refunds, or as the only identifier that is unique.
+    """
+    if words.names_own(column.name, table.name):
+        return True
+    return _is_unique(table, column) and not any(
+        _is_unique(table, c) for c in table.own if c.name != column.name
+    )
+
+
+def _is_unique(table: Profile, column: Column) -> bool:
+    """Whether the column is an identifier that tells all rows apart."""
+    is_id = column.kind in KEYS and words.identifying(column.name, table.name)
+    return bool(is_id) and not column.nulls and table.distinct(column) == table.rows
 
 
 def _reference(table: Profile, column: Column, other: Other, theirs: str) -> Iterator[Proposal]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -27,7 +27,7 @@ TIME = re.compile(r"DATE|TIMESTAMP[A-Z_ ]*")
 QUARTERS = 4
 WIDTH = 6  # aggregates a column
 SAMPLED = 50_000  # rows, where a look is enough
-MOSTLY_FILLED = 0.99
+MOSTLY_FILLED, FEW_AHEAD = 0.99, 0.01
 # Different values: an approximate count is up to a third off, so that no more are counted exactly.
 EXACTLY = 2000
 # Columns that loading adds.
@@ -113,7 +113,7 @@ class Profile:
     """A table as it was read; `order` is the column whose time parts it, empty for its own order.
 
     `quarter` is SQL for the number of a row's quarter, from 0. Values of the columns `personal`
-    are never shown.
+    are never shown; `event_times` are columns that a source declares as such.
     """
 
     con: duckdb.DuckDBPyConnection
@@ -123,6 +123,7 @@ class Profile:
     order: str
     quarter: str
     personal: frozenset[str] = field(default=frozenset())
+    event_times: tuple[str, ...] = ()
 
     @property
     def relation(self) -> str:
@@ -160,6 +161,11 @@ class Profile:
         step = max(1, self.rows // rows)
         return f"(select {listed} from {self.relation} where rowid % {step} = 0)"
 
+    def is_planned(self, column: Column) -> bool:
+        """Whether the column's times may well be ahead, by all that names say of them."""
+        is_event = column.name in self.event_times
+        return rule_words.is_planned(column.name, self.name, is_event=is_event)
+
     def is_personal(self, column: Column) -> bool:
         """Whether values of the column may not be shown."""
         return column.name in self.personal or words.is_own_words(column.name)
@@ -183,15 +189,23 @@ def described(con: duckdb.DuckDBPyConnection, table: str) -> dict[str, str]:
 
 
 def read(
-    con: duckdb.DuckDBPyConnection, table: str, personal: frozenset[str] = frozenset()
+    con: duckdb.DuckDBPyConnection,
+    table: str,
+    personal: frozenset[str] = frozenset(),
+    event_times: Sequence[str] = (),
 ) -> Profile:
-    """Read the table whole, in three passes over it."""
+    """Read the table whole, in three passes over it.
+
+    Of `event_times`, the columns that are declared to say when a row's event happened, the first
+    that can be tells earlier rows from later ones.
+    """
     types = described(con, table)
     rows = number(con, f"select count(*) from {relation(table)}")
-    order, quarter = _order(con, table, types, rows)
-    empty = Profile(con, table, (), rows, order, quarter, personal)
+    declared = tuple(name for name in event_times if name in types)
+    order, quarter = _order(con, table, types, rows, declared)
+    empty = Profile(con, table, (), rows, order, quarter, personal, declared)
     columns = _columns(empty, types) if rows else ()
-    return Profile(con, table, columns, rows, order, quarter, personal)
+    return replace(empty, columns=columns)
 
 
 def kind_of(type_: str) -> Kind:
@@ -203,26 +217,38 @@ def kind_of(type_: str) -> Kind:
 
 
 def _order(
-    con: duckdb.DuckDBPyConnection, table: str, types: dict[str, str], rows: int
+    con: duckdb.DuckDBPyConnection,
+    table: str,
+    types: dict[str, str],
+    rows: int,
+    declared: Sequence[str],
 ) -> tuple[str, str]:
     """The column that tells earlier rows from later ones, and SQL for a row's quarter by it.
 
-    A birthday parts people by their age, and tells nothing of what comes next.
+    A birthday parts people by their age, and tells nothing of what comes next; nor does a time of
+    what may be plans that is ahead of its row's arrival, unless it is declared to.
     """
     times = [
         name
         for name, kind in types.items()
         if kind_of(kind) == "time" and not words.says(name, words.NEVER)
     ]
+    of_names = [name for name in times if name not in declared]
+    of_names.sort(key=lambda name: _unlikely(name, table.rpartition(".")[2]))
+    may_be_plan = rule_words.may_be_plan(table.rpartition(".")[2])
     step = max(1, rows // SAMPLED)
-    for name in sorted(times, key=lambda name: _unlikely(name, table)):
+    for name in [*(name for name in declared if kind_of(types[name]) == "time"), *of_names]:
         column = identifier(name)
+        is_asked = may_be_plan and name not in declared and LOADED_AT in types
+        ahead = f"{column} > {LOADED_AT} + interval 1 day" if is_asked else "false"
         found = con.execute(
-            f"select quantile_disc({column}, [0.25, 0.5, 0.75]), count({column}), count(*)"
-            f" from {relation(table)} where rowid % {step} = 0"
+            f"select quantile_disc({column}, [0.25, 0.5, 0.75]), count({column}), count(*),"
+            f" count(*) filter ({ahead}) from {relation(table)} where rowid % {step} = 0"
         ).fetchone()
         assert found is not None
-        bounds, filled, looked = found
+        bounds, filled, looked, before = found
+        if before > FEW_AHEAD * looked:
+            continue
         if bounds and filled >= MOSTLY_FILLED * looked and bounds[0] < bounds[1] < bounds[2]:
             whens = " ".join(
                 f"when {column} <= {quoted(str(bound))}::{types[name]} then {n}"

@@ -34,6 +34,8 @@ FOR_CODES, MOST_CODES = 10_000, 10
 FEW_EXCEPTIONS = 0.01
 # Of things that have names, such as brands, more will come; unless they are that few.
 FEW_THINGS = 5
+# What a share is one of; and from what share of that on a ratio's greatest value is near it.
+WHOLES, NEARLY = (1, 100), 0.9
 # How far beyond the earlier values a bound lies: of a range below 0, and of amounts.
 WIDER, TIMES_MORE = (1, 3), (3, 10)
 SHOWN, SHOWN_CHARACTERS = 3, 40
@@ -161,14 +163,13 @@ def bounds(table: Profile, column: Column, *, refunds: bool) -> Iterator[Proposa
     )
     if not is_count or least is None or table.rows < ENOUGH or column.distinct < 2:
         return
-    by_name = rule_words.bounds(column.name)
-    if by_name and by_name[0] <= least and most <= by_name[1]:
+    if by_name := rule_words.bounds(column.name, float(least), float(most)):
         reason = "there is nothing beyond, by its name"
         yield _between(column, by_name, reason, _seen(table, column))
         return
-    if _is_share(column):
+    if whole := _share_of(column):
         reason = "a share of something is between none and all of it"
-        yield _between(column, (0, 1), reason, f"{_seen(table, column)}, and 1 in each quarter")
+        yield _between(column, (0, whole), reason, f"{_seen(table, column)}, up to it each quarter")
         return
     is_refunded = refunds and words.is_money(column.name) and column.below == 0
     is_signed = is_refunded or words.says(column.name, rule_words.SIGNED)
@@ -188,10 +189,22 @@ def bounds(table: Profile, column: Column, *, refunds: bool) -> Iterator[Proposa
         yield _between(column, (0, None), "there is no such thing below 0", _seen(table, column))
 
 
-def _is_share(column: Column) -> bool:
-    """Whether fractions end at 1 in every part of the table."""
-    tops = {part.maximum for part in column.parts}
-    return column.kind == "number" and column.distinct > 2 and column.minimum >= 0 and tops == {1}
+def _share_of(column: Column) -> int | None:
+    """1 or 100, where numbers end there in every part of the table; else None.
+
+    Ratios need only come near to it. A count, an amount or a balance may end at 100 by chance.
+    """
+    tops = [part.maximum for part in column.parts]
+    if column.distinct <= 2 or column.minimum < 0 or None in tops:
+        return None
+    if rule_words.is_ratio(column.name):
+        near = (whole for whole in WHOLES if all(NEARLY * whole <= top <= whole for top in tops))
+        return next(near, None)
+    whole = next((whole for whole in WHOLES if set(tops) == {whole}), None)
+    if whole == 1:
+        return 1 if column.kind == "number" else None
+    is_any = rule_words.is_amount(column.name) or words.says(column.name, rule_words.SIGNED)
+    return None if is_any or column.rows < PLENTY else whole
 
 
 def _between(

@@ -26,7 +26,7 @@ def times(table: Profile, column: Column) -> Iterator[Proposal]:
     """The earliest that an event may be, and that it comes before its own arrival."""
     name = column.name
     least, most = column.minimum, column.maximum
-    is_ahead = rule_words.is_planned(name, table.name) or words.says(name, words.NEVER)
+    is_ahead = table.is_planned(column) or words.says(name, words.NEVER)
     if name.startswith("_") or is_ahead or least is None or table.rows < ENOUGH or column.infinite:
         return
     if name == table.order or rule_words.has_happened(name):

@@ -81,6 +81,10 @@ def test_output_may_go_into_the_rules(
         (["--suggest", "raw_payments.transaction"], "did you mean 'raw_payments.transactions'?"),
         (["--suggest", "meta.watermarks"], "tables: "),
         (["--release", "x"], "--release goes with --suggest"),
+        (
+            ["--suggest", "marts.fct_transactions", "--sources", "nowhere.yml"],
+            "there is no such sources file",
+        ),
         (["--suggest", "raw_payments.transactions", "--release", "x"], "goes with --suggest"),
     ],
 )

@@ -235,6 +235,19 @@ def test_money_below_zero_speaks_for_all_money() -> None:
         (numbers("lat", 345000, 360000), None),
         (numbers("pct_change", 0, 90), None),
         (numbers("share", 1, 60), None),
+        (numbers("humidity", 29.5, 90.8), (0, 100)),
+        (numbers("Luftfeuchtigkeit", 0.3, 0.9), (0, 1)),
+        (numbers("absolute_humidity", 3, 20), None),
+        (numbers("soil_moisture", 200, 900), None),
+        (numbers("market_share", 0.5, 61.5), (0, 100)),
+        (numbers("earnings_per_share", 0.5, 61.5), None),
+        (numbers("discount_pct", 0, 50, "bigint"), (0, 100)),
+        (numbers("conversion_rate", 0.01, 0.4), (0, 1)),
+        (numbers("click rate", 0.2, 14.5), (0, 100)),
+        (numbers("exchange_rate", 0.8, 0.95), None),
+        (numbers("wind_direction", 0, 359), (0, 360)),
+        (numbers("bearing", -179, 179), (-180, 180)),
+        (numbers("direction", 0, 1, "bigint"), None),
     ],
 )
 def test_degrees_and_shares_are_bounded(
@@ -264,6 +277,25 @@ def test_many_amounts_have_no_rules_at_all() -> None:
 def test_times_that_may_be_ahead_have_no_rule(name: str, column: InferredColumn) -> None:
     found = rules(column, name=name, event_time=column.name)
     assert "not_ahead_of_load" not in found
+
+
+@pytest.mark.parametrize(
+    ("name", "time"),
+    [
+        ("hotel.bookings", "booked_at"),
+        ("hotel.bookings", "booking_created_at"),
+        ("law.contracts", "signedAt"),
+        ("app.events", "event_at"),
+        ("app.subscriptions", "created"),
+    ],
+)
+def test_plans_are_made_before_they_arrive(name: str, time: str) -> None:
+    planned = (times("checkin", "2024-06-01"), times("date", "2024-02-01"))
+    assert "not_ahead_of_load" in rules(times(time), *planned, name=name, event_time=time)
+    assert "not_ahead_of_load" not in rules(*planned, name=name, event_time="checkin")
+    # What is ahead of the files is not of the past.
+    ahead = times(time, "2024-06-01")
+    assert "not_ahead_of_load" not in rules(ahead, name=name, event_time=time)
 
 
 def test_event_without_time_is_not_ahead() -> None:

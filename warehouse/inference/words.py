@@ -218,6 +218,19 @@ def identifying(name: str, table: str) -> int:
     return 0
 
 
+def names_own(name: str, table: str) -> bool:
+    """Whether an identifier of that name is the table's own: `id`, or `line_id` of `order_lines`.
+
+    There `order_id` is that of the orders, of which the lines are.
+    """
+    surely = identifying(name, "")
+    things = [word for word in words(table) if not word.isdecimal()]
+    if surely == 3 or not things:
+        return surely == 3
+    is_named = any(word.startswith(singular(things[-1])) for word in words(name))
+    return is_named and identifying(name, table) > surely
+
+
 def is_epoch(name: str) -> bool:
     """Whether the name is that of a time, and of no identifier."""
     return says(name, EPOCHS) and not identifying(name, "") and not is_label(name)

@@ -14,6 +14,7 @@ from warehouse.inference.words import (
     is_label,
     is_money,
     says,
+    singular,
     words,
 )
 
@@ -88,10 +89,51 @@ SIGNED = frozenset(
         *("available", "stock", "inventory", "corrected", "scaled", "normalized", "centered"),
     }
 )
+# Of which no percent is more than all, nor below nothing.
+DISCOUNTS = frozenset({"discount", "rabatt"})
 LATITUDES = frozenset({"lat", "latitude", "breitengrad"})
 LONGITUDES = frozenset({"lon", "lng", "longitude", "laengengrad", "längengrad"})
 PERCENTS = frozenset({"percent", "pct", "percentage", "prozent", "pourcentage", "porcentaje"})
 SHARES = frozenset({"share", "fraction", "proportion", "probability", "prob", "anteil"})
+RATIOS = frozenset({"ratio", "ratios", "verhältnis"})
+PER = frozenset({"per", "pro", "par", "por"})
+RATES = frozenset({"rate", "rates", "quote"})
+# Of what a rate is a part of a whole, as that of conversions; a heart's or a currency's is none.
+PARTS = frozenset(
+    {
+        *("conversion", "fill", "hit", "churn", "click", "clickthrough", "occupancy", "bounce"),
+        *("utilization", "utilisation", "completion", "success", "failure", "response", "open"),
+        *(
+            "retention",
+            "approval",
+            "rejection",
+            "acceptance",
+            "attendance",
+            "cancellation",
+            "scrap",
+        ),
+        *("vacancy", "participation", "turnout", "win", "defect", "availability"),
+        *("auslastung", "ausschuss", "storno"),
+    }
+)
+# What is a percent or a share without being called one.
+SATURATIONS = frozenset(
+    {
+        *("humidity", "moisture", "cloudiness", "cloudcover", "luftfeuchtigkeit", "luftfeuchte"),
+        *("feuchtigkeit", "feuchte", "bodenfeuchte", "humedad", "humidité", "umidità", "umidade"),
+    }
+)
+# Which are a mass, and have no end.
+MASSES = frozenset({"absolute", "absolut", "specific"})
+# Of directions, in degrees.
+DIRECTIONS = frozenset(
+    {
+        *("direction", "dir", "bearing", "heading", "azimuth", "winddirection", "windrichtung"),
+        *("deg", "cog", "hue"),
+    }
+)
+# A direction is in degrees where more than half a turn was seen; else it may be a code.
+HALF_TURN, TURN = 180, 360
 # Times that are set before they come.
 PLANNED = (
     LATER
@@ -103,6 +145,16 @@ PLANNED = (
         *("frist", "booking", "schedule", "start", "startdatum", "enddatum", "plandatum"),
     }
 )
+# Of times, that something was done then, even if what was done is a plan.
+MADE = frozenset(
+    {
+        *("created", "made", "booked", "ordered", "signed", "sold", "purchased", "subscribed"),
+        *("registered", "reserved", "submitted", "requested", "placed", "posted", "entered"),
+        *("added", "inserted", "logged", "recorded", "reported", "sent", "started", "opened"),
+        *("published", "transacted", "occurred", "happened", "observed", "measured", "visited"),
+        *("bestelldatum", "erstellt", "angelegt", "gebucht"),
+    }
+)
 PLANNED_BEGINNINGS = ("liefer", "fällig", "faellig", "ablauf", "soll")
 # Tables that say what will be.
 PLANS = frozenset(
@@ -110,10 +162,12 @@ PLANS = frozenset(
         *("calendar", "schedule", "schedules", "plan", "plans", "forecast", "forecasts", "budget"),
         *("budgets", "roster", "rosters", "appointment", "appointments", "reservation", "rota"),
         *("reservations", "booking", "bookings", "holiday", "holidays", "timetable", "fixture"),
-        *("fixtures", "shift", "shifts", "target", "targets", "contract", "contracts", "events"),
+        *("fixtures", "shift", "shifts", "target", "targets", "contract", "contracts"),
         *("subscription", "subscriptions", "kalender", "schichten", "termine", "feiertage"),
     }
 )
+# Tables that say what will be, or what has happened: their times tell.
+PERHAPS_PLANS = frozenset({"event", "events"})
 CODES = frozenset({"code", "cd"})
 NAMES = (["name"], ["title"])
 
@@ -162,18 +216,40 @@ def tells_refunds(name: str) -> bool:
     return is_money(name) and not says(name, SIGNED - {"net"})
 
 
-def bounds(name: str) -> tuple[int, int] | None:
-    """Between what numbers of that name lie by definition: degrees, percents and shares."""
+def bounds(name: str, least: float, most: float) -> tuple[int, int] | None:
+    """Between what numbers of that name lie by definition: degrees, percents and shares.
+
+    None where their own `least` or `most` lies beyond. They tell a share of 1 from one of 100.
+    """
+    scales = _scales(name, least, most)
+    return next(((low, high) for low, high in scales if low <= least and most <= high), None)
+
+
+def _scales(name: str, least: float, most: float) -> list[tuple[int, int]]:
+    """What numbers of that name may be bounded by, the narrower first."""
     head = _head(name)
     if head in LATITUDES:
-        return -90, 90
+        return [(-90, 90)]
     if head in LONGITUDES:
-        return -180, 180
-    if not _is_unsigned(name):
-        return None
+        return [(-180, 180)]
     if says(name, PERCENTS) or "%" in name:
-        return 0, 100
-    return (0, 1) if head in SHARES else None
+        return [(0, 100)] if _is_unsigned(name, SIGNED - DISCOUNTS) else []
+    if not _is_unsigned(name):
+        return []
+    if says(name, SATURATIONS) and not says(name, MASSES):
+        return [(0, 1), (0, 100)]
+    if head in SHARES and not says(name, PER):  # a bare `share` may be one of a company
+        return [(0, 1), (0, 100)] if len(words(name)) > 1 else [(0, 1)]
+    if head in RATES and says(name, PARTS):
+        return [(0, 1), (0, 100)]
+    if says(name, DIRECTIONS) and most - least > HALF_TURN:
+        return [(-HALF_TURN, HALF_TURN), (0, TURN)]
+    return []
+
+
+def is_ratio(name: str) -> bool:
+    """Whether numbers of that name are a ratio, which may be of a part to the whole."""
+    return _head(name) in RATIOS and _is_unsigned(name)
 
 
 def is_always_given(name: str, table: str) -> bool:
@@ -191,14 +267,33 @@ def has_happened(name: str) -> bool:
     return says(name, HAPPENED) and not is_planned(name, "")
 
 
-def is_planned(name: str, table: str) -> bool:
-    """Whether times of that name, or of such a table, may well be ahead."""
-    is_german = any(word.startswith(PLANNED_BEGINNINGS) for word in words(name))
-    return says(name, PLANNED) or is_german or says(table, PLANS)
+def is_planned(name: str, table: str, *, is_event: bool = False) -> bool:
+    """Whether times of that name, or of such a table, may well be ahead.
+
+    A plan is made at a time of its own: of a table of bookings, `checkin` and `date` may be ahead,
+    but not `booked_at`, nor what its source declares as the time of the event (`is_event`).
+    """
+    # What the table is called by says no more of its column than of the table.
+    own = {singular(word) for word in words(table) if word in PLANS}
+    parts = [word for word in words(name) if singular(word) not in own]
+    is_german = any(word.startswith(PLANNED_BEGINNINGS) for word in parts)
+    if is_german or not PLANNED.isdisjoint(parts):
+        return True
+    return is_plan(table) and not is_event and not says(name, MADE)
 
 
-def _is_unsigned(name: str) -> bool:
-    return not (says(name, SIGNED) or identifying(name, "") or is_label(name))
+def is_plan(table: str) -> bool:
+    """Whether a table of that name is one of what will be."""
+    return says(table, PLANS)
+
+
+def may_be_plan(table: str) -> bool:
+    """Whether a table of that name may be one of what will be as well as of what has happened."""
+    return says(table, PERHAPS_PLANS)
+
+
+def _is_unsigned(name: str, signed: frozenset[str] = SIGNED) -> bool:
+    return not (says(name, signed) or identifying(name, "") or is_label(name))
 
 
 def _head(name: str) -> str:

@@ -220,13 +220,12 @@ def _is_of_country(data: Dataset, column: Column) -> bool:
 
 def _bounds(data: Dataset, column: Column) -> tuple[int, int] | None:
     """What the name says that numbers lie between, if all of enough do."""
-    bounds = rule_words.bounds(column.seen.name) if NUMBER.fullmatch(column.type) else None
-    if bounds is None or data.inferred.rows_looked_at < ENOUGH_ROWS:
+    if not NUMBER.fullmatch(column.type) or data.inferred.rows_looked_at < ENOUGH_ROWS:
         return None
     least, most = _number(column.seen.minimum), _number(column.seen.maximum)
     if least is None or most is None:
         return None
-    return bounds if bounds[0] <= least and most <= bounds[1] else None
+    return rule_words.bounds(column.seen.name, least, most)
 
 
 def _is_amount(data: Dataset, column: Column) -> bool:
