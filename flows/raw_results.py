@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
@@ -98,8 +99,14 @@ def _refusals(rule: Rule, summary: SourceSummary, texts: Iterable[str]) -> Itera
     """Why files were refused, without the row that a message quotes."""
     for text in texts:
         what = text.partition("\n")[0].partition(_ROW_QUOTED)[0]
-        if f"the rule {rule.id}:" in what or f"the rule {rule.id} " in what:
+        if is_refused_for(rule, what):
             yield what.removeprefix(f"{summary.name}: ")
+
+
+def is_refused_for(rule: Rule, told: str) -> bool:
+    """Whether what is told of a refused file names the rule as the reason."""
+    what = told.partition(_ROW_QUOTED)[0]
+    return re.search(rf"\brule {re.escape(rule.id)}[: ]", what) is not None
 
 
 def rule_told(rules: Iterable[Rule], summary: SourceSummary, text: str) -> Rule | None:

@@ -113,6 +113,36 @@ def test_refused_file_is_an_incident_until_it_is_gone_and_a_partial_run_proves_n
     assert shown(works)[0].closed_at is not None
 
 
+def test_file_refused_for_want_of_what_another_refused_file_has_is_no_incident_of_its_own(
+    works: Works, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = replace(
+        SMALL,
+        id="known",
+        check="references",
+        severity="critical",
+        columns=("TRANSACTION_ID",),
+        maximum=None,
+        references_table="raw_shop.payments",
+        references_columns=("TRANSACTION_ID",),
+    )
+    entries = [MERGE, ORDERS]
+    works.put([payment(n, day=n) for n in (1, 2, 3)], "shop1.csv")
+    works.run("land", "load", entries=entries)
+    monkeypatch.setattr("expectations.raw.load_rules", lambda: [known])
+    monkeypatch.setattr("expectations.rule_files.load_rules", lambda: [known])
+    (works.folder / "shop2.csv").write_text("not,payments\n1,2\n")
+    works.put([payment(4, day=4)], "payments4.csv")
+    run = works.run("land", "load", entries=entries)
+    assert len(run.problems) == 2
+    [opened] = shown(works)
+    assert opened.title == "raw_shop.payments: files are refused, and 1 table downstream"
+    works.put([payment(4, day=4)], "shop2.csv")
+    works.run("land", "load", entries=entries)
+    works.run("land", "load", entries=entries)
+    assert shown(works)[0].closed_at is not None
+
+
 def test_rows_loaded_in_breach_of_a_rule_are_an_incident_until_a_better_file_comes(
     works: Works, monkeypatch: pytest.MonkeyPatch
 ) -> None:
