@@ -201,6 +201,29 @@ def test_sentences(verdict, sentence):
     assert run.sentence == sentence
 
 
+@pytest.mark.parametrize("verdict", ["pass", "warn"])
+def test_run_that_published_nothing_for_want_of_files_is_no_pass(settings, verdict):
+    before, within = "20261121T110000000000", "20261121T120003000000"
+    broken = result("breaks", "warn")
+    run = replace(
+        RUN,
+        status="refused",
+        verdict=verdict,
+        message="",
+        release=before,
+        gate=GateResult(verdict, (broken,), 1.0),
+    )
+    page = write_report(settings, run).read_text()
+    assert "Nothing new was published, for files were refused:" in page
+    assert "the release of 21 November 2026, 11:00 UTC, made before this run, is still" in page
+    assert '<span class="badge fail">✕ files were refused</span>' in page
+    assert "Release still served" in page
+    assert "passed" not in page
+    page = write_report(settings, replace(run, release=within)).read_text()
+    assert "12:00 UTC is published, without the files that were refused." in page
+    assert '<span class="badge warn">▲ passed, and files were refused</span>' in page
+
+
 def test_a_rule_that_saw_no_row_is_counted_apart(settings):
     unseen = tuple(
         replace(result(f"{table}{n}", "unseen", f"raw_shop.{table}", why), boundary="raw")
