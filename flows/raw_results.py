@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 NO_DATA = "not checked: no data yet"
 NO_FILE = "not checked: no new file"
+NONE_LOADED = "not checked: no new file was loaded, for what came was refused"
 _ROW_QUOTED = "; the first is row"
 
 
@@ -32,9 +33,9 @@ def raw_results(
 
     It fails where a file is refused for it, and warns where rows break it or wait in quarantine;
     one of severity `info` only tells. Where this run loaded nothing that it could look at, it is
-    `unseen`: whether anything ever came, `arrived` tells. A rule on rows counts rows: those that
-    wait, whenever they came, those of files that this run loaded in breach of it, and of files
-    that it refused. A rule on files counts files.
+    `unseen`: for its files were refused, or none came; whether any ever did, `arrived` tells. A
+    rule on rows counts rows: those that wait, whenever they came, those of files that this run
+    loaded in breach of it, and of files that it refused. A rule on files counts files.
     """
     summaries = {
         f"{source.schema_name}.{source.table_name}": run.summaries[source.name]
@@ -79,7 +80,7 @@ def _result(rule: Rule, summary: SourceSummary, held: int, *, was_seen: bool) ->
     waiting = [f"{counted(held, 'row')} in quarantine"] if held else []
     seen = counted(checked, counted_in(rule))
     if status == "unseen":
-        seen = NO_FILE if was_seen else NO_DATA
+        seen = NONE_LOADED if summary.problems else NO_FILE if was_seen else NO_DATA
     is_held = rule.severity == "critical" and rule.check not in LEARNED
     return RuleResult(
         rule_id=rule.id,
