@@ -109,7 +109,8 @@ class RunReport:
     `passed` the domains that passed where others were blocked; `blocked` the rows of tables in the
     build that was blocked, of which `tables` has what readers see; `lineage` the relations that
     each relation is made from; `lake` the tables of the lake; `steps` what to do about each rule
-    that blocks, by its id; `catch_up` which runs were missed before this one, which covers them.
+    that blocks or refused files, by its id; `catch_up` which runs were missed before this one,
+    which covers them.
     """
 
     run_id: str

@@ -24,6 +24,7 @@ NO_DATA = "not checked: no data yet"
 NO_FILE = "not checked: no new file"
 NONE_LOADED = "not checked: no new file was loaded, for what came was refused"
 _ROW_QUOTED = "; the first is row"
+_NEXT = "\n  next: "
 
 
 def raw_results(
@@ -102,6 +103,18 @@ def _refusals(rule: Rule, summary: SourceSummary, texts: Iterable[str]) -> Itera
         what = text.partition("\n")[0].partition(_ROW_QUOTED)[0]
         if is_refused_for(rule, what):
             yield what.removeprefix(f"{summary.name}: ")
+
+
+def next_step_of(rule: Rule, summary: SourceSummary) -> str:
+    """What the refusal of a file for the rule says to do; empty if none was refused for it."""
+    for text in summary.problems:
+        what, _, step = text.partition(_NEXT)
+        if step and is_refused_for(rule, what.partition("\n")[0]):
+            return step
+    # A file that several rules stop: its message names the first of them.
+    files = {told.partition(": ")[0] for _, told in summary.reasons if is_refused_for(rule, told)}
+    steps = (text.partition(_NEXT)[2] for text in summary.problems if any(f in text for f in files))
+    return next(filter(None, steps), "")
 
 
 def is_refused_for(rule: Rule, told: str) -> bool:

@@ -163,6 +163,19 @@ def test_rows_loaded_in_breach_of_a_rule_are_an_incident_until_a_better_file_com
     assert told(works) == ("pass", 1, 0)
 
 
+def test_rule_for_which_a_file_was_refused_has_its_next_step_in_the_report(
+    works: Works, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    critical = replace(SMALL, severity="critical")
+    monkeypatch.setattr("expectations.raw.load_rules", lambda: [critical])
+    monkeypatch.setattr("expectations.rule_files.load_rules", lambda: [critical])
+    works.put([payment(4, day=4, amount="500.00")], "payments4.csv")
+    run = works.run("land", "load", "report")
+    assert told(works) == ("fail", 1, 1)
+    assert run.report is not None
+    assert "<b>Next:</b> ask the sender for a corrected file" in run.report.read_text()
+
+
 def test_incident_of_a_source_that_was_removed_is_over(works: Works, tmp_path: Path) -> None:
     (works.folder / "shop1.csv").write_text("not,payments\n1,2\n")
     works.run("land", "load", entries=[MERGE, ORDERS])
