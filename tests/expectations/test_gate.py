@@ -13,7 +13,14 @@ import duckdb
 import pytest
 
 from expectations.comparing import Comparison
-from expectations.gate import SAW_NO_ROWS, GateResult, RuleResult, TableScope, audit, verdict
+from expectations.gate import (
+    NO_VALUE,
+    GateResult,
+    RuleResult,
+    TableScope,
+    audit,
+    verdict,
+)
 from expectations.rule_files import load_rules
 from expectations.rules import Rule
 from warehouse.errors import BuildError
@@ -315,7 +322,7 @@ def test_nothing_compared_is_an_error_whatever_the_severity(settings, build, par
     result = audit(settings, path, {}, [checked, OTHER_RULE, HOLDS])
     found = only(result)
     assert (found.status, result.verdict) == ("error", "error")
-    assert found.detail.startswith(f"{SAW_NO_ROWS}: ")
+    assert found.detail.startswith(f"{NO_VALUE}: ")  # there is a row
     assert told in found.detail
     assert only(result, "holds").status == "pass"
 
