@@ -90,12 +90,8 @@ def _check_value(rule: Rule, key: str, value: Value, of: tuple[str, str]) -> Non
     if kind == TEXT and not isinstance(value, str):
         step = f"put it into quotes: '{plain(value)}'"
         if isinstance(value, bool):
-            bare = ("yes", "on", "true") if value else ("no", "off", "false")
-            step = (
-                "put it into quotes as it is meant: bare {}, {} and {} are all {} to YAML".format(
-                    *(f"'{word}'" for word in bare), plain(value)
-                )
-            )
+            bare = "'yes', 'on' and 'true'" if value else "'no', 'off' and 'false'"
+            step = f"put it into quotes as it is meant: bare {bare} are all {plain(value)} to YAML"
         if key != "values":
             step = "give the column a type of numbers or times, or cast it in an `expression`"
         raise _misfit(rule, key, value, of, step)
