@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import duckdb
 
-from expectations.gate import SAW_NO_ROWS, GateResult, RuleResult, failed_as, verdict
+from expectations.gate import NO_VALUE, SAW_NO_ROWS, GateResult, RuleResult, failed_as, verdict
 from expectations.offenders import aggregate, error_told, find, relation, within
 from warehouse.duck import connect
 from warehouse.releases import folder
@@ -82,7 +82,8 @@ def _judged(
             return replace(result, status="pass", detail=counted(result.rows_checked, "row"))
         found = find(con, rule, source, None, personal)
         if row and row[0] is None:
-            return replace(result, status="error", detail=f"{SAW_NO_ROWS}: {found.detail}")
+            why = NO_VALUE if result.rows_checked else SAW_NO_ROWS
+            return replace(result, status="error", detail=f"{why}: {found.detail}")
     except duckdb.Error as error:
         message = str(error).partition("\n")[0]
         return replace(result, status="error", detail=error_told(message, rule, personal))

@@ -34,6 +34,7 @@ Verdict = Literal["pass", "warn", "block", "error"]
 
 # What keeps a check from being made, and is no fault of its rule.
 SAW_NO_ROWS = "the check saw no rows"
+NO_VALUE = "there is nothing to compare"  # though there are rows
 NO_GATE = ("Great Expectations cannot be imported", "the gate's process ended")
 NOT_BUILT = "is not in the build"
 NO_TABLE = "published relations are tables"
@@ -397,7 +398,8 @@ def _explained(
         told = error_told(str(error), rule, batch.personal)
         return _result(rule, "error", batch.rows, detail=told)
     if saw_nothing:
-        return _result(rule, "error", batch.rows, detail=f"{SAW_NO_ROWS}: {finding.detail}")
+        why = NO_VALUE if batch.rows else SAW_NO_ROWS
+        return _result(rule, "error", batch.rows, detail=f"{why}: {finding.detail}")
     status = "pass" if outcome.holds else failed_as(rule)
     return _with_finding(_result(rule, status, batch.rows), finding)
 

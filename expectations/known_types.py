@@ -89,6 +89,9 @@ def _check_value(rule: Rule, key: str, value: Value, of: tuple[str, str]) -> Non
     kind = of[1]
     if kind == TEXT and not isinstance(value, str):
         step = f"put it into quotes: '{plain(value)}'"
+        if isinstance(value, bool):
+            bare = "'yes', 'on' and 'true'" if value else "'no', 'off' and 'false'"
+            step = f"put it into quotes as it is meant: bare {bare} are all {plain(value)} to YAML"
         if key != "values":
             step = "give the column a type of numbers or times, or cast it in an `expression`"
         raise _misfit(rule, key, value, of, step)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from expectations.gate import NO_GATE, NO_TABLE, NOT_BUILT, SAW_NO_ROWS
+from expectations.gate import NO_GATE, NO_TABLE, NO_VALUE, NOT_BUILT, SAW_NO_ROWS
 from expectations.lake_looks import NO_LAKE, NOT_LOADED
 from expectations.rules import LEARNED
 
@@ -75,6 +75,12 @@ def _after_error(result: RuleResult, rule: Rule | None, sources: Sequence[str]) 
     if result.detail.startswith(SAW_NO_ROWS):
         came = f"what came from {_named(sources)}, and " if sources else ""
         return f"{result.table} has no rows to check: look at {came}what its model leaves out"
+    if result.detail.startswith(NO_VALUE):
+        nothing = f"`coalesce({rule.expression}, 0)`" if rule else "`coalesce`"
+        return (
+            f"if none may be there, say what nothing is, such as {nothing}, {_at(result, rule)};"
+            f" if not, {_asked(sources)} for what is missing"
+        )
     if NO_TABLE in result.detail:
         return f"set `materialized: table` in the model of {result.table}"
     if result.detail.endswith(NOT_BUILT):

@@ -227,12 +227,14 @@ def _find_aggregate(
             return Finding(1, f"no row has a {rule.columns[0]}")
         newest = f"the newest {rule.columns[0]} is {value}{_ago(value, now)}"
         return Finding(1, f"{newest}, older than {rule.max_age}")
-    what = rule.expression or f"different {', '.join(rule.columns)}"
-    wanted = " and ".join(_bounds(rule))
+    is_count = rule.check == "distinct_count"
+    what = f"different {', '.join(rule.columns)}" if is_count else rule.expression
+    wanted = _bounds(rule)
     if _is_no_value(value):
         return Finding(1, f"{_valueless(con, value, what, source)}; expected {wanted}")
     told = _number(rounded(value, rule.minimum, rule.maximum))
-    return Finding(1, f"{told} {what}, expected {wanted}")
+    seen = f"{told} {what}" if is_count else f"{what} is {told}"
+    return Finding(1, f"{seen}, expected {wanted}")
 
 
 def _ago(value: object, now: datetime) -> str:
@@ -295,8 +297,7 @@ def _find_totals(
     found = _value(con, f"select {rule.expression or 'count(*)'} from {source}")
     what = rule.expression or "rows"
     if not rule.equals_table:
-        wanted = " and ".join(_bounds(rule))
-        return Finding(1, f"{found:,} {what}, expected {wanted}")
+        return Finding(1, f"{found:,} {what}, expected {_bounds(rule)}")
     other = looked_into(rule.equals_table)
     equals = _value(con, f"select {rule.equals or 'count(*)'} from {other}")
     ours = rounded(found, equals)
@@ -308,11 +309,16 @@ def _find_totals(
     return Finding(1, f"{what}: {told[0]}, but {told[1]}")
 
 
-def _bounds(rule: Rule) -> list[str]:
+def _bounds(rule: Rule) -> str:
+    """What the rule allows, in words: one value where both bounds are it."""
+    is_open = rule.strict_min or rule.strict_max
+    if rule.minimum is not None and rule.minimum == rule.maximum and not is_open:
+        return str(rule.minimum)
     least = "more than" if rule.strict_min else "at least"
     most = "less than" if rule.strict_max else "at most"
     told = [] if rule.minimum is None else [f"{least} {rule.minimum}"]
-    return told if rule.maximum is None else [*told, f"{most} {rule.maximum}"]
+    told += [] if rule.maximum is None else [f"{most} {rule.maximum}"]
+    return " and ".join(told)
 
 
 def _find_columns(con: duckdb.DuckDBPyConnection, rule: Rule, source: str) -> Finding:

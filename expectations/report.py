@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from expectations.incidents import stale_sources
 from expectations.offenders import EXAMPLES
 from expectations.reporting.changes import BROKEN, Change, changes, earlier
-from expectations.reporting.words import moment_of, without_rows
+from expectations.reporting.words import made_at, moment_of, utc, without_rows
 from expectations.rules import LEARNED
 from warehouse.files import link_atomically, write_atomically
 from warehouse.row_rules import RULE
@@ -44,6 +44,8 @@ _SENTENCES = {
     "pass": "Every rule holds: the release of {release} is published.",
     "info": "Every rule that may block or warn holds: the release of {release} is published.",
     "refused": "The release of {release} is published, without the files that were refused.",
+    "unchanged": "Nothing new was published, for files were refused:"
+    " the release of {release}, made before this run, is still served.",
     "warn": "The release of {release} is published, with warnings to look at.",
     "block": "Blocked: a critical rule does not hold. Nothing was published.",
     "error": "Blocked: a check could not run, or checked nothing. Nothing was published.",
@@ -107,7 +109,8 @@ class RunReport:
     `passed` the domains that passed where others were blocked; `blocked` the rows of tables in the
     build that was blocked, of which `tables` has what readers see; `lineage` the relations that
     each relation is made from; `lake` the tables of the lake; `steps` what to do about each rule
-    that blocks, by its id; `catch_up` which runs were missed before this one, which covers them.
+    that blocks or refused files, by its id; `catch_up` which runs were missed before this one,
+    which covers them.
     """
 
     run_id: str
@@ -140,18 +143,26 @@ class RunReport:
 
     @property
     def outcome(self) -> str:
-        """The verdict or, where it is `pass`, what else is to be told: refused, warn or info.
+        """The verdict or, where it lets the release be served, what else is to be told of the run.
 
-        The gate's verdict does not speak of arriving rows; what it calls a pass may have warnings.
+        That is `unchanged` where files were refused and the release is none of this run, else
+        refused, warn or info. The gate's verdict does not speak of arriving rows; what it calls a
+        pass may have warnings.
         """
+        if self.status == "refused" and self.verdict in ("pass", "warn"):
+            return "refused" if self._is_release_new else "unchanged"
         if self.verdict != "pass":
             return self.verdict
-        if self.status == "refused":
-            return "refused"
         statuses = {result.status for result in self.gate.results} if self.gate else set()
         if not statuses.isdisjoint(("error", "fail", "warn")):
             return "warn"
         return "info" if "info" in statuses else "pass"
+
+    @property
+    def _is_release_new(self) -> bool:
+        """Whether the release was made after the run began, and so by it."""
+        made = made_at(self.release)
+        return made is not None and made >= utc(self.started_at)
 
     @property
     def sentence(self) -> str:
@@ -164,7 +175,7 @@ class RunReport:
         said = self.outcome
         sentence = _SENTENCES.get(said, "The run ended before its gate.")
         told = sentence.format(release=moment_of(self.release) or "(none)")
-        if self.stale and said in ("pass", "info", "warn", "refused"):
+        if self.stale and said in ("pass", "info", "warn", "refused", "unchanged"):
             told += f" But nothing new comes from {_few(sorted(self.stale))}."
         return told
 

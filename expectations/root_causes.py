@@ -79,7 +79,8 @@ def causes(
     above it that fails and can explain it. A file that was refused or did not come explains neither
     rows that are there nor what failed before it; another warning explains nothing critical. What
     a table refers to counts as above that one failure, and a file that is missing explains it only
-    there: without rows of its own, a table lacks no reference. Where
+    there: without rows of its own, a table lacks no reference. A table
+    that fails because of one other alone explains nothing by itself. Where
     nothing fails above two tables, and both fail anew and of the same kind, the nearest table that
     they are both made from is the root.
     """
@@ -88,9 +89,11 @@ def causes(
     failing: dict[str, list[Failure]] = defaultdict(list)
     for failure in found:
         failing[failure.symptom.table].append(failure)
+    roots = [_root(failure, failing, above, is_new) for failure in found]
+    further = _further(found, roots)
     by_root: dict[str, list[Failure]] = defaultdict(list)
-    for failure in found:
-        by_root[_root(failure, failing, above, is_new)].append(failure)
+    for failure, root in zip(found, roots, strict=True):
+        by_root[_last(root, further)].append(failure)
     return _with_siblings_joined(by_root, failing, above, is_new)
 
 
@@ -142,6 +145,28 @@ def _root(
     return min(tops, key=lambda name: (failure.kind not in kinds[name], steps[name], name))
 
 
+def _further(failures: Iterable[Failure], roots: Iterable[str]) -> dict[str, str]:
+    """The root of each table that fails because of one other alone: what it explains is of that.
+
+    Lineage leads to the first table by itself; a reference may lead to one that has a root too.
+    """
+    found: dict[str, set[str]] = defaultdict(set)
+    for failure, root in zip(failures, roots, strict=True):
+        found[failure.symptom.table].add(root)
+    return {table: next(iter(r)) for table, r in found.items() if len(r) == 1 and table not in r}
+
+
+def _last(root: str, further: Mapping[str, str]) -> str:
+    """The end of the way; the root itself where that leads in a circle."""
+    seen, at = {root}, root
+    while at in further:
+        at = further[at]
+        if at in seen:
+            return root
+        seen.add(at)
+    return at
+
+
 def _origins(failure: Failure, above: Ancestors) -> dict[str, int]:
     """The steps up to each table that may explain the failure.
 
@@ -171,7 +196,8 @@ def _explains(
     if upstream.check in _MISSING:
         is_able = not failure.is_by_rows
         if failure.refers_to:
-            is_able = table in _referred(failure, above)
+            is_mutual = failure.symptom.table in _referred(upstream, above)
+            is_able = table in _referred(failure, above) and not is_mutual
         return is_able and (is_new(failure) or not is_new(upstream))
     if upstream.check == _REFERENCES and table not in above.of(failure.symptom.table):
         return False  # two tables that refer to each other lack each what is the other's

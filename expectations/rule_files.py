@@ -9,7 +9,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from expectations.rule_yaml import Entry, RuleFile, plain
+from expectations.rule_yaml import Entry, RuleFile, is_moment, plain
 from expectations.rules import (
     CHECK_KEYS,
     CHECKS,
@@ -209,12 +209,12 @@ def _read_rule(
         max_age=_max_age(file, entry) if "max_age" in entry else "",
         column_types=_column_types(file, entry) if check == "columns" else (),
         ordered=file.flag(entry, "ordered"),
-        mostly=float(file.share(entry, "mostly", is_above_0=True) or 1),
+        mostly=float(file.share(entry, "mostly", is_above_0=True, example=0.95) or 1),
         tolerance=file.share(entry, RAW_KEY),
         by=file.optional_text(entry, "by"),
         measure=file.one_of(entry, "measure", MEASURES) if "measure" in entry else "",
         reference_table=file.optional_text(entry, "reference_table"),
-        false_alarm_rate=file.share(entry, "false_alarm_rate"),
+        false_alarm_rate=file.share(entry, "false_alarm_rate", is_above_0=True, example=0.01),
         file=file.name,
         line=entry.line,
     )
@@ -378,11 +378,19 @@ def _bound_sql(file: RuleFile, entry: Entry, key: str, check: Check) -> str:
     if check != "between" or not isinstance(value, str):
         return ""
     if _DAY.fullmatch(value.strip()):  # 2020-01-31 is 1988 to SQL
-        told = f"{key!r} is the text {value!r}, which is no date to SQL"
-        raise file.error(entry.lines[key], told, f"leave out the quotes: `{key}: {value.strip()}`")
+        raise file.error(entry.lines[key], *_no_date(key, value.strip()))
     if not value.strip():
         raise file.error(entry.lines[key], f"{key!r} is empty", "write a value, or leave it out")
     return " ".join(value.split())
+
+
+def _no_date(key: str, text: str) -> tuple[str, str]:
+    """What is wrong with a date that is written as text, and the next step."""
+    if is_moment(text):
+        told = f"{key!r} is the text {text!r}, which is no date to SQL"
+        return told, f"leave out the quotes: `{key}: {text}`"
+    step = f"write `{key}: 2026-01-31`, or `{key}: 2026-01-31 12:30:00`, without quotes"
+    return f"{key!r} is {text!r}, which is no date", step
 
 
 def _bound(file: RuleFile, entry: Entry, key: str, check: Check) -> Bound | None:

@@ -114,8 +114,12 @@ KEYS: dict[str, Schema] = {
     },
     "reference_table": _TEXT
     | {"description": "A published table to compare with, instead of the past."},
-    "false_alarm_rate": _SHARE_OR_NONE
-    | {"description": "How often what is as it should be may be called unlike before."},
+    "false_alarm_rate": _SHARE
+    | {
+        "exclusiveMinimum": 0,
+        "description": "How often what is as it should be may be called unlike before; 0.01"
+        " when left out.",
+    },
     "ordered": {"type": "boolean", "description": "Whether the columns' order counts too."},
 }
 BOUNDS = {"min": "The least that it may be.", "max": "The most that it may be."}

@@ -178,8 +178,10 @@ class RuleFile:
             raise self.error(entry.lines[key], f"{key!r} is {told}", step)
         return value
 
-    def share(self, entry: Entry, key: str, *, is_above_0: bool = False) -> float | None:
-        """A share of 1; None if it is not there."""
+    def share(
+        self, entry: Entry, key: str, *, is_above_0: bool = False, example: float = 0.05
+    ) -> float | None:
+        """A share of 1, such as the example; None if it is not there."""
         value = entry.get(key)
         if value is None and not (key in entry and is_above_0):
             return None
@@ -188,7 +190,7 @@ class RuleFile:
         )
         if not is_share or (is_above_0 and value == 0):
             from_0 = "above 0" if is_above_0 else "from 0"
-            step = f"write a share {from_0} to 1, such as {0.95 if is_above_0 else 0.05}"
+            step = f"write a share {from_0} to 1, such as {example}"
             raise self.error(entry.lines[key], f"{key!r} is {plain(value)}", step)
         return cast("float", value)
 
@@ -239,6 +241,14 @@ def plain(value: object) -> str:
     if isinstance(value, dict):
         return f"{{{', '.join(value)}}}"
     return value.isoformat() if isinstance(value, date) else repr(value)
+
+
+def is_moment(text: str) -> bool:
+    """Whether the text, without quotes, is a date or a time to YAML."""
+    try:
+        return isinstance(yaml.safe_load(text), date)
+    except (yaml.YAMLError, ValueError):  # such as a 31st of February
+        return False
 
 
 def _is_endless(value: object) -> bool:

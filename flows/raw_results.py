@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
@@ -21,7 +22,9 @@ if TYPE_CHECKING:
 
 NO_DATA = "not checked: no data yet"
 NO_FILE = "not checked: no new file"
+NONE_LOADED = "not checked: no new file was loaded, for what came was refused"
 _ROW_QUOTED = "; the first is row"
+_NEXT = "\n  next: "
 
 
 def raw_results(
@@ -31,9 +34,9 @@ def raw_results(
 
     It fails where a file is refused for it, and warns where rows break it or wait in quarantine;
     one of severity `info` only tells. Where this run loaded nothing that it could look at, it is
-    `unseen`: whether anything ever came, `arrived` tells. A rule on rows counts rows: those that
-    wait, whenever they came, those of files that this run loaded in breach of it, and of files
-    that it refused. A rule on files counts files.
+    `unseen`: for its files were refused, or none came; whether any ever did, `arrived` tells. A
+    rule on rows counts rows: those that wait, whenever they came, those of files that this run
+    loaded in breach of it, and of files that it refused. A rule on files counts files.
     """
     summaries = {
         f"{source.schema_name}.{source.table_name}": run.summaries[source.name]
@@ -78,7 +81,7 @@ def _result(rule: Rule, summary: SourceSummary, held: int, *, was_seen: bool) ->
     waiting = [f"{counted(held, 'row')} in quarantine"] if held else []
     seen = counted(checked, counted_in(rule))
     if status == "unseen":
-        seen = NO_FILE if was_seen else NO_DATA
+        seen = NONE_LOADED if summary.problems else NO_FILE if was_seen else NO_DATA
     is_held = rule.severity == "critical" and rule.check not in LEARNED
     return RuleResult(
         rule_id=rule.id,
@@ -98,8 +101,26 @@ def _refusals(rule: Rule, summary: SourceSummary, texts: Iterable[str]) -> Itera
     """Why files were refused, without the row that a message quotes."""
     for text in texts:
         what = text.partition("\n")[0].partition(_ROW_QUOTED)[0]
-        if f"the rule {rule.id}:" in what or f"the rule {rule.id} " in what:
+        if is_refused_for(rule, what):
             yield what.removeprefix(f"{summary.name}: ")
+
+
+def next_step_of(rule: Rule, summary: SourceSummary) -> str:
+    """What the refusal of a file for the rule says to do; empty if none was refused for it."""
+    for text in summary.problems:
+        what, _, step = text.partition(_NEXT)
+        if step and is_refused_for(rule, what.partition("\n")[0]):
+            return step
+    # A file that several rules stop: its message names the first of them.
+    files = {told.partition(": ")[0] for _, told in summary.reasons if is_refused_for(rule, told)}
+    steps = (text.partition(_NEXT)[2] for text in summary.problems if any(f in text for f in files))
+    return next(filter(None, steps), "")
+
+
+def is_refused_for(rule: Rule, told: str) -> bool:
+    """Whether what is told of a refused file names the rule as the reason."""
+    what = told.partition(_ROW_QUOTED)[0]
+    return re.search(rf"\brule {re.escape(rule.id)}[: ]", what) is not None
 
 
 def rule_told(rules: Iterable[Rule], summary: SourceSummary, text: str) -> Rule | None:

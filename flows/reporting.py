@@ -15,7 +15,7 @@ from expectations.next_steps import is_blocking, next_steps
 from expectations.report import RunReport, SourceReport, StageReport, TableReport, write_report
 from expectations.reporting.sizes import lake_sizes, table_sizes
 from flows.domains import IN_REPORT, known_rules
-from flows.raw_results import raw_results
+from flows.raw_results import next_step_of, raw_results
 from flows.run_summary import notes_of
 from flows.standing import standing
 from warehouse.arrived import SourceArrivals, arrivals
@@ -92,9 +92,15 @@ def _of_lake(
 
 
 def _steps(run: Run) -> dict[str, tuple[str, ...]]:
-    """What to do about each rule that blocks, by its id."""
+    """What to do about each rule that blocks, or for which files were refused, by its id."""
     rules = known_rules()
-    return {
+    summaries = {f"{s.schema_name}.{s.table_name}": run.summaries.get(s.name) for s in run.sources}
+    refused = {
+        rule.id: next_step_of(rule, summary)
+        for rule in rules.values()
+        if rule.boundary == "raw" and (summary := summaries.get(rule.table)) is not None
+    }
+    return {rule_id: (step,) for rule_id, step in refused.items() if step} | {
         result.rule_id: next_steps(result, rules.get(result.rule_id), _lineage(run))
         for result in (run.gate.results if run.gate else ())
         if is_blocking(result)

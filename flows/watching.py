@@ -185,7 +185,16 @@ def _refusals(run: Run, stages: AbstractSet[str]) -> Iterator[Failure]:
             detail = f"{first} (and {len(more):,} more)" if more else first
             declared_in = _declared_in(run)
             symptom = Symptom(REFUSED_BATCH, tables[name], "raw", detail, declared_in, kind)
-            yield Failure(symptom, Weight.CRITICAL, REFUSED)
+            refers_to = _referred_by(first, tables[name])
+            yield Failure(symptom, Weight.CRITICAL, REFUSED, refers_to=refers_to)
+
+
+def _referred_by(refusal: str, table: str) -> str:
+    """The table in which rows have no counterpart, where the refusal is for a rule on that."""
+    from flows.raw_results import is_refused_for
+
+    rules = (rule for rule in known_rules().values() if rule.table == table)
+    return next((r.references_table for r in rules if is_refused_for(r, refusal)), "")
 
 
 def _stale(run: Run, stages: AbstractSet[str]) -> Iterator[Failure]:

@@ -112,6 +112,12 @@ class ReleaseError(ClearwaterError):
     """There is no such release, or none at all."""
 
 
+class UnknownReleaseError(ReleaseError):
+    """The user named a release that is not there: a mistake of usage."""
+
+    exit_code = 2
+
+
 class ExportError(ClearwaterError):
     """A release cannot be exported; it is served all the same."""
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from warehouse.domains import MAIN, Line
-from warehouse.errors import ReleaseError
+from warehouse.errors import ReleaseError, UnknownReleaseError
 from warehouse.files import link_atomically, sweep, sync, write_atomically
 from warehouse.settings import Settings
 
@@ -132,7 +132,8 @@ def folder(settings: Settings, release_id: str | None = None) -> Path:
     path = settings.releases / release_id
     if path.name != release_id or not (path / "release.json").exists():
         known = ", ".join(release.id for release in releases(settings)) or "none yet"
-        raise ReleaseError(f"there is no release {release_id!r}", next_step=f"releases: {known}")
+        told = f"there is no release {release_id!r}"
+        raise UnknownReleaseError(told, next_step=f"releases: {known}")
     return path
 
 

@@ -105,11 +105,18 @@ def clock(moment: datetime | date) -> str:
     return moment.isoformat()
 
 
+def made_at(release: str) -> datetime | None:
+    """When a release was made, by its id; None where that tells no time."""
+    try:
+        return datetime.strptime(release, RELEASE_ID).replace(tzinfo=UTC)
+    except ValueError:
+        return None
+
+
 def moment_of(release: str) -> str:
     """When a release was made, by its id, as `21 November 2026, 06:15 UTC`; else the id itself."""
-    try:
-        made = datetime.strptime(release, RELEASE_ID).replace(tzinfo=UTC)
-    except ValueError:
+    made = made_at(release)
+    if made is None:
         return release
     return f"{made.day} {made:%B %Y, %H:%M} UTC"
 

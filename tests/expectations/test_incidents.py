@@ -202,6 +202,25 @@ def test_missing_reference_is_of_what_is_referred_to_and_not_of_its_own_source()
     assert Tracked.from_row(opened.row()).failures == opened.failures
 
 
+def refused_orphans(table: str, refers_to: str) -> Failure:
+    """A file that is refused because its rows have no counterpart in the other table."""
+    return replace(refused(table), refers_to=refers_to)
+
+
+def test_file_refused_for_want_of_another_files_rows_is_an_effect_of_that() -> None:
+    lineage = {"fct": ["refunds"]}
+    found = [
+        refused("orders"),
+        refused_orphans("refunds", "orders"),
+        refused_orphans("receipts", "refunds"),
+        failure("fct", check="freshness", subject=""),
+    ]
+    assert grouped(*found, lineage=lineage) == {"orders": ["fct", "orders", "receipts", "refunds"]}
+    assert grouped(*found[1:2]) == {"refunds": ["refunds"]}  # else it is its own fault
+    mutual = refused_orphans("orders", "refunds"), found[1]
+    assert grouped(*mutual) == {"orders": ["orders"], "refunds": ["refunds"]}
+
+
 def test_tables_that_refer_to_each_other_are_incidents_of_their_own() -> None:
     mutual = orphan("orders", "payments"), orphan("payments", "orders")
     assert grouped(*mutual, lineage={}) == {"orders": ["orders"], "payments": ["payments"]}

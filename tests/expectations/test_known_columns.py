@@ -161,7 +161,8 @@ def test_right_rules_are_passed(tmp_path: Path, check: str) -> None:
         ),
         (
             "check: in_set; column: status; values: [yes, no]",
-            "`values` has true, but 'status' is VARCHAR",
+            "`values` has true, but 'status' is VARCHAR\n  next: put it into quotes as it is meant:"
+            " bare 'yes', 'on' and 'true' are all true to YAML",
         ),
         (
             "check: in_set; column: paid_at; values: [abc]",

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from expectations.gate import NO_GATE, NO_TABLE, NOT_BUILT, SAW_NO_ROWS, RuleResult
+from expectations.gate import NO_GATE, NO_TABLE, NO_VALUE, NOT_BUILT, SAW_NO_ROWS, RuleResult
 from expectations.lake_looks import NO_LAKE, NOT_LOADED
 from expectations.next_steps import is_blocking, next_steps
 from expectations.rules import Check, Rule
@@ -102,6 +102,17 @@ def test_a_written_bound_is_not_accepted_but_corrected(
 def test_an_error_is_mended_where_it_is(detail: str, step: str) -> None:
     (told,) = next_steps(result("between", "error", detail), rule("between"), LINEAGE)
     assert told.startswith(step)
+
+
+def test_an_aggregate_without_a_value_is_not_told_as_a_table_without_rows() -> None:
+    checked = rule("aggregate", expression="sum(a) filter (where b)")
+    detail = f"{NO_VALUE}: there is no value of sum(a)"
+    (told,) = next_steps(result("aggregate", "error", detail), checked, LINEAGE)
+    assert told == (
+        "if none may be there, say what nothing is, such as"
+        f" `coalesce(sum(a) filter (where b), 0)`, at {WHERE};"
+        " if not, ask the sender of shop.orders, shop.shops for what is missing"
+    )
 
 
 @pytest.mark.parametrize(

@@ -83,7 +83,7 @@ def test_counts_of_personal_columns_are_told():
         for expression in ("count(distinct email)", "count(*) filter (where email <> 'x')"):
             checked = rule("aggregate", expression=expression, maximum=3)
             found = find(con, checked, "t", None, frozenset({"email"}))
-            assert found.detail == f"4 {expression}, expected at most 3"
+            assert found.detail == f"{expression} is 4, expected at most 3"
 
 
 def test_errors_that_speak_of_the_statement_alone_are_told_whole(settings, build):
@@ -170,7 +170,17 @@ def test_samples_go_through_json_and_older_results_have_none(settings, build):
         (
             rule("aggregate", expression="avg(n)", minimum=2),
             "n = 1",
-            "1.0 avg(n), expected at least 2",
+            "avg(n) is 1.0, expected at least 2",
+        ),
+        (
+            rule("aggregate", expression="max(n) - count(*)", minimum=0, maximum=0),
+            "n = 1",
+            "max(n) - count(*) is -16, expected 0",
+        ),
+        (
+            rule("row_count", minimum=3, maximum=3),
+            "n > 5",
+            "0 rows, expected 3",
         ),
         (
             rule("total", expression="sum(n)", equals="count(*)", equals_table="marts.people"),
@@ -204,7 +214,7 @@ def test_figures_are_told_to_six_digits_and_totals_that_differ_stay_apart():
     with duckdb.connect() as con:
         con.execute("create table t as select n / 7 as price from range(1, 3) t (n)")
         found = find(con, rule("aggregate", expression="avg(price)", minimum=1), "t", None)
-        assert found.detail == "0.214286 avg(price), expected at least 1"
+        assert found.detail == "avg(price) is 0.214286, expected at least 1"
         con.execute("create table near as select 0.9999999::double as a, 1.0000001::double as b")
         total = rule("total", expression="sum(a)", equals="sum(b)", equals_table="near")
         found = find(con, total, "near", None)

@@ -201,6 +201,29 @@ def test_sentences(verdict, sentence):
     assert run.sentence == sentence
 
 
+@pytest.mark.parametrize("verdict", ["pass", "warn"])
+def test_run_that_published_nothing_for_want_of_files_is_no_pass(settings, verdict):
+    before, within = "20261121T110000000000", "20261121T120003000000"
+    broken = result("breaks", "warn")
+    run = replace(
+        RUN,
+        status="refused",
+        verdict=verdict,
+        message="",
+        release=before,
+        gate=GateResult(verdict, (broken,), 1.0),
+    )
+    page = write_report(settings, run).read_text()
+    assert "Nothing new was published, for files were refused:" in page
+    assert "the release of 21 November 2026, 11:00 UTC, made before this run, is still" in page
+    assert '<span class="badge fail">✕ files were refused</span>' in page
+    assert "Release still served" in page
+    assert "passed" not in page
+    page = write_report(settings, replace(run, release=within)).read_text()
+    assert "12:00 UTC is published, without the files that were refused." in page
+    assert '<span class="badge warn">▲ passed, and files were refused</span>' in page
+
+
 def test_a_rule_that_saw_no_row_is_counted_apart(settings):
     unseen = tuple(
         replace(result(f"{table}{n}", "unseen", f"raw_shop.{table}", why), boundary="raw")
@@ -210,7 +233,7 @@ def test_a_rule_that_saw_no_row_is_counted_apart(settings):
     run = replace(RUN, gate=GateResult("block", (*unseen, *RESULTS), 1.0))
     index = write_report(settings, run)
     page = index.read_text()
-    assert "1 of 4 does not hold" in page
+    assert "1 of 8 does not hold" in page
     for table, why in (("later", NO_DATA), ("quiet", NO_FILE)):
         assert f"2 {why}" in page
         told = table_page(index, f"raw_shop.{table}")
@@ -477,7 +500,8 @@ def test_what_a_raw_rule_warns_of_is_in_the_verdict(settings):
     assert "Every rule" not in page
     assert "The release of release-0 is published, with warnings to look at." in page
     assert '<span class="badge warn">▲ passed with warnings</span>' in page
-    assert "without the files that were refused" in replace(run, status="refused").sentence
+    refused = replace(run, status="refused", release="20261121T120003000000")
+    assert "without the files that were refused" in refused.sentence
 
 
 def test_an_incident_is_new_only_in_the_run_that_opened_it(settings):

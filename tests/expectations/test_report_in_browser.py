@@ -123,6 +123,20 @@ def test_the_phones_page_is_not_wider_than_the_phone(opened, table):
             assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
 
 
+def test_whatever_is_pressed_on_the_phone_is_24_px_high(opened, table):
+    """As WCAG 2.2 asks for the size of targets."""
+    for name in ("index.html", table):
+        with opened(name, viewport=PHONE) as page:
+            page.evaluate("document.querySelectorAll('details').forEach((d) => { d.open = true })")
+            heights = page.evaluate(
+                """[...document.querySelectorAll("a, summary, input")].filter(
+                (found) => found.checkVisibility()).map((found) => [found.textContent.trim(),
+                Math.min(...[...found.getClientRects()].map((line) => line.height))])"""
+            )
+            assert len(heights) > 5
+            assert [(text, height) for text, height in heights if height < 24] == []
+
+
 def test_the_phones_shares_of_missing_data_say_of_what_they_are(opened):
     with opened(viewport=PHONE) as page:
         labels = page.evaluate(

@@ -45,7 +45,8 @@ def of_rule(folder: Path, lines: str, table: str = "marts.t") -> str:
         ("check: length; column: a; max: -5", "'max' is -5", "a whole number from 0 on"),
         ("check: drift; column: a; max: 2020-01-01", "'max' is 2020-01-01", "number from 0 on"),
         ("check: in_set; column: a; values: '[a'", "'values' is '[a', not a list", "[a, b]"),
-        ("check: volume; false_alarm_rate: 5", "'false_alarm_rate' is 5", "such as 0.05"),
+        ("check: volume; false_alarm_rate: 5", "'false_alarm_rate' is 5", "such as 0.01"),
+        ("check: volume; false_alarm_rate: 0", "'false_alarm_rate' is 0", "a share above 0 to 1"),
         (
             "check: unique; column: a; mostly: 0.9",
             "line 9: `mostly` does not go with the check `unique`",
@@ -67,6 +68,12 @@ def of_rule(folder: Path, lines: str, table: str = "marts.t") -> str:
         ("check: unique; column: a; columns: [b]", "both 'column' and 'columns'", "`columns`"),
         ("check: unique", "'column' is missing", "add `column: …`, or `columns: [a, b]`"),
         ("check: between; column: a; min: '2020-01-31'", "no date to SQL", "min: 2020-01-31"),
+        (
+            "check: between; column: a; min: '2026-13-01'",
+            "'min' is '2026-13-01', which is no date\n",
+            "write `min: 2026-01-31`, or",
+        ),
+        ("check: between; column: a; max: '2026-1-3'", "which is no date\n", "`max: 2026-01-31`"),
         ("check: between; column: a; min: .nan", "'min' is nan", "write a number"),
         ("check: between; column: a; min: ' '", "'min' is empty", "leave it out"),
         ("check: between; column: a; min: 2026-02-31", "cannot be read: day is out", "mend"),

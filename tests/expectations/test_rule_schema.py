@@ -95,6 +95,7 @@ WRONG: list[tuple[str, dict[str, Any]]] = [
     ("freshness", {"max_age": "36"}),
     ("volume", {"column": "a"}),
     ("volume", {"false_alarm_rate": 2}),
+    ("volume", {"false_alarm_rate": 0}),
     ("volume", {"by": 1}),
     ("null_share", {"max": "few"}),
     ("drift", {"measure": "psy"}),

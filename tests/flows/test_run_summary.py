@@ -13,7 +13,7 @@ from expectations.gate import GateResult, RuleResult
 from expectations.rules import Rule
 from flows.events import Events
 from flows.pipeline import Options, Run
-from flows.raw_results import NO_DATA, NO_FILE, raw_results
+from flows.raw_results import NO_DATA, NO_FILE, NONE_LOADED, next_step_of, raw_results
 from flows.run_summary import print_run
 from warehouse.arrived import ArrivedFile, SourceArrivals
 from warehouse.batch import Counts, Judged
@@ -139,6 +139,25 @@ def test_rule_that_looked_at_nothing_is_not_said_to_hold(
     found = found_by(run, tmp_path, rule, summary, arrived=arrived)
     assert (found.status, found.detail, found.rows_checked) == told
     assert found.unexpected_count == 0
+
+
+def test_rule_of_a_source_whose_file_was_refused_does_not_wait_for_a_file(
+    run: Run, tmp_path: Path
+) -> None:
+    summary = SourceSummary(NAME, problems=("a.csv: torn",), judged_refused=Judged(1, 4))
+    found = found_by(run, tmp_path, POSITIVE, summary, arrived=9)
+    assert (found.status, found.detail) == ("unseen", NONE_LOADED)
+
+
+def test_next_step_of_a_rule_is_of_the_file_that_it_refused() -> None:
+    first, second = replace(POSITIVE, id="dated"), POSITIVE
+    breaks = "b.csv: 3 of 4 rows break the rule dated (x), more than its tolerance of 0%"
+    problems = (f"{NAME}: a.csv: torn\n  next: mend it", f"{NAME}: {breaks}\n  next: ask for one")
+    reasons = (("k", breaks), ("l", "b.csv: 1 of 4 rows break the rule positive (x)"))
+    summary = SourceSummary(NAME, problems=problems, reasons=reasons)
+    assert next_step_of(first, summary) == "ask for one"
+    assert next_step_of(second, summary) == "ask for one"
+    assert next_step_of(replace(POSITIVE, id="posit"), summary) == ""
 
 
 def test_rule_on_rows_counts_rows(run: Run, tmp_path: Path) -> None:

@@ -113,6 +113,36 @@ def test_refused_file_is_an_incident_until_it_is_gone_and_a_partial_run_proves_n
     assert shown(works)[0].closed_at is not None
 
 
+def test_file_refused_for_want_of_what_another_refused_file_has_is_no_incident_of_its_own(
+    works: Works, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = replace(
+        SMALL,
+        id="known",
+        check="references",
+        severity="critical",
+        columns=("TRANSACTION_ID",),
+        maximum=None,
+        references_table="raw_shop.payments",
+        references_columns=("TRANSACTION_ID",),
+    )
+    entries = [MERGE, ORDERS]
+    works.put([payment(n, day=n) for n in (1, 2, 3)], "shop1.csv")
+    works.run("land", "load", entries=entries)
+    monkeypatch.setattr("expectations.raw.load_rules", lambda: [known])
+    monkeypatch.setattr("expectations.rule_files.load_rules", lambda: [known])
+    (works.folder / "shop2.csv").write_text("not,payments\n1,2\n")
+    works.put([payment(4, day=4)], "payments4.csv")
+    run = works.run("land", "load", entries=entries)
+    assert len(run.problems) == 2
+    [opened] = shown(works)
+    assert opened.title == "raw_shop.payments: files are refused, and 1 table downstream"
+    works.put([payment(4, day=4)], "shop2.csv")
+    works.run("land", "load", entries=entries)
+    works.run("land", "load", entries=entries)
+    assert shown(works)[0].closed_at is not None
+
+
 def test_rows_loaded_in_breach_of_a_rule_are_an_incident_until_a_better_file_comes(
     works: Works, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -131,6 +161,19 @@ def test_rows_loaded_in_breach_of_a_rule_are_an_incident_until_a_better_file_com
     assert works.run("land", "load", "report").exit_code == 0
     assert shown(works)[0].closed_at is not None
     assert told(works) == ("pass", 1, 0)
+
+
+def test_rule_for_which_a_file_was_refused_has_its_next_step_in_the_report(
+    works: Works, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    critical = replace(SMALL, severity="critical")
+    monkeypatch.setattr("expectations.raw.load_rules", lambda: [critical])
+    monkeypatch.setattr("expectations.rule_files.load_rules", lambda: [critical])
+    works.put([payment(4, day=4, amount="500.00")], "payments4.csv")
+    run = works.run("land", "load", "report")
+    assert told(works) == ("fail", 1, 1)
+    assert run.report is not None
+    assert "<b>Next:</b> ask the sender for a corrected file" in run.report.read_text()
 
 
 def test_incident_of_a_source_that_was_removed_is_over(works: Works, tmp_path: Path) -> None:
