@@ -62,13 +62,15 @@ _VALUE_FLOORS = {  # in the measure's own unit; of amounts in natural logarithms
     "age": (0.5, 1.0),
     "step": (0.5, math.inf),
     "clock": (0.5, 1.25),  # hours; where clocks are changed, it is by one
-    "hole": (0.4, 1.5),  # hours; of one alone trade may have rested
+    "hole": (0.4, 1.5),  # hours; of one alone trade may have rested, and a shorter one is nothing
     "rows_each": (0.15, 0.25),  # in natural logarithms
     "sum_each": (0.15, 0.25),
     "explained": (0.5, 0.8),  # parts of what is usual
     METRIC: (0.5, 0.8),  # likewise; more than usual is nothing
     "pace": (2.0, 10.0),  # in usual steps: days that come late or not at all are no alarm
 }
+# Times in steps of so many hours, such as dates, have no hole: one step more would stop a batch.
+_COARSE = _VALUE_FLOORS["hole"][1]
 # What is this many times as large as what stops need not be certain, only likely.
 _HUGE = 2.0
 # An extreme that moved by less than this part of the column's spread is nothing.
@@ -191,7 +193,8 @@ def _related(profiles: Sequence[Profile]) -> list[Profile]:
         known_of = {n: s for n, s in profile.scalars.items() if s.rows or n[1] != METRIC}
         scalars = {**known_of, **_moved(profile, before)}
         for name, shape in profile.shapes.items():
-            if isinstance(shape, Numbers) and (name[0], "middle") in scalars:
+            is_time = isinstance(shape, Numbers) and (name[0], "middle") in scalars
+            if isinstance(shape, Numbers) and is_time and _step(shape) < _COARSE:
                 scalars[name[0], "hole"] = Scalar(_hole(shape), "value", shape.rows)
             if isinstance(shape, Labels) and name[1] == "labels":
                 seen = known.setdefault(name, set())
@@ -337,6 +340,8 @@ class _Series:
         if name[1] == METRIC:
             usual = judgement.expected
             return max(0.0, 1 - judgement.value / usual) if usual > 0 else 0.0
+        if name[1] == "hole":
+            return max(0.0, judgement.value - judgement.expected)
         if name[1] in ("least", "greatest") and self._is_within_spread(name, judgement):
             return 0.0
         return abs(judgement.value - judgement.expected)
@@ -376,6 +381,12 @@ def _hole(shape: Numbers) -> float:
     """The longest stretch, in hours, that has next to no rows, but for both ends: of days."""
     inner = shape.quantiles[len(shape.quantiles) // 10 : -(len(shape.quantiles) // 10)]
     return 24 * max(later - earlier for earlier, later in itertools.pairwise(inner))
+
+
+def _step(shape: Numbers) -> float:
+    """Of which step, in hours, the times are multiples, counted from the first: 24 of dates."""
+    seconds = [round(86_400 * (value - shape.quantiles[0])) for value in shape.quantiles]
+    return math.gcd(*seconds) / 3_600
 
 
 def _middle(shape: Numbers) -> float:

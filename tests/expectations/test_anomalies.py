@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 import numpy as np
+import pytest
 
 from expectations.anomalies import Anomaly, compare, of_the_hour
 from expectations.past import Labels, Numbers
@@ -114,3 +115,38 @@ def test_a_week_may_begin_on_another_day() -> None:
 
     past = [week(day, day // 7) for day in range(DAYS)]
     assert compare(past, week(DAYS + 1, DAYS // 7)) == []
+
+
+def times(day: int, values: np.ndarray) -> Profile:
+    """What a day's column of times looks like; `values` are days since 1970."""
+    quantiles = tuple(float(value) for value in np.quantile(values, QUANTILES, method="lower"))
+    middle = {("at", "middle"): Scalar(float(np.median(values)), "value", len(values))}
+    shapes = {("at", "values"): Numbers(quantiles, len(values))}
+    return Profile(FIRST + timedelta(days=day), len(values), middle, shapes)
+
+
+def planned(day: int, *, hour: int) -> np.ndarray:
+    """Days among the next 90, each at that hour."""
+    rng = np.random.default_rng(day)
+    return 20_000 + day + rng.integers(0, 90, int(rng.uniform(700, 1_200))) + hour / 24
+
+
+def of_the_day(day: int, *, rest: float = 0.0) -> np.ndarray:
+    """Times of one day, none of them in so many hours after its noon."""
+    seconds = np.random.default_rng(day).integers(0, 86_400, 3_000)
+    kept = seconds[(seconds < 43_200) | (seconds >= 43_200 + 3_600 * rest)]
+    return 20_000 + day + kept / 86_400
+
+
+@pytest.mark.parametrize("hour", [0, 17])
+def test_dates_have_no_hours_without_rows(hour: int) -> None:
+    profiles = [times(day, planned(day, hour=hour)) for day in range(120)]
+    told = [found(profiles[:day], profiles[day], "hole") for day in range(20, 120)]
+    assert not any(told)
+
+
+def test_only_more_hours_without_rows_than_usual_are_told() -> None:
+    past = [times(day, of_the_day(day, rest=4)) for day in range(DAYS)]
+    (longer,) = found(past, times(DAYS, of_the_day(DAYS, rest=7)), "hole")
+    assert longer.stops
+    assert found(past, times(DAYS, of_the_day(DAYS)), "hole") == []
