@@ -71,6 +71,8 @@ _VALUE_FLOORS = {  # in the measure's own unit; of amounts in natural logarithms
 }
 # Times in steps of so many hours, such as dates, have no hole: one step more would stop a batch.
 _COARSE = _VALUE_FLOORS["hole"][1]
+# Nor have times that are spread over more days, such as appointments: rows are days apart there.
+_WIDE = 31
 # What is this many times as large as what stops need not be certain, only likely.
 _HUGE = 2.0
 # An extreme that moved by less than this part of the column's spread is nothing.
@@ -102,6 +104,8 @@ _FAMILIES = {
 }
 # What is less than this in more than one of ten cases is not clearly there.
 _CLEARLY = {"explained": LEAST_EXPLAINED, METRIC: LEAST_REMEMBERED}
+# What others follow from, and what is told before them.
+_CAUSES = ("rows", "null_share")
 # Rows that the lake does not take show in these, and no reader will see them.
 _HARMLESS = ("known_share", "quarantined_share")
 # What is loaded over what stands already: a file may well change more than usual.
@@ -135,7 +139,10 @@ def compare(
     measure: Measure | None = None,
     least: float | None = None,
 ) -> list[Anomaly]:
-    """What of `new` is unlike `past`, the most certain first; empty while there is too little past.
+    """What of `new` is unlike `past`; empty while there is too little past.
+
+    What stops comes first; then the number of rows and the shares of nulls, from which others
+    follow; then the most certain.
 
     `accepted` are, by name, the times of profiles whose level was accepted: what was before is
     compared as if it had been at that level. `wanted` says which names to look at; `measure` is
@@ -161,7 +168,13 @@ def compare(
             stops = size >= floors[1] and (name in surely or size >= _HUGE * floors[1])
             told = series.told(name, judgements[name], measure)
             anomalies.append(Anomaly(name, judgements[name], stops, told))
-    return sorted(anomalies, key=lambda found: (not found.stops, found.judgement.p, found.name))
+    return sorted(anomalies, key=_order)
+
+
+def _order(found: Anomaly) -> tuple[bool, int, float, Name]:
+    metric = found.name[1]
+    rank = _CAUSES.index(metric) if metric in _CAUSES else len(_CAUSES)
+    return not found.stops, rank, found.judgement.p, found.name
 
 
 def _alarms(judgements: Mapping[Name, Judgement], alarm_rate: float) -> set[Name]:
@@ -188,13 +201,15 @@ def _related(profiles: Sequence[Profile]) -> list[Profile]:
     """The profiles with what can be said of each only beside those before it."""
     done: list[Profile] = []
     known: dict[Name, set[str]] = {}
+    clocks: dict[Name, float] = {}
     for profile in profiles:
         before = done[-1] if done else None
         known_of = {n: s for n, s in profile.scalars.items() if s.rows or n[1] != METRIC}
-        scalars = {**known_of, **_moved(profile, before)}
+        scalars = {**known_of, **_moved(profile, before), **_unwound(profile, clocks)}
+        clocks |= {name: s.value for name, s in scalars.items() if name[1] == "clock"}
         for name, shape in profile.shapes.items():
             is_time = isinstance(shape, Numbers) and (name[0], "middle") in scalars
-            if isinstance(shape, Numbers) and is_time and _step(shape) < _COARSE:
+            if isinstance(shape, Numbers) and is_time and _shows_hours(shape):
                 scalars[name[0], "hole"] = Scalar(_hole(shape), "value", shape.rows)
             if isinstance(shape, Labels) and name[1] == "labels":
                 seen = known.setdefault(name, set())
@@ -216,16 +231,24 @@ def _moved(profile: Profile, before: Profile | None) -> dict[Name, Scalar]:
         last = before.scalars.get((column, metric))
         if metric == "middle" and last is not None:
             found[column, "step"] = replace(scalar, value=scalar.value - last.value)
-        if metric == "clock" and last is not None:
-            # Round the clock: half past eleven and half past twelve are an hour apart.
-            apart = (scalar.value - last.value + 12) % 24 - 12
-            found[column, metric] = replace(scalar, value=last.value + apart)
     for (column, facet), shape in profile.shapes.items():
         last_shape = before.shapes.get((column, facet))
         if facet == "values" and isinstance(shape, Numbers) and isinstance(last_shape, Numbers):
             pace = _middle(shape) - _middle(last_shape)
             found[column, "pace"] = Scalar(pace, "value", shape.rows)
     return found
+
+
+def _unwound(profile: Profile, last: Mapping[Name, float]) -> dict[Name, Scalar]:
+    """The mean hours, each beside the last: from 23:30 to 0:30 it is an hour.
+
+    A day whose rows are spread evenly round the clock has none, and is passed over.
+    """
+    return {
+        name: replace(scalar, value=last[name] + (scalar.value - last[name] + 12) % 24 - 12)
+        for name, scalar in profile.scalars.items()
+        if name[1] == "clock" and name in last
+    }
 
 
 class _Series:
@@ -379,14 +402,23 @@ def _new_rows(profile: Profile) -> int:
 
 def _hole(shape: Numbers) -> float:
     """The longest stretch, in hours, that has next to no rows, but for both ends: of days."""
-    inner = shape.quantiles[len(shape.quantiles) // 10 : -(len(shape.quantiles) // 10)]
-    return 24 * max(later - earlier for earlier, later in itertools.pairwise(inner))
+    return 24 * max(later - earlier for earlier, later in itertools.pairwise(_inner(shape)))
 
 
-def _step(shape: Numbers) -> float:
-    """Of which step, in hours, the times are multiples, counted from the first: 24 of dates."""
-    seconds = [round(86_400 * (value - shape.quantiles[0])) for value in shape.quantiles]
-    return math.gcd(*seconds) / 3_600
+def _inner(shape: Numbers) -> tuple[float, ...]:
+    tenth_part = len(shape.quantiles) // 10
+    return shape.quantiles[tenth_part:-tenth_part]
+
+
+def _shows_hours(shape: Numbers) -> bool:
+    """Whether the times, in days, are so fine and so near one another that hours without rows show.
+
+    They are too coarse where all are multiples of a long step, counted from the first: 24 hours of
+    dates, or of days at a fixed hour.
+    """
+    inner = _inner(shape)
+    step = math.gcd(*(round(86_400 * (value - shape.quantiles[0])) for value in shape.quantiles))
+    return step < 3_600 * _COARSE and inner[-1] - inner[0] <= _WIDE
 
 
 def _middle(shape: Numbers) -> float:
