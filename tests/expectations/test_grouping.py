@@ -192,7 +192,7 @@ def test_a_day_without_a_mean_hour_does_not_part_those_around_it() -> None:
     """Hours about midnight, told as 11.9 or -11.9: the one day without any is passed over."""
     hours = [(11.9 + 0.02 * (d % 11) + 12) % 24 - 12 for d in range(DAYS)]
     scalars = [{("at", "clock"): Scalar(hour, "value", 500)} for hour in hours]
-    scalars[17] = {}
+    scalars[-1] = {}
     before = [Profile(FIRST + timedelta(days=d), 500, found) for d, found in enumerate(scalars)]
     for hour in (11.95, -11.95):
         now = {("at", "clock"): Scalar(hour, "value", 500)}
