@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -22,7 +22,6 @@ from expectations.anomaly_words import (
 )
 from expectations.past import (
     Judgement,
-    Labels,
     Measure,
     Numbers,
     Point,
@@ -32,7 +31,8 @@ from expectations.past import (
     judge_shape,
     since_accepted,
 )
-from expectations.profiling import Name, Profile, Scalar
+from expectations.profiling import Name, Profile
+from expectations.relating import HOLE_FLOORS, middle, related
 from expectations.remembering import LEAST_EXPLAINED, LEAST_REMEMBERED, METRIC, tenth
 
 if TYPE_CHECKING:
@@ -62,17 +62,13 @@ _VALUE_FLOORS = {  # in the measure's own unit; of amounts in natural logarithms
     "age": (0.5, 1.0),
     "step": (0.5, math.inf),
     "clock": (0.5, 1.25),  # hours; where clocks are changed, it is by one
-    "hole": (0.4, 1.5),  # hours; of one alone trade may have rested, and a shorter one is nothing
+    "hole": HOLE_FLOORS,  # hours; of one alone trade may have rested, and a shorter one is nothing
     "rows_each": (0.15, 0.25),  # in natural logarithms
     "sum_each": (0.15, 0.25),
     "explained": (0.5, 0.8),  # parts of what is usual
     METRIC: (0.5, 0.8),  # likewise; more than usual is nothing
     "pace": (2.0, 10.0),  # in usual steps: days that come late or not at all are no alarm
 }
-# Times in steps of so many hours, such as dates, have no hole: one step more would stop a batch.
-_COARSE = _VALUE_FLOORS["hole"][1]
-# Nor have times that are spread over more days, such as appointments: rows are days apart there.
-_WIDE = 31
 # What is this many times as large as what stops need not be certain, only likely.
 _HUGE = 2.0
 # An extreme that moved by less than this part of the column's spread is nothing.
@@ -151,7 +147,7 @@ def compare(
     """
     earlier = sorted(past, key=lambda profile: profile.at)[-REMEMBERED:]
     usual_rate = max(alarm_rate, WARNING_RATE)  # what is outside of the interval that is told
-    series = _Series([*_related(earlier), _related([*earlier, new])[-1]])
+    series = _Series([*related(earlier), related([*earlier, new])[-1]])
     judgements: dict[Name, Judgement] = {}
     for name in series.names():
         if wanted(name):
@@ -195,60 +191,6 @@ def _family(name: Name) -> str:
     if name[1] in SHAPES_IN_WORDS:
         return "shapes"
     return _FAMILIES.get(name[1], "others")
-
-
-def _related(profiles: Sequence[Profile]) -> list[Profile]:
-    """The profiles with what can be said of each only beside those before it."""
-    done: list[Profile] = []
-    known: dict[Name, set[str]] = {}
-    clocks: dict[Name, float] = {}
-    for profile in profiles:
-        before = done[-1] if done else None
-        known_of = {n: s for n, s in profile.scalars.items() if s.rows or n[1] != METRIC}
-        scalars = {**known_of, **_moved(profile, before), **_unwound(profile, clocks)}
-        clocks |= {name: s.value for name, s in scalars.items() if name[1] == "clock"}
-        for name, shape in profile.shapes.items():
-            is_time = isinstance(shape, Numbers) and (name[0], "middle") in scalars
-            if isinstance(shape, Numbers) and is_time and _shows_hours(shape):
-                scalars[name[0], "hole"] = Scalar(_hole(shape), "value", shape.rows)
-            if isinstance(shape, Labels) and name[1] == "labels":
-                seen = known.setdefault(name, set())
-                new = sum(n for label, n in shape.counts.items() if label and label not in seen)
-                if before is not None and shape.rows:
-                    share = Scalar(new / shape.rows, "share", shape.rows)
-                    scalars[name[0], "new_label_share"] = share
-                seen.update(shape.counts)
-        done.append(replace(profile, scalars=scalars))
-    return done
-
-
-def _moved(profile: Profile, before: Profile | None) -> dict[Name, Scalar]:
-    """How far times and numbers went on since the profile before."""
-    found: dict[Name, Scalar] = {}
-    if before is None:
-        return found
-    for (column, metric), scalar in profile.scalars.items():
-        last = before.scalars.get((column, metric))
-        if metric == "middle" and last is not None:
-            found[column, "step"] = replace(scalar, value=scalar.value - last.value)
-    for (column, facet), shape in profile.shapes.items():
-        last_shape = before.shapes.get((column, facet))
-        if facet == "values" and isinstance(shape, Numbers) and isinstance(last_shape, Numbers):
-            pace = _middle(shape) - _middle(last_shape)
-            found[column, "pace"] = Scalar(pace, "value", shape.rows)
-    return found
-
-
-def _unwound(profile: Profile, last: Mapping[Name, float]) -> dict[Name, Scalar]:
-    """The mean hours, each beside the last: from 23:30 to 0:30 it is an hour.
-
-    A day whose rows are spread evenly round the clock has none, and is passed over.
-    """
-    return {
-        name: replace(scalar, value=last[name] + (scalar.value - last[name] + 12) % 24 - 12)
-        for name, scalar in profile.scalars.items()
-        if name[1] == "clock" and name in last
-    }
 
 
 class _Series:
@@ -400,31 +342,6 @@ def _new_rows(profile: Profile) -> int:
     return round(profile.rows * (1 - known.value)) if known else profile.rows
 
 
-def _hole(shape: Numbers) -> float:
-    """The longest stretch, in hours, that has next to no rows, but for both ends: of days."""
-    return 24 * max(later - earlier for earlier, later in itertools.pairwise(_inner(shape)))
-
-
-def _inner(shape: Numbers) -> tuple[float, ...]:
-    tenth_part = len(shape.quantiles) // 10
-    return shape.quantiles[tenth_part:-tenth_part]
-
-
-def _shows_hours(shape: Numbers) -> bool:
-    """Whether the times, in days, are so fine and so near one another that hours without rows show.
-
-    They are too coarse where all are multiples of a long step, counted from the first: 24 hours of
-    dates, or of days at a fixed hour.
-    """
-    inner = _inner(shape)
-    step = math.gcd(*(round(86_400 * (value - shape.quantiles[0])) for value in shape.quantiles))
-    return step < 3_600 * _COARSE and inner[-1] - inner[0] <= _WIDE
-
-
-def _middle(shape: Numbers) -> float:
-    return shape.quantiles[len(shape.quantiles) // 2]
-
-
 def default_measure(shape: Shape) -> Measure:
     """How distributions of this kind are compared unless told."""
     return "ks" if isinstance(shape, Numbers) else "js"
@@ -457,7 +374,7 @@ def shape_floors(measure: str) -> tuple[float, float]:
 
 
 def _middles(shapes: Sequence[Shape | None]) -> list[float]:
-    return [_middle(shape) for shape in shapes if isinstance(shape, Numbers)]
+    return [middle(shape) for shape in shapes if isinstance(shape, Numbers)]
 
 
 def _runs(middles: Sequence[float]) -> bool:
