@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -22,7 +22,6 @@ from expectations.anomaly_words import (
 )
 from expectations.past import (
     Judgement,
-    Labels,
     Measure,
     Numbers,
     Point,
@@ -32,7 +31,8 @@ from expectations.past import (
     judge_shape,
     since_accepted,
 )
-from expectations.profiling import Name, Profile, Scalar
+from expectations.profiling import Name, Profile
+from expectations.relating import HOLE_FLOORS, middle, related
 from expectations.remembering import LEAST_EXPLAINED, LEAST_REMEMBERED, METRIC, tenth
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ _VALUE_FLOORS = {  # in the measure's own unit; of amounts in natural logarithms
     "age": (0.5, 1.0),
     "step": (0.5, math.inf),
     "clock": (0.5, 1.25),  # hours; where clocks are changed, it is by one
-    "hole": (0.4, 1.5),  # hours; of one alone trade may have rested
+    "hole": HOLE_FLOORS,  # hours; of one alone trade may have rested, and a shorter one is nothing
     "rows_each": (0.15, 0.25),  # in natural logarithms
     "sum_each": (0.15, 0.25),
     "explained": (0.5, 0.8),  # parts of what is usual
@@ -100,6 +100,8 @@ _FAMILIES = {
 }
 # What is less than this in more than one of ten cases is not clearly there.
 _CLEARLY = {"explained": LEAST_EXPLAINED, METRIC: LEAST_REMEMBERED}
+# What others follow from, and what is told before them.
+_CAUSES = ("rows", "null_share")
 # Rows that the lake does not take show in these, and no reader will see them.
 _HARMLESS = ("known_share", "quarantined_share")
 # What is loaded over what stands already: a file may well change more than usual.
@@ -133,7 +135,10 @@ def compare(
     measure: Measure | None = None,
     least: float | None = None,
 ) -> list[Anomaly]:
-    """What of `new` is unlike `past`, the most certain first; empty while there is too little past.
+    """What of `new` is unlike `past`; empty while there is too little past.
+
+    What stops comes first; then the number of rows and the shares of nulls, from which others
+    follow; then the most certain.
 
     `accepted` are, by name, the times of profiles whose level was accepted: what was before is
     compared as if it had been at that level. `wanted` says which names to look at; `measure` is
@@ -142,7 +147,7 @@ def compare(
     """
     earlier = sorted(past, key=lambda profile: profile.at)[-REMEMBERED:]
     usual_rate = max(alarm_rate, WARNING_RATE)  # what is outside of the interval that is told
-    series = _Series([*_related(earlier), _related([*earlier, new])[-1]])
+    series = _Series([*related(earlier), related([*earlier, new])[-1]])
     judgements: dict[Name, Judgement] = {}
     for name in series.names():
         if wanted(name):
@@ -159,7 +164,13 @@ def compare(
             stops = size >= floors[1] and (name in surely or size >= _HUGE * floors[1])
             told = series.told(name, judgements[name], measure)
             anomalies.append(Anomaly(name, judgements[name], stops, told))
-    return sorted(anomalies, key=lambda found: (not found.stops, found.judgement.p, found.name))
+    return sorted(anomalies, key=_order)
+
+
+def _order(found: Anomaly) -> tuple[bool, int, float, Name]:
+    metric = found.name[1]
+    rank = _CAUSES.index(metric) if metric in _CAUSES else len(_CAUSES)
+    return not found.stops, rank, found.judgement.p, found.name
 
 
 def _alarms(judgements: Mapping[Name, Judgement], alarm_rate: float) -> set[Name]:
@@ -180,49 +191,6 @@ def _family(name: Name) -> str:
     if name[1] in SHAPES_IN_WORDS:
         return "shapes"
     return _FAMILIES.get(name[1], "others")
-
-
-def _related(profiles: Sequence[Profile]) -> list[Profile]:
-    """The profiles with what can be said of each only beside those before it."""
-    done: list[Profile] = []
-    known: dict[Name, set[str]] = {}
-    for profile in profiles:
-        before = done[-1] if done else None
-        known_of = {n: s for n, s in profile.scalars.items() if s.rows or n[1] != METRIC}
-        scalars = {**known_of, **_moved(profile, before)}
-        for name, shape in profile.shapes.items():
-            if isinstance(shape, Numbers) and (name[0], "middle") in scalars:
-                scalars[name[0], "hole"] = Scalar(_hole(shape), "value", shape.rows)
-            if isinstance(shape, Labels) and name[1] == "labels":
-                seen = known.setdefault(name, set())
-                new = sum(n for label, n in shape.counts.items() if label and label not in seen)
-                if before is not None and shape.rows:
-                    share = Scalar(new / shape.rows, "share", shape.rows)
-                    scalars[name[0], "new_label_share"] = share
-                seen.update(shape.counts)
-        done.append(replace(profile, scalars=scalars))
-    return done
-
-
-def _moved(profile: Profile, before: Profile | None) -> dict[Name, Scalar]:
-    """How far times and numbers went on since the profile before."""
-    found: dict[Name, Scalar] = {}
-    if before is None:
-        return found
-    for (column, metric), scalar in profile.scalars.items():
-        last = before.scalars.get((column, metric))
-        if metric == "middle" and last is not None:
-            found[column, "step"] = replace(scalar, value=scalar.value - last.value)
-        if metric == "clock" and last is not None:
-            # Round the clock: half past eleven and half past twelve are an hour apart.
-            apart = (scalar.value - last.value + 12) % 24 - 12
-            found[column, metric] = replace(scalar, value=last.value + apart)
-    for (column, facet), shape in profile.shapes.items():
-        last_shape = before.shapes.get((column, facet))
-        if facet == "values" and isinstance(shape, Numbers) and isinstance(last_shape, Numbers):
-            pace = _middle(shape) - _middle(last_shape)
-            found[column, "pace"] = Scalar(pace, "value", shape.rows)
-    return found
 
 
 class _Series:
@@ -337,6 +305,8 @@ class _Series:
         if name[1] == METRIC:
             usual = judgement.expected
             return max(0.0, 1 - judgement.value / usual) if usual > 0 else 0.0
+        if name[1] == "hole":
+            return max(0.0, judgement.value - judgement.expected)
         if name[1] in ("least", "greatest") and self._is_within_spread(name, judgement):
             return 0.0
         return abs(judgement.value - judgement.expected)
@@ -372,16 +342,6 @@ def _new_rows(profile: Profile) -> int:
     return round(profile.rows * (1 - known.value)) if known else profile.rows
 
 
-def _hole(shape: Numbers) -> float:
-    """The longest stretch, in hours, that has next to no rows, but for both ends: of days."""
-    inner = shape.quantiles[len(shape.quantiles) // 10 : -(len(shape.quantiles) // 10)]
-    return 24 * max(later - earlier for earlier, later in itertools.pairwise(inner))
-
-
-def _middle(shape: Numbers) -> float:
-    return shape.quantiles[len(shape.quantiles) // 2]
-
-
 def default_measure(shape: Shape) -> Measure:
     """How distributions of this kind are compared unless told."""
     return "ks" if isinstance(shape, Numbers) else "js"
@@ -414,7 +374,7 @@ def shape_floors(measure: str) -> tuple[float, float]:
 
 
 def _middles(shapes: Sequence[Shape | None]) -> list[float]:
-    return [_middle(shape) for shape in shapes if isinstance(shape, Numbers)]
+    return [middle(shape) for shape in shapes if isinstance(shape, Numbers)]
 
 
 def _runs(middles: Sequence[float]) -> bool:

@@ -88,7 +88,7 @@ def _of_freshness(rule: Rule) -> Callable[[Name], bool]:
 def _of_all(rule: Rule) -> Callable[[Name], bool]:
     if not rule.columns:
         return lambda _: True
-    columns = set(rule.columns)
+    columns = {"", *rule.columns}  # "" is the table: how many rows, and how many of them are new
     return lambda name: bool(columns.intersection(name[0].split(" and ")))
 
 

@@ -32,6 +32,8 @@ FEW = 40
 SAMPLE_ROWS = 20_000
 FEWEST_BLOCKS = 20  # blocks with so many times the rows of a sample are spread over all of a table
 MOST_PAIRED = 6
+# From which length on, of 1, the mean resultant vector of hours says when most of the rows are.
+LEAST_DIRECTED = 0.1
 _INTEGERS = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "UTINYINT", "USMALLINT")
 WHOLE = (*_INTEGERS, "UINTEGER", "UBIGINT", "UHUGEINT")
 _TIMES = ("DATE", "TIMESTAMP", "TIMESTAMP_S", "TIMESTAMP_MS", "TIMESTAMP_NS")
@@ -334,9 +336,15 @@ def _of_times(column: Field, name: str, share: Any) -> list[_Measure]:
 
 
 def _clock(moment: str) -> str:
-    """SQL for the mean hour of the day, round the clock: from -12 to 12, midnight is 0."""
+    """SQL for the mean hour of the day, round the clock: from -12 to 12, midnight is 0.
+
+    It is the direction of the mean resultant vector (Mardia and Jupp, Directional Statistics);
+    null where that is so short that it has none, as of what is measured day and night.
+    """
     turn = f"if(isfinite({moment}), 2 * pi() * (epoch({moment}) % 86400) / 86400, null)"
-    return f"12 / pi() * atan2(avg(sin({turn})), avg(cos({turn})))"
+    sine, cosine = f"avg(sin({turn}))", f"avg(cos({turn}))"
+    length = f"sqrt({sine} ** 2 + {cosine} ** 2)"
+    return f"if({length} < {LEAST_DIRECTED}, null, 12 / pi() * atan2({sine}, {cosine}))"
 
 
 def _quantiles(column: str, metric: str, number: str) -> _Measure:

@@ -151,7 +151,8 @@ CHECK_TEXTS = {
     "volume": "There are as many rows as usual.",
     "null_share": "No larger share is null than the bound, or than usual.",
     "drift": "The values are spread as usual, or as in the reference table.",
-    "anomaly": "Nothing that a profile measures is unlike before; of all columns unless named.",
+    "anomaly": "Nothing that a profile measures is unlike before: the number of rows, and"
+    " all columns unless some are named.",
 }
 
 

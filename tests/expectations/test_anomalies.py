@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
 import numpy as np
+import pytest
 
 from expectations.anomalies import Anomaly, compare, of_the_hour
+from expectations.learning import options
 from expectations.past import Labels, Numbers
 from expectations.profiling import QUANTILES, Profile, Scalar
+from expectations.rules import Rule
 
 FIRST = datetime.fromisoformat("2026-03-02")
 DAYS = 28
@@ -114,3 +118,78 @@ def test_a_week_may_begin_on_another_day() -> None:
 
     past = [week(day, day // 7) for day in range(DAYS)]
     assert compare(past, week(DAYS + 1, DAYS // 7)) == []
+
+
+def times(day: int, values: np.ndarray) -> Profile:
+    """What a day's column of times looks like; `values` are days since 1970."""
+    quantiles = tuple(float(value) for value in np.quantile(values, QUANTILES, method="lower"))
+    middle = {("at", "middle"): Scalar(float(np.median(values)), "value", len(values))}
+    shapes = {("at", "values"): Numbers(quantiles, len(values))}
+    return Profile(FIRST + timedelta(days=day), len(values), middle, shapes)
+
+
+def planned(day: int, hours: Sequence[float]) -> np.ndarray:
+    """Some of those hours of the working days among the next 90."""
+    rng = np.random.default_rng(day)
+    rows = int(rng.uniform(700, 1_200))
+    workdays = [day + ahead for ahead in range(90) if (day + ahead) % 7 < 5]
+    return 20_000 + rng.choice(workdays, rows) + rng.choice(hours, rows) / 24
+
+
+def of_the_day(day: int, *, rest: float = 0.0) -> np.ndarray:
+    """Times of one day, none of them in so many hours after its noon."""
+    seconds = np.random.default_rng(day).integers(0, 86_400, 3_000)
+    kept = seconds[(seconds < 43_200) | (seconds >= 43_200 + 3_600 * rest)]
+    return 20_000 + day + kept / 86_400
+
+
+@pytest.mark.parametrize("hours", [[0], [17], np.arange(9, 17, 0.5)], ids=["date", "at 5", "slot"])
+def test_what_is_planned_has_no_hours_without_rows(hours: Sequence[float]) -> None:
+    profiles = [times(day, planned(day, hours)) for day in range(120)]
+    told = [found(profiles[:day], profiles[day], "hole") for day in range(20, 120)]
+    assert not any(told)
+
+
+def test_only_more_hours_without_rows_than_usual_are_told() -> None:
+    past = [times(day, of_the_day(day, rest=4)) for day in range(DAYS)]
+    (longer,) = found(past, times(DAYS, of_the_day(DAYS, rest=7)), "hole")
+    assert longer.stops
+    assert found(past, times(DAYS, of_the_day(DAYS)), "hole") == []
+
+
+def filled(day: int, *, rows: int, nulls: float, texts: float) -> Profile:
+    """How many rows a day has, and the shares of them without a mail, and with digits in it."""
+    rng = np.random.default_rng(day)
+    shares = {"null_share": nulls, "digits_share": texts}
+    scalars = {
+        ("mail", name): Scalar(rng.binomial(rows, share) / rows if rows else 0.0, "share", rows)
+        for name, share in shares.items()
+    }
+    return Profile(FIRST + timedelta(days=day), rows, scalars)
+
+
+def test_rows_and_nulls_are_told_before_what_follows_from_them() -> None:
+    rows = np.random.default_rng(1).integers(950, 1_050, DAYS).tolist()
+    past = [filled(day, rows=n, nulls=0.08, texts=0.92) for day, n in enumerate(rows)]
+    told = [a.name for a in compare(past, filled(DAYS, rows=120, nulls=0.54, texts=0.1))]
+    assert told == [("", "rows"), ("mail", "null_share"), ("mail", "digits_share")]
+
+
+def test_a_narrowed_rule_looks_at_the_number_of_rows_all_the_same() -> None:
+    rule = Rule(
+        id="like_before",
+        boundary="raw",
+        table="raw_shop.orders",
+        check="anomaly",
+        severity="critical",
+        owner="shop",
+        reason="days are alike",
+        columns=("price",),
+    )
+    past = [profile(day, customers(day)) for day in range(DAYS)]
+    (none,) = compare(past, Profile(FIRST + timedelta(days=DAYS), 0), **options(rule))
+    assert none.stops
+    assert none.told.startswith("0 rows, usually ")
+    moved = profile(DAYS, customers(DAYS) + 1_000_000)
+    assert compare(past, moved)
+    assert compare(past, moved, **options(rule)) == []

@@ -168,6 +168,37 @@ def test_hours_of_a_clock_that_was_unknown() -> None:
     assert not math.isnan(found.judgement.p)
 
 
+def day_and_night(con: duckdb.DuckDBPyConnection, day: int, busy: float) -> Profile:
+    """Readings of every five minutes, a few lost; that part of them besides from 8 to 16 only."""
+    con.execute(f"select setseed({day / 100})")
+    con.execute(
+        "create or replace table payments as"
+        " select i as id, 1 as customer, 1.0::double as amount,"
+        f" timestamp '{FIRST}' + interval ({day}) day + interval (i % 288 * 5) minute as paid_at"
+        " from range(2_880) t(i) where random() > 0.1"
+        f" and (random() >= {busy} or i % 288 between 96 and 191)"
+    )
+    return profile(con, day, "from payments")
+
+
+def test_what_comes_day_and_night_has_no_mean_hour(con: duckdb.DuckDBPyConnection) -> None:
+    even = [day_and_night(con, day, 0) for day in range(DAYS)]
+    assert not any(("paid_at", "clock") in profile.scalars for profile in even)
+    by_day = [day_and_night(con, day, 0.5) for day in range(DAYS)]
+    assert all(11 < profile.scalars["paid_at", "clock"].value % 24 < 13 for profile in by_day)
+
+
+def test_a_day_without_a_mean_hour_does_not_part_those_around_it() -> None:
+    """Hours about midnight, told as 11.9 or -11.9: the one day without any is passed over."""
+    hours = [(11.9 + 0.02 * (d % 11) + 12) % 24 - 12 for d in range(DAYS)]
+    scalars = [{("at", "clock"): Scalar(hour, "value", 500)} for hour in hours]
+    scalars[-1] = {}
+    before = [Profile(FIRST + timedelta(days=d), 500, found) for d, found in enumerate(scalars)]
+    for hour in (11.95, -11.95):
+        now = {("at", "clock"): Scalar(hour, "value", 500)}
+        assert compare(before, Profile(FIRST + timedelta(days=DAYS), 500, now)) == []
+
+
 def test_hours_without_rows(con: duckdb.DuckDBPyConnection) -> None:
     before = past(con)
     for hours, stops in ((1, False), (3, True)):
