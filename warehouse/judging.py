@@ -13,7 +13,7 @@ import duckdb
 
 from warehouse.batch import Batch, Counts
 from warehouse.duck import identifier, listed, number, quoted
-from warehouse.errors import BatchRefusedError
+from warehouse.errors import BatchRefusedError, without_quotes
 from warehouse.lake import table_columns, table_name
 from warehouse.readers.contract import Column, rows_read
 from warehouse.row_rules import BrokenBy, check_tolerances, judge_rules
@@ -251,15 +251,18 @@ def check_rows(
     if rows_in == 0 or failed / rows_in <= tolerance:
         return
     first = con.execute(
-        "select _source_row, detail from (select _source_row, detail from rejected union all"
-        " select _source_row, detail from judged where verdict = 'quarantine')"
+        "select * from (select _source_row, detail, true as is_torn from rejected union all"
+        " select _source_row, detail, false from judged where verdict = 'quarantine')"
         " order by _source_row limit 1"
     ).fetchone()
     assert first is not None
+    row, detail, is_torn = first
+    if is_torn and batch.source.personal:  # the names that it quotes may be values
+        detail = without_quotes(detail)
     limit = "the schema is frozen" if is_frozen else f"more than the tolerance of {tolerance:.0%}"
     raise BatchRefusedError(
         f"{failed} of {rows_in} rows cannot be loaded, {limit};"
-        f" the first is row {first[0]}: {first[1]}{_value(con, batch, first[0])}",
+        f" the first is row {row}: {detail}{_value(con, batch, row)}",
         where=batch.where,
         next_step="ask the sender for a corrected file, or correct `columns:` or `tolerance:` in"
         " sources.yml if they are wrong, and run again",
@@ -281,18 +284,18 @@ def _check_conflicts(con: duckdb.DuckDBPyConnection, batch: Batch, rows_in: int)
 
 
 def _value(con: duckdb.DuckDBPyConnection, batch: Batch, row: int) -> str:
-    """The text of the values that failed in the row, in words; not of personal columns."""
+    """The text of the values that failed in the row, in words.
+
+    None where a column is personal: a value that is not of its type may be another column's.
+    """
+    if batch.source.personal:
+        return ""
     found = con.execute(f"select _failed from incoming where _source_row = {row}").fetchone()
     if not found or not found[0]:
         return ""
     raw = con.execute(f"select raw from incoming_raw where _source_row = {row}").fetchone()
     values = json.loads(raw[0]) if raw else {}
-    personal = {name.lower() for name in batch.source.personal}
-    told = [
-        repr(values[name])
-        for name in found[0].split(", ")
-        if name in values and name.lower() not in personal
-    ]
+    told = [repr(values[name]) for name in found[0].split(", ") if name in values]
     return f" ({', '.join(told)})" if told else ""
 
 

@@ -11,8 +11,9 @@ import duckdb
 
 from warehouse.batch import Batch
 from warehouse.duck import identifier, quoted
-from warehouse.errors import BatchRefusedError
+from warehouse.errors import BatchRefusedError, without_values
 from warehouse.readers.contract import Column
+from warehouse.readers.header import showable
 from warehouse.sources import RowRule
 from warehouse.wording import counted, known_names
 
@@ -65,7 +66,7 @@ def judge_rules(
         except duckdb.TransactionException:  # a file that cannot be read ends it, no rule does
             raise error from None
         raise BatchRefusedError(
-            f"a rule cannot be checked: {str(error).splitlines()[0]}",
+            f"a rule cannot be checked: {_complaint(error, batch)}",
             where=batch.where,
             next_step=f"mend it {at or 'in expectations/rules/raw'}, and run again",
         ) from None
@@ -79,6 +80,12 @@ def judge_rules(
         f" [n for n in rules if list_contains({critical}::integer[], n)] as stopped from broken)"
         " where len(stopped) > 0"
     )
+
+
+def _complaint(error: duckdb.Error, batch: Batch) -> str:
+    """What DuckDB says, in one line; without values where a column is personal."""
+    told = without_values(str(error)) if batch.source.personal else str(error)
+    return told.splitlines()[0]
 
 
 def _check_references(con: duckdb.DuckDBPyConnection, batch: Batch) -> None:
@@ -147,7 +154,7 @@ def _check_rules_fit(batch: Batch, columns: list[Column]) -> None:
                 meant = (
                     f"did you mean {known[near[0]]!r}?"
                     if near
-                    else f"there are {known_names(known.values())}"
+                    else f"there are {known_names(showable([*known.values()], batch.source))}"
                 )
                 raise BatchRefusedError(
                     f"rule {rule.id}: neither the file nor the table has a column {name!r}",
@@ -178,15 +185,19 @@ def check_tolerances(
         raise BatchRefusedError(
             f"{rows:,} of {counted(rows_in, 'row')} break the rule {rule.id} ({rule.reason}),"
             f" more than its tolerance of {tolerance:.0%};"
-            f" the first is row {first[0]}: {_shown(batch, first[1])}",
+            f" the first is row {first[0]}: {_shown(con, batch, first[1])}",
             where=batch.where,
             next_step="ask the sender for a corrected file, or mend the rule"
             f" {_at(rule)}, if it is wrong, and run again",
         )
 
 
-def _shown(batch: Batch, raw: str | None) -> str:
-    """The beginning of a row as it came, without the values of personal columns."""
+def _shown(con: duckdb.DuckDBPyConnection, batch: Batch, raw: str | None) -> str:
+    """The beginning of a row as it came, without the values of personal columns.
+
+    Where there are such, no text is shown either, and nothing where rows of the file are torn or
+    not of their type: what stands in a column may be another's.
+    """
     personal = {name.lower() for name in batch.source.personal}
     text = raw or ""
     if personal:
@@ -194,8 +205,19 @@ def _shown(batch: Batch, raw: str | None) -> str:
             row = json.loads(text)
         except ValueError:
             return MASK
-        if not isinstance(row, dict):
+        if not isinstance(row, dict) or _may_be_shifted(con):
             return MASK
-        hidden = {name: MASK if name.lower() in personal else value for name, value in row.items()}
+        texts = {name.lower() for name in row if batch.source.type_of(name) == "VARCHAR"}
+        hidden = {
+            name: MASK if name.lower() in personal | texts and value is not None else value
+            for name, value in row.items()
+        }
         text = json.dumps(hidden, ensure_ascii=False, separators=(",", ":"))
     return text[:SHOWN_CHARACTERS]
+
+
+def _may_be_shifted(con: duckdb.DuckDBPyConnection) -> bool:
+    found = con.execute(
+        "select exists (from rejected) or exists (from incoming where _failed is not null)"
+    ).fetchone()
+    return found == (True,)

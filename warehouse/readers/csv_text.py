@@ -24,6 +24,7 @@ from warehouse.readers.contract import (
     unreadable_refused,
     where,
 )
+from warehouse.readers.header import check_header
 from warehouse.sources import Source
 
 OTHER_DELIMITERS = ";\t|,"
@@ -42,6 +43,8 @@ def read(con: duckdb.DuckDBPyConnection, source: Source, opened: Opened) -> list
     _check_lines(source, opened)
     names = _names(source, opened)
     _check_no_objects(names, source, opened)
+    if source.header:
+        check_header(names, source, where(source, opened))
     check_names(names, source, opened)
     with unreadable_refused("not a readable CSV file", where(source, opened)):
         try:
