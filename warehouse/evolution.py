@@ -27,6 +27,7 @@ from warehouse.readers.casting import (
 from warehouse.readers.contract import MOST_COLUMNS, Column, drop_incoming
 from warehouse.readers.header import showable
 from warehouse.sources import EPOCHS, Source
+from warehouse.wording import known_names
 
 # What DuckLake can widen in place.
 WIDER = {
@@ -82,6 +83,37 @@ def in_words(changes: Sequence[Change]) -> list[str]:
     if missing := [f"{c.column} ({c.before})" for c in changes if c.change == "missing"]:
         told.append(f"{_named(missing)} not in the file; its rows have null")
     return told
+
+
+def other_columns(con: duckdb.DuckDBPyConnection, source: Source, changes: Sequence[Change]) -> str:
+    """Which columns a file lacks that the last batch filled, and which it has besides, in words.
+
+    Empty where there are none. `changes` are those of the file, made and not committed.
+    """
+    added = [change.column for change in changes if change.change == "added"]
+    missing = _filled_last(con, source, [c.column for c in changes if c.change == "missing"])
+    told = [f"it lacks the {_some(missing)}"] if missing else []
+    if missing and added:
+        told.append(f"has the new {_some(added)}")
+    return " and ".join(told)
+
+
+def _some(columns: list[str]) -> str:
+    listed = known_names(map(repr, columns))
+    return f"column{'s' * (len(columns) > 1)} {listed}"
+
+
+def _filled_last(con: duckdb.DuckDBPyConnection, source: Source, columns: list[str]) -> list[str]:
+    """Those of the table's columns that hold a value in its latest batch."""
+    if not columns:
+        return []
+    table = table_name(source)
+    counts = con.execute(
+        f"select {', '.join(f'count({identifier(name)})' for name in columns)} from {table}"
+        f" where _loaded_at = (select max(_loaded_at) from {table})"
+    ).fetchone()
+    assert counts is not None
+    return [name for name, count in zip(columns, counts, strict=True) if count]
 
 
 def _named(columns: list[str]) -> str:

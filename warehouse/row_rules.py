@@ -12,6 +12,7 @@ import duckdb
 from warehouse.batch import Batch
 from warehouse.duck import identifier, quoted
 from warehouse.errors import BatchRefusedError, without_values
+from warehouse.lake import PROVENANCE
 from warehouse.readers.contract import Column
 from warehouse.readers.header import showable
 from warehouse.sources import RowRule
@@ -37,21 +38,35 @@ class BrokenBy(NamedTuple):
     loaded: int
 
 
+class Fault(NamedTuple):
+    """What is wrong with the rows of a batch: in words, the first such row, and what to do."""
+
+    what: str
+    first: str
+    next_step: str
+
+    def refusal(self, where: str) -> BatchRefusedError:
+        """The refusal of a batch with this fault alone."""
+        what = f"{self.what}; the first is row {self.first}"
+        return BatchRefusedError(what, where=where, next_step=self.next_step)
+
+
 def judge_rules(
     con: duckdb.DuckDBPyConnection, batch: Batch, columns: list[Column], absent: list[Column]
 ) -> None:
     """Judge the rows that break a rule of their source, all rules in one pass.
 
-    The rows are those of the view `fit`; `absent` are columns of the table that the batch has not.
+    The rows are those of the view `fit`, with the lake's own columns as they will be loaded;
+    `absent` are columns of the table that the batch has not.
     Makes `broken`: for each such row the numbers of its rules, from 1. A row that breaks several
     critical ones has the first one's name as its reason, and tells of all.
     """
     rules = batch.source.row_rules
-    _check_rules_fit(batch, [*columns, *absent])
+    _check_rules_fit(batch, [*columns, *absent, *PROVENANCE])
     nulls = "".join(f", null::{c.type} as {identifier(c.name)}" for c in absent)
     tests = ", ".join(f"case when {rule.broken} then {n} end" for n, rule in enumerate(rules, 1))
     any_broken = " or ".join(f"({rule.broken})" for rule in rules)
-    rows = f"(select *{nulls} from fit)"
+    rows = f"(select *{nulls}, {batch.stamp} from fit)"
     try:
         con.execute(
             # Lists only for rows that break something: nearly none do.
@@ -168,10 +183,11 @@ def _at(rule: RowRule) -> str:
     return f"at {rule.where}" if rule.where else "in expectations/rules/raw"
 
 
-def check_tolerances(
+def over_tolerance(
     con: duckdb.DuckDBPyConnection, batch: Batch, rows_in: int, broken: Mapping[str, BrokenBy]
-) -> None:
-    """Refuse a batch of whose rows more break a critical rule than it tolerates."""
+) -> list[Fault]:
+    """A fault for each critical rule that more rows break than it tolerates, the worst first."""
+    found: list[tuple[int, Fault]] = []
     for n, rule in enumerate(batch.source.row_rules, 1):
         tolerance = batch.source.tolerance if rule.tolerance is None else rule.tolerance
         rows = broken[rule.id].rows if rule.id in broken else 0
@@ -182,14 +198,15 @@ def check_tolerances(
             f" where list_contains(rules, {n}) order by _source_row limit 1"
         ).fetchone()
         assert first is not None
-        raise BatchRefusedError(
+        fault = Fault(
             f"{rows:,} of {counted(rows_in, 'row')} break the rule {rule.id} ({rule.reason}),"
-            f" more than its tolerance of {tolerance:.0%};"
-            f" the first is row {first[0]}: {_shown(con, batch, first[1])}",
-            where=batch.where,
-            next_step="ask the sender for a corrected file, or mend the rule"
+            f" more than its tolerance of {tolerance:.0%}",
+            f"{first[0]}: {_shown(con, batch, first[1])}",
+            "ask the sender for a corrected file, or mend the rule"
             f" {_at(rule)}, if it is wrong, and run again",
         )
+        found.append((rows, fault))
+    return [fault for _, fault in sorted(found, key=lambda one: -one[0])]
 
 
 def _shown(con: duckdb.DuckDBPyConnection, batch: Batch, raw: str | None) -> str:

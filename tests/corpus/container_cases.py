@@ -212,7 +212,7 @@ CASES = [
         {"a.zip": zipped({"a.csv": GOOD, "b.csv": b""})},
         ORDERS,
         loaded=2,
-        refused="a.zip/b.csv: the file has no header",
+        refused="a.zip/b.csv: the file is empty",
     ),
     Case(
         "zip of a good member and a zip",

@@ -155,6 +155,12 @@ def _names(source: Source, opened: Opened) -> list[str]:
             where=at,
             next_step="write it as UTF-8 CSV, or tell `encoding:` or `quote:` in sources.yml",
         ) from None
+    if first is None:
+        raise BatchRefusedError(
+            f"the file is empty{' behind the lines that are skipped' if source.skip else ''}",
+            where=at,
+            next_step="ask the sender for a new file; the bytes that came are kept in landing/",
+        )
     if not first:
         raise BatchRefusedError(
             "the file has no header" if source.header else "the file is empty",
