@@ -12,6 +12,7 @@ from typing import NamedTuple, Protocol
 import duckdb
 
 from warehouse.containers import parts
+from warehouse.duck import quoted
 from warehouse.landing import Landed, arrivals
 from warehouse.settings import Settings
 from warehouse.sources import Source
@@ -100,6 +101,14 @@ class Batch:
     def where(self) -> str:
         """Source and file, for messages."""
         return f"{self.source.name}: {self.file}"
+
+    @property
+    def stamp(self) -> str:
+        """SQL for the lake's own columns but `_source_row`: they are the same for all its rows."""
+        return (
+            f"{quoted(self.id)} as _batch_id, {quoted(self.file)} as _source_file,"
+            f" {quoted(self.loaded_at.isoformat())}::timestamp as _loaded_at"
+        )
 
 
 def batch_id(landed: Landed, part: str | None) -> str:

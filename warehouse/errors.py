@@ -174,6 +174,11 @@ def without_values(message: str) -> str:
     return message[: found.end()] + _UNQUOTED.sub("…", masked) + told[end:]
 
 
+def without_quotes(text: str) -> str:
+    """The text without what stands in quotes in it: names or values of the data."""
+    return _QUOTED.sub("…", text)
+
+
 def _masked(quote: re.Match[str]) -> str:
     """What goes on over several lines may hold the value again, so that nothing follows it."""
     return "…\n" if "\n" in quote[0] else "…"

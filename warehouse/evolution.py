@@ -25,7 +25,9 @@ from warehouse.readers.casting import (
     strict_cast,
 )
 from warehouse.readers.contract import MOST_COLUMNS, Column, drop_incoming
+from warehouse.readers.header import showable
 from warehouse.sources import EPOCHS, Source
+from warehouse.wording import known_names
 
 # What DuckLake can widen in place.
 WIDER = {
@@ -83,6 +85,37 @@ def in_words(changes: Sequence[Change]) -> list[str]:
     return told
 
 
+def other_columns(con: duckdb.DuckDBPyConnection, source: Source, changes: Sequence[Change]) -> str:
+    """Which columns a file lacks that the last batch filled, and which it has besides, in words.
+
+    Empty where there are none. `changes` are those of the file, made and not committed.
+    """
+    added = [change.column for change in changes if change.change == "added"]
+    missing = _filled_last(con, source, [c.column for c in changes if c.change == "missing"])
+    told = [f"it lacks the {_some(missing)}"] if missing else []
+    if missing and added:
+        told.append(f"has the new {_some(added)}")
+    return " and ".join(told)
+
+
+def _some(columns: list[str]) -> str:
+    listed = known_names(map(repr, columns))
+    return f"column{'s' * (len(columns) > 1)} {listed}"
+
+
+def _filled_last(con: duckdb.DuckDBPyConnection, source: Source, columns: list[str]) -> list[str]:
+    """Those of the table's columns that hold a value in its latest batch."""
+    if not columns:
+        return []
+    table = table_name(source)
+    counts = con.execute(
+        f"select {', '.join(f'count({identifier(name)})' for name in columns)} from {table}"
+        f" where _loaded_at = (select max(_loaded_at) from {table})"
+    ).fetchone()
+    assert counts is not None
+    return [name for name, count in zip(columns, counts, strict=True) if count]
+
+
 def _named(columns: list[str]) -> str:
     """The first of the columns, with the verb."""
     if len(columns) == 1:
@@ -111,7 +144,7 @@ def evolve(
         _fit(con, source, columns, wanted)
         return [Change(c.name, "missing", c.type, None) for c in absent]
     if source.schema_policy == "freeze":
-        _check_frozen(con, table, columns, wanted, where)
+        _check_frozen(con, source, table, columns, wanted, where)
     changes = [
         _take(con, source, column, table.get(column.name.lower()), wanted, where)
         for column in columns
@@ -179,8 +212,11 @@ def _take(
     kept = _not_castable(con, source, old, to)
     if kept is not None:
         if is_declared:
+            held = f"{kept!r} as {old.type}"
+            if source.personal:  # what is not of the type may be another column's value
+                held = f"values of the type {old.type} that are none"
             raise BatchRefusedError(
-                f"column {old.name!r} cannot become {to}: the table holds {kept!r} as {old.type}",
+                f"column {old.name!r} cannot become {to}: the table holds {held}",
                 where=where,
                 next_step="declare a type in sources.yml that holds it, such as varchar",
             )
@@ -298,34 +334,43 @@ def _create(
 
 def _check_frozen(
     con: duckdb.DuckDBPyConnection,
+    source: Source,
     table: dict[str, Column],
     columns: list[Column],
     wanted: dict[str, str],
     where: str,
 ) -> None:
-    for column in columns:
+    shown = showable([column.name for column in columns], source)
+    for number, column in enumerate(columns, 1):
         old = table.get(column.name.lower())
         if old is None:
-            problem = f"column {column.name!r} is not in the table"
-            raise _frozen(problem + _example(con, column.name, "true"), where)
+            name = repr(column.name) if column.name in shown else f"{number}"
+            problem = f"column {name} is not in the table"
+            example = _example(con, column.name, "true", is_hidden=bool(source.personal))
+            raise _frozen(problem + example, where)
         if wanted[column.name] != old.type:
             _, changes = fitted(column.name, column.type, old.type)
             problem = f"column {column.name!r} is {wanted[column.name]}, not {old.type}"
-            example = _example(con, column.name, changes) or _example(con, column.name, "true")
-            raise _frozen(problem + example, where)
+            examples = (
+                _example(con, column.name, test, is_hidden=bool(source.personal))
+                for test in (changes, "true")
+            )
+            raise _frozen(problem + next(filter(None, examples), ""), where)
     here = {column.name.lower() for column in columns}
     for name, old in table.items():
         if name not in here:
             raise _frozen(f"column {old.name!r} ({old.type}) is missing", where)
 
 
-def _example(con: duckdb.DuckDBPyConnection, name: str, test: str) -> str:
+def _example(con: duckdb.DuckDBPyConnection, name: str, test: str, *, is_hidden: bool) -> str:
     """The first row with a value in the column for which `test` holds, in words."""
     value = identifier(name)
     row = con.execute(
         f"select _source_row, {value}::varchar from incoming"
         f" where {value} is not null and {test} order by _source_row limit 1"
     ).fetchone()
+    if row and is_hidden:  # another column of the source is personal, and values may be shifted
+        return f"; row {row[0]} is the first with such a value"
     return f"; row {row[0]} has {row[1]!r}" if row else ""
 
 

@@ -13,12 +13,12 @@ import duckdb
 
 from warehouse.batch import Batch, Counts
 from warehouse.duck import identifier, listed, number, quoted
-from warehouse.errors import BatchRefusedError
+from warehouse.errors import BatchRefusedError, reasons, without_quotes
 from warehouse.lake import table_columns, table_name
 from warehouse.readers.contract import Column, rows_read
-from warehouse.row_rules import BrokenBy, check_tolerances, judge_rules
+from warehouse.row_rules import BrokenBy, Fault, judge_rules, over_tolerance
 from warehouse.superseding import is_confirmed, is_newer
-from warehouse.wording import counted
+from warehouse.wording import counted, few
 
 CANNOT_LOAD = ("not_of_type", "key_missing")
 
@@ -238,32 +238,58 @@ def check_rows(
     """Refuse a batch whose rows, or those that break its rules, show that the file is wrong."""
     if batch.source.write == "snapshot":
         _check_snapshot(con, batch, rows_in)
-    reasons = ", ".join(quoted(reason) for reason in CANNOT_LOAD)
-    failed = number(
-        con,
-        "select (select count(*) from rejected) + (select count(*) from judged"
-        f" where reason in ({reasons}))",
-    )
-    check_tolerances(con, batch, rows_in, broken)
+    if rows_in:
+        _check_faults(con, batch, rows_in, broken)
     _check_conflicts(con, batch, rows_in)
+
+
+def _check_faults(
+    con: duckdb.DuckDBPyConnection, batch: Batch, rows_in: int, broken: Mapping[str, BrokenBy]
+) -> None:
+    """Refuse a batch with all that its rows are refused for, first that they cannot be loaded."""
     is_frozen = batch.source.schema_policy == "freeze"
     tolerance = 0.0 if is_frozen else batch.source.tolerance
-    if rows_in == 0 or failed / rows_in <= tolerance:
+    failed, row, detail = _unfit(con, batch)
+    unfit = f"{failed:,} of {counted(rows_in, 'row')} cannot be loaded"
+    faults = over_tolerance(con, batch, rows_in, broken)
+    beside = [unfit] if failed else []
+    if failed / rows_in > tolerance:
+        limit = (
+            "the schema is frozen" if is_frozen else f"more than the tolerance of {tolerance:.0%}"
+        )
+        beside = []
+        fault = Fault(
+            f"{unfit}, {limit}",
+            f"{row}: {detail}{_value(con, batch, row)}",
+            "ask the sender for a corrected file, or correct `columns:` or `tolerance:` in"
+            " sources.yml if they are wrong, and run again",
+        )
+        faults = [fault, *faults]
+    if not faults:
         return
-    first = con.execute(
-        "select _source_row, detail from (select _source_row, detail from rejected union all"
-        " select _source_row, detail from judged where verdict = 'quarantine')"
-        " order by _source_row limit 1"
+    refusals = [fault.refusal(batch.where) for fault in faults]
+    worst, others = faults[0], [*(fault.what for fault in faults[1:]), *beside]
+    if not others:
+        raise refusals[0]
+    whole = worst._replace(what=f"{worst.what}; besides, {few(others)}").refusal(batch.where)
+    whole.kinds = {kind: error.what for error in refusals for kind in reasons(error)}
+    raise whole
+
+
+def _unfit(con: duckdb.DuckDBPyConnection, batch: Batch) -> tuple[int, int, str]:
+    """How many rows are torn, not of their types or without their key; the first one, and why."""
+    unfit = ", ".join(quoted(reason) for reason in CANNOT_LOAD)
+    found = con.execute(
+        "with unfit as (select _source_row, detail, true as is_torn from rejected union all"
+        f" select _source_row, detail, false from judged where reason in ({unfit}))"
+        " select count(*) over (), * from unfit order by _source_row limit 1"
     ).fetchone()
-    assert first is not None
-    limit = "the schema is frozen" if is_frozen else f"more than the tolerance of {tolerance:.0%}"
-    raise BatchRefusedError(
-        f"{failed} of {rows_in} rows cannot be loaded, {limit};"
-        f" the first is row {first[0]}: {first[1]}{_value(con, batch, first[0])}",
-        where=batch.where,
-        next_step="ask the sender for a corrected file, or correct `columns:` or `tolerance:` in"
-        " sources.yml if they are wrong, and run again",
-    )
+    if found is None:
+        return 0, 0, ""
+    count, row, detail, is_torn = found
+    if is_torn and batch.source.personal:  # the names that it quotes may be values
+        detail = without_quotes(detail)
+    return count, row, detail
 
 
 def _check_conflicts(con: duckdb.DuckDBPyConnection, batch: Batch, rows_in: int) -> None:
@@ -281,18 +307,18 @@ def _check_conflicts(con: duckdb.DuckDBPyConnection, batch: Batch, rows_in: int)
 
 
 def _value(con: duckdb.DuckDBPyConnection, batch: Batch, row: int) -> str:
-    """The text of the values that failed in the row, in words; not of personal columns."""
+    """The text of the values that failed in the row, in words.
+
+    None where a column is personal: a value that is not of its type may be another column's.
+    """
+    if batch.source.personal:
+        return ""
     found = con.execute(f"select _failed from incoming where _source_row = {row}").fetchone()
     if not found or not found[0]:
         return ""
     raw = con.execute(f"select raw from incoming_raw where _source_row = {row}").fetchone()
     values = json.loads(raw[0]) if raw else {}
-    personal = {name.lower() for name in batch.source.personal}
-    told = [
-        repr(values[name])
-        for name in found[0].split(", ")
-        if name in values and name.lower() not in personal
-    ]
+    told = [repr(values[name]) for name in found[0].split(", ") if name in values]
     return f" ({', '.join(told)})" if told else ""
 
 

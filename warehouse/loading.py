@@ -6,7 +6,7 @@ Always: rows in = loaded + quarantined + already known + dropped (+ refused, for
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -16,12 +16,12 @@ import duckdb
 from warehouse.batch import Batch, Counts, Examiner, Loaded
 from warehouse.containers import opened
 from warehouse.duck import listed, loading_memory, number, quoted
-from warehouse.errors import BatchRefusedError
-from warehouse.evolution import Change, evolve, in_words, make_room
+from warehouse.errors import BatchRefusedError, reasons
+from warehouse.evolution import Change, evolve, in_words, make_room, other_columns
 from warehouse.files import sync
 from warehouse.judging import check_rows, judge
 from warehouse.lake import describe_commit, is_encrypted, table_columns, table_name
-from warehouse.loads import keep_definition
+from warehouse.loads import UNLIKE, keep_definition
 from warehouse.readers import reader_for
 from warehouse.readers.contract import (
     Column,
@@ -112,7 +112,7 @@ def _load(
             with transaction(con):
                 _write_ledger(con, batch, Counts(), status="landed", reason=None)
             return Loaded(Counts(), (file.beside,) if file.beside else (), "landed")
-        file = replace(file, stamp="" if is_encrypted(settings) else _stamp(batch))
+        file = replace(file, stamp="" if is_encrypted(settings) else batch.stamp)
         read = reader_for(batch.source, file).read(con, batch.source, file)
         make_room(con, batch.source, read)
         with transaction(con):
@@ -121,7 +121,7 @@ def _load(
             counts = judge(con, batch, columns)
             found = broken_rules(con, batch)
             broken = {rule: by.rows for rule, by in found.items()}
-            with _telling(broken):
+            with _telling(con, batch, broken, changes):
                 check_rows(con, batch, counts.rows_in, found)
                 unlike = examiner.examine(con, batch, counts) if examiner is not None else []
             if columns == read and _is_clean(con, batch, file):
@@ -138,21 +138,33 @@ def _load(
 
 
 @contextmanager
-def _telling(broken: Mapping[str, int]) -> Iterator[None]:
-    """Let the refusal of a batch tell how many of its rows break each rule, too."""
+def _telling(
+    con: duckdb.DuckDBPyConnection,
+    batch: Batch,
+    broken: Mapping[str, int],
+    changes: Sequence[Change],
+) -> Iterator[None]:
+    """Let the refusal of a batch tell, too, how many of its rows break each rule.
+
+    And first of all, which columns it lacks that the last batch filled, and which are new: that is
+    often why its values are not what they should be.
+    """
     try:
         yield
     except BatchRefusedError as error:
         error.broken = {**broken, **(error.broken or {})}
+        if shape := other_columns(con, batch.source, changes):
+            kinds = error.kinds or dict.fromkeys(reasons(error), error.what)
+            error.kinds = {kind: _beginning_with(shape, what) for kind, what in kinds.items()}
+            error.what = _beginning_with(shape, error.what)
         raise
 
 
-def _stamp(batch: Batch) -> str:
-    """SQL for the lake's own columns but `_source_row`, which are the same for the whole batch."""
-    return (
-        f"{quoted(batch.id)} as _batch_id, {quoted(batch.file)} as _source_file,"
-        f" {quoted(batch.loaded_at.isoformat())}::timestamp as _loaded_at"
-    )
+def _beginning_with(shape: str, what: str) -> str:
+    """The text with the file's shape told first; what is told of a comparison begins with that."""
+    if what.startswith(UNLIKE):
+        return f"{UNLIKE} ({shape}){what.removeprefix(UNLIKE)}"
+    return f"{shape}; {what}"
 
 
 def _is_clean(con: duckdb.DuckDBPyConnection, batch: Batch, file: Opened) -> bool:

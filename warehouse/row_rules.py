@@ -11,8 +11,10 @@ import duckdb
 
 from warehouse.batch import Batch
 from warehouse.duck import identifier, quoted
-from warehouse.errors import BatchRefusedError
+from warehouse.errors import BatchRefusedError, without_values
+from warehouse.lake import PROVENANCE
 from warehouse.readers.contract import Column
+from warehouse.readers.header import showable
 from warehouse.sources import RowRule
 from warehouse.wording import counted, known_names
 
@@ -36,21 +38,35 @@ class BrokenBy(NamedTuple):
     loaded: int
 
 
+class Fault(NamedTuple):
+    """What is wrong with the rows of a batch: in words, the first such row, and what to do."""
+
+    what: str
+    first: str
+    next_step: str
+
+    def refusal(self, where: str) -> BatchRefusedError:
+        """The refusal of a batch with this fault alone."""
+        what = f"{self.what}; the first is row {self.first}"
+        return BatchRefusedError(what, where=where, next_step=self.next_step)
+
+
 def judge_rules(
     con: duckdb.DuckDBPyConnection, batch: Batch, columns: list[Column], absent: list[Column]
 ) -> None:
     """Judge the rows that break a rule of their source, all rules in one pass.
 
-    The rows are those of the view `fit`; `absent` are columns of the table that the batch has not.
+    The rows are those of the view `fit`, with the lake's own columns as they will be loaded;
+    `absent` are columns of the table that the batch has not.
     Makes `broken`: for each such row the numbers of its rules, from 1. A row that breaks several
     critical ones has the first one's name as its reason, and tells of all.
     """
     rules = batch.source.row_rules
-    _check_rules_fit(batch, [*columns, *absent])
+    _check_rules_fit(batch, [*columns, *absent, *PROVENANCE])
     nulls = "".join(f", null::{c.type} as {identifier(c.name)}" for c in absent)
     tests = ", ".join(f"case when {rule.broken} then {n} end" for n, rule in enumerate(rules, 1))
     any_broken = " or ".join(f"({rule.broken})" for rule in rules)
-    rows = f"(select *{nulls} from fit)"
+    rows = f"(select *{nulls}, {batch.stamp} from fit)"
     try:
         con.execute(
             # Lists only for rows that break something: nearly none do.
@@ -65,7 +81,7 @@ def judge_rules(
         except duckdb.TransactionException:  # a file that cannot be read ends it, no rule does
             raise error from None
         raise BatchRefusedError(
-            f"a rule cannot be checked: {str(error).splitlines()[0]}",
+            f"a rule cannot be checked: {_complaint(error, batch)}",
             where=batch.where,
             next_step=f"mend it {at or 'in expectations/rules/raw'}, and run again",
         ) from None
@@ -79,6 +95,12 @@ def judge_rules(
         f" [n for n in rules if list_contains({critical}::integer[], n)] as stopped from broken)"
         " where len(stopped) > 0"
     )
+
+
+def _complaint(error: duckdb.Error, batch: Batch) -> str:
+    """What DuckDB says, in one line; without values where a column is personal."""
+    told = without_values(str(error)) if batch.source.personal else str(error)
+    return told.splitlines()[0]
 
 
 def _check_references(con: duckdb.DuckDBPyConnection, batch: Batch) -> None:
@@ -147,7 +169,7 @@ def _check_rules_fit(batch: Batch, columns: list[Column]) -> None:
                 meant = (
                     f"did you mean {known[near[0]]!r}?"
                     if near
-                    else f"there are {known_names(known.values())}"
+                    else f"there are {known_names(showable([*known.values()], batch.source))}"
                 )
                 raise BatchRefusedError(
                     f"rule {rule.id}: neither the file nor the table has a column {name!r}",
@@ -161,10 +183,11 @@ def _at(rule: RowRule) -> str:
     return f"at {rule.where}" if rule.where else "in expectations/rules/raw"
 
 
-def check_tolerances(
+def over_tolerance(
     con: duckdb.DuckDBPyConnection, batch: Batch, rows_in: int, broken: Mapping[str, BrokenBy]
-) -> None:
-    """Refuse a batch of whose rows more break a critical rule than it tolerates."""
+) -> list[Fault]:
+    """A fault for each critical rule that more rows break than it tolerates, the worst first."""
+    found: list[tuple[int, Fault]] = []
     for n, rule in enumerate(batch.source.row_rules, 1):
         tolerance = batch.source.tolerance if rule.tolerance is None else rule.tolerance
         rows = broken[rule.id].rows if rule.id in broken else 0
@@ -175,18 +198,23 @@ def check_tolerances(
             f" where list_contains(rules, {n}) order by _source_row limit 1"
         ).fetchone()
         assert first is not None
-        raise BatchRefusedError(
+        fault = Fault(
             f"{rows:,} of {counted(rows_in, 'row')} break the rule {rule.id} ({rule.reason}),"
-            f" more than its tolerance of {tolerance:.0%};"
-            f" the first is row {first[0]}: {_shown(batch, first[1])}",
-            where=batch.where,
-            next_step="ask the sender for a corrected file, or mend the rule"
+            f" more than its tolerance of {tolerance:.0%}",
+            f"{first[0]}: {_shown(con, batch, first[1])}",
+            "ask the sender for a corrected file, or mend the rule"
             f" {_at(rule)}, if it is wrong, and run again",
         )
+        found.append((rows, fault))
+    return [fault for _, fault in sorted(found, key=lambda one: -one[0])]
 
 
-def _shown(batch: Batch, raw: str | None) -> str:
-    """The beginning of a row as it came, without the values of personal columns."""
+def _shown(con: duckdb.DuckDBPyConnection, batch: Batch, raw: str | None) -> str:
+    """The beginning of a row as it came, without the values of personal columns.
+
+    Where there are such, no text is shown either, and nothing where rows of the file are torn or
+    not of their type: what stands in a column may be another's.
+    """
     personal = {name.lower() for name in batch.source.personal}
     text = raw or ""
     if personal:
@@ -194,8 +222,19 @@ def _shown(batch: Batch, raw: str | None) -> str:
             row = json.loads(text)
         except ValueError:
             return MASK
-        if not isinstance(row, dict):
+        if not isinstance(row, dict) or _may_be_shifted(con):
             return MASK
-        hidden = {name: MASK if name.lower() in personal else value for name, value in row.items()}
+        texts = {name.lower() for name in row if batch.source.type_of(name) == "VARCHAR"}
+        hidden = {
+            name: MASK if name.lower() in personal | texts and value is not None else value
+            for name, value in row.items()
+        }
         text = json.dumps(hidden, ensure_ascii=False, separators=(",", ":"))
     return text[:SHOWN_CHARACTERS]
+
+
+def _may_be_shifted(con: duckdb.DuckDBPyConnection) -> bool:
+    found = con.execute(
+        "select exists (from rejected) or exists (from incoming where _failed is not null)"
+    ).fetchone()
+    return found == (True,)

@@ -66,7 +66,7 @@ UNPACKED = "cannot be unpacked"
 CASES = [
     Case("gzip that is cut", {"a.csv.gz": gzipped(LONG)[:-20]}, ORDERS, refused=UNPACKED),
     Case("gzip of no bytes", {"a.csv.gz": b""}, ORDERS, refused=UNPACKED),
-    Case("gzip of an empty file", {"a.csv.gz": gzipped("")}, ORDERS, refused="no header"),
+    Case("gzip of an empty file", {"a.csv.gz": gzipped("")}, ORDERS, refused="the file is empty"),
     Case(
         "gzip that is damaged",
         {"a.csv.gz": flipped(gzipped(LONG), 9_000)},
@@ -212,7 +212,7 @@ CASES = [
         {"a.zip": zipped({"a.csv": GOOD, "b.csv": b""})},
         ORDERS,
         loaded=2,
-        refused="a.zip/b.csv: the file has no header",
+        refused="a.zip/b.csv: the file is empty",
     ),
     Case(
         "zip of a good member and a zip",

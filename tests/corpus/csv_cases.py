@@ -9,11 +9,16 @@ GOOD = "id,amount\n1,1.5\n2,2\n"
 NAMES = 'select,"a""b",\'; drop table x; --,"two\nlines",🙂,\u202eשלום,Ünï çø∂é'
 
 CASES = [
-    Case("CSV of no bytes", {"a.csv": b""}, ORDERS, refused="no header"),
+    Case("CSV of no bytes", {"a.csv": b""}, ORDERS, refused="the file is empty"),
     Case("CSV of a header alone", {"a.csv": "id,amount\n"}, ORDERS, rows=[]),
     Case("CSV of a header without a line end", {"a.csv": "id,amount"}, ORDERS, rows=[]),
     Case("CSV of blank lines alone", {"a.csv": "\n" * 9}, ORDERS, refused="no header"),
-    Case("CSV of a byte order mark alone", {"a.csv": b"\xef\xbb\xbf"}, ORDERS, refused="no header"),
+    Case(
+        "CSV of a byte order mark alone",
+        {"a.csv": b"\xef\xbb\xbf"},
+        ORDERS,
+        refused="the file is empty",
+    ),
     Case(
         "CSV with UTF-8's byte order mark",
         {"a.csv": b"\xef\xbb\xbf" + GOOD.encode()},

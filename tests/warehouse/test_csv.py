@@ -234,9 +234,15 @@ def test_not_utf8_is_rejected_row_by_row(tmp_path: Path) -> None:
     assert (list(one.rejected), one.rows) == ([1], [("2", "y", 2)])
 
 
-@pytest.mark.parametrize("text", ["", "\ufeff", "\n1,2\n"])
-def test_file_without_a_header_is_refused(tmp_path: Path, text: str) -> None:
-    assert "no header" in refusal(tmp_path, text).what
+def test_file_without_a_header_is_refused(tmp_path: Path) -> None:
+    assert "no header" in refusal(tmp_path, "\n1,2\n").what
+
+
+@pytest.mark.parametrize("text", ["", "\ufeff", b""])
+def test_file_without_a_character_is_told_as_empty(tmp_path: Path, text: str | bytes) -> None:
+    error = refusal(tmp_path, text)
+    assert error.what == "the file is empty"
+    assert "ask the sender for a new file" in error.next_step
 
 
 @pytest.mark.parametrize("header", ["id,id", "id,ID"])

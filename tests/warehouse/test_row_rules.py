@@ -331,3 +331,99 @@ def test_wrong_table_or_check_is_a_mistake(shop: Shop) -> None:
     with pytest.raises(ConfigurationError, match="`unique` is not for raw rules"):
         declared(shop, RULES.replace("check: not_null", "check: unique"))
     assert declared(shop, RULES.replace("raw_shop", "raw_other"))[0].row_rules == ()
+
+
+MANY = [(-1, "c"), (-2, "a"), (-3, "x"), (4, "x"), (5, "y"), (6, "y"), (7, "a"), (8, "b")]
+
+
+def test_refusal_tells_of_every_rule_the_worst_first(shop: Shop) -> None:
+    rules = RULES.replace("min: 0,", "min: 0, tolerance: 0.2,").replace(
+        "values: [a, b]", "values: [a, b]\n    tolerance: 0.2"
+    )
+    rows = "".join(f"{n},{amount},{kind},\n" for n, (amount, kind) in enumerate(MANY))
+    summary = send(shop, rows, rules=rules)
+    (problem,) = summary.problems
+    kinds = "5 of 8 rows break the rule kinds (no other kind is sold), more than its tolerance"
+    positive = "3 of 8 rows break the rule positive (no refunds), more than its tolerance of 20%"
+    assert f"orders.csv: {kinds} of 20%; besides, {positive}; the first is row 1: {{" in problem
+    assert [kind.partition(" (")[0] for kind, _ in summary.reasons] == [
+        "# of # rows break the rule kinds",
+        "# of # rows break the rule positive",
+    ]
+
+
+def test_rows_that_cannot_be_loaded_are_told_before_the_rules_that_the_others_break(
+    shop: Shop,
+) -> None:
+    rules = RULES.replace("min: 0,", "min: 0, tolerance: 0.1,")
+    shifted, broken = "1,a,3.5,\n", "2,-1,a,\n"
+    summary = send(shop, shifted * 3 + broken, rules=rules)
+    (problem,) = summary.problems
+    told = "3 of 4 rows cannot be loaded, more than the tolerance of 50%; besides, 1 of 4 rows"
+    assert f"{told} break the rule positive" in problem
+    assert "the first is row 1: not of the type of the column: amount ('a')" in problem
+    assert len(summary.reasons) == 2
+    (problem,) = send(shop, broken + shifted + "3,1,a,\n", "orders2.csv", rules=rules).problems[1:]
+    assert "1 of 3 rows break the rule positive" in problem
+    assert "; besides, 1 of 3 rows cannot be loaded; the first is row 1: {" in problem
+
+
+def test_rules_may_speak_of_the_lakes_own_columns(shop: Shop) -> None:
+    rules = """\
+        table: raw_shop.orders
+        owner: shop
+        rules:
+          - id: past
+            check: expression
+            expression: day <= _loaded_at + interval 1 day
+            severity: critical
+            reason: nothing is sold tomorrow
+          - {id: own, check: not_null, column: _loaded_at, severity: warning, reason: it is set}
+          - id: named
+            check: expression
+            expression: starts_with(_source_file, 'orders') and _source_row < 4
+            severity: critical
+            reason: the first rows of orders
+    """
+    days = ("2024-01-01", "2999-01-01", "2024-01-01", "2024-01-02")
+    rows = "".join(f"{n},{n},a,{day}\n" for n, day in enumerate(days, 1))
+    assert not send(shop, rows, rules=rules).problems
+    assert [row[0] for row in shop.orders()] == [1, 3]
+    assert [row[:2] for row in shop.quarantine()] == [(2, "rule:past"), (4, "rule:named")]
+
+
+@pytest.mark.parametrize(
+    ("header", "told"),
+    [
+        (
+            "id,price,day",
+            "it lacks the columns 'amount', 'kind' and has the new column 'price'; ",
+        ),
+        ("id,amount,day", "it lacks the column 'kind'; "),
+        ("id,amount,kind", ""),  # no row had a day before
+    ],
+)
+def test_refusal_tells_first_which_columns_are_missing_and_new(
+    shop: Shop, header: str, told: str
+) -> None:
+    rules = """\
+        table: raw_shop.orders
+        owner: shop
+        rules:
+          - id: late
+            check: expression
+            expression: id < 9
+            tolerance: 0
+            severity: critical
+            reason: no later ones
+    """
+    send(shop, "1,1,a,\n", rules=rules)
+    shop.put(f"{header}\n10,2,\n")
+    sources = declared(shop, rules)
+    landed = land_sources(shop.settings, sources)
+    summary = load_sources(shop.settings, sources, landed, "a run")[0]["shop.orders"]
+    (problem,) = summary.problems
+    assert f"orders.csv: {told}1 of 1 row break the rule late" in problem
+    ((kind, text),) = summary.reasons
+    assert kind.startswith("# of # row break the rule late")
+    assert told in text

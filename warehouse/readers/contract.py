@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,10 +30,11 @@ from pathlib import Path
 import duckdb
 
 from warehouse.duck import PARQUET, identifier, listed, quoted
-from warehouse.errors import BatchRefusedError
+from warehouse.errors import BatchRefusedError, without_values
 from warehouse.readers.casting import Cast, declared_cast, failed
+from warehouse.readers.header import showable, tells_a_person
 from warehouse.sources import Source
-from warehouse.wording import known_names
+from warehouse.wording import counted, known_names
 
 
 @dataclass(frozen=True)
@@ -106,20 +107,21 @@ FILE_FAULTS = (
 
 @contextmanager
 def unreadable_refused(what: str, where: str) -> Iterator[None]:
-    """Refuse the file when DuckDB says that its content is at fault.
+    """Refuse the file when DuckDB says that its content is at fault, without the values it quotes.
 
     A full disk or too little memory is not the file's fault: such an error passes through.
     """
     try:
         yield
     except duckdb.Error as error:
-        text = ERROR_KIND.sub("", str(error).splitlines()[0])
+        text = str(error).splitlines()[0]
         # What a library under DuckDB says of a broken file comes as a plain Error.
         is_files = isinstance(error, FILE_FAULTS) or type(error) is duckdb.Error
         if not is_files or any(words in text for words in MACHINE_WORDS):
             raise
+        told = without_values(OWN_PATH.sub("the file", str(error))).splitlines()[0]
         raise BatchRefusedError(
-            f"{what}: {OWN_PATH.sub('the file', text)}",
+            f"{what}: {ERROR_KIND.sub('', told)}",
             where=where,
             next_step="ask the sender for a new file; the bytes that came are kept in landing/",
         ) from None
@@ -166,11 +168,14 @@ def where(source: Source, opened: Opened) -> str:
     return f"{source.name}: {opened.label}"
 
 
-def check_names(names: list[str], source: Source, opened: Opened) -> None:
+def check_names(
+    names: list[str], source: Source, opened: Opened, absent: Collection[str] = ()
+) -> None:
     """Refuse names that the lake cannot hold, and a file that lacks what the loader lives by.
 
     Key, event time and known_at must be there. Another declared column may be missing (its rows
-    have null), unless one of nearly the same name came in its place.
+    have null), unless one of nearly the same name came in its place. Of the names those `absent`
+    are in no record.
     """
     if len(names) > MOST_COLUMNS:
         raise BatchRefusedError(
@@ -179,22 +184,26 @@ def check_names(names: list[str], source: Source, opened: Opened) -> None:
             next_step="have it written with a row for each of the values, or in several files",
         )
     seen: set[str] = set()
+    came = [name for name in names if name not in absent]
+    shown = showable(came, source)
     for number, name in enumerate(names, 1):
-        problem = _name_problem(name, number, seen)
+        problem = _name_problem(name, number, seen, is_shown=name in shown)
+        if tells_a_person(name, source):
+            problem = f"the name of column {number} is a value that may speak of a person"
         if problem:
             raise BatchRefusedError(
                 problem, where=where(source, opened), next_step="rename it in the file"
             )
         seen.add(name.lower())
     needed = {*source.key, *filter(None, (source.event_time, source.known_at))}
-    undeclared = [name for name in names if source.declared(name) is None]
+    undeclared = [name for name in shown if source.declared(name) is None]
     for name in dict.fromkeys([*sorted(needed), *source.columns]):
         near = difflib.get_close_matches(name, undeclared, n=1, cutoff=LIKE)
         if name.lower() not in seen and (near or name in needed):
             raise BatchRefusedError(
                 f"the column {name!r} that sources.yml names is not in the file",
                 where=where(source, opened),
-                next_step=_renamed(name, near[0]) if near else _lacking(names),
+                next_step=_renamed(name, near[0]) if near else _lacking(came, shown),
             )
 
 
@@ -207,16 +216,20 @@ def _renamed(name: str, near: str) -> str:
     )
 
 
-def _lacking(names: list[str]) -> str:
+def _lacking(names: list[str], shown: list[str]) -> str:
     """What to do about a file without what the loader lives by."""
-    return f"ask the sender for a file that has it; the columns of this one: {known_names(names)}"
+    step = "ask the sender for a file that has it"
+    if len(shown) == len(names):
+        return f"{step}; the columns of this one: {known_names(names)}"
+    others = counted(len(names) - len(shown), "column")
+    return f"{step}; of the declared columns this one has: {known_names(shown)}, beside {others}"
 
 
-def _name_problem(name: str, number: int, seen: set[str]) -> str | None:
+def _name_problem(name: str, number: int, seen: set[str], *, is_shown: bool) -> str | None:
     if not name.strip():
         return f"column {number} has no name"
     if name.lower() in seen:
-        return f"the column {name!r} stands twice"
+        return f"the column {name!r} stands twice" if is_shown else f"column {number} stands twice"
     if name.lower() in OWN_NAMES:
         return f"the column name {name!r} is Clearwater's own"
     return None

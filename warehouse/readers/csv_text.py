@@ -24,6 +24,7 @@ from warehouse.readers.contract import (
     unreadable_refused,
     where,
 )
+from warehouse.readers.header import check_header
 from warehouse.sources import Source
 
 OTHER_DELIMITERS = ";\t|,"
@@ -42,6 +43,8 @@ def read(con: duckdb.DuckDBPyConnection, source: Source, opened: Opened) -> list
     _check_lines(source, opened)
     names = _names(source, opened)
     _check_no_objects(names, source, opened)
+    if source.header:
+        check_header(names, source, where(source, opened))
     check_names(names, source, opened)
     with unreadable_refused("not a readable CSV file", where(source, opened)):
         try:
@@ -152,6 +155,12 @@ def _names(source: Source, opened: Opened) -> list[str]:
             where=at,
             next_step="write it as UTF-8 CSV, or tell `encoding:` or `quote:` in sources.yml",
         ) from None
+    if first is None:
+        raise BatchRefusedError(
+            f"the file is empty{' behind the lines that are skipped' if source.skip else ''}",
+            where=at,
+            next_step="ask the sender for a new file; the bytes that came are kept in landing/",
+        )
     if not first:
         raise BatchRefusedError(
             "the file has no header" if source.header else "the file is empty",

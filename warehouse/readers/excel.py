@@ -15,6 +15,7 @@ import duckdb
 
 from warehouse.errors import BatchRefusedError
 from warehouse.readers.contract import Column, Opened, check_names, where
+from warehouse.readers.header import check_header
 from warehouse.readers.records import Records
 from warehouse.sources import CELLS, Source
 
@@ -123,6 +124,7 @@ def _names(
             where=where(source, opened),
             next_step="write one row of column names first, or tell `sheet:` or `range:`",
         )
+    check_header(list(names.values()), source, where(source, opened))
     check_names(list(names.values()), source, opened)
     return names
 

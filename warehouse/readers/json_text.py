@@ -16,6 +16,7 @@ import duckdb
 
 from warehouse.errors import BatchRefusedError
 from warehouse.readers.contract import Column, Opened, where
+from warehouse.readers.header import is_value
 from warehouse.readers.records import LONGEST_RECORD, Record, Records
 from warehouse.sources import Source
 
@@ -154,7 +155,7 @@ class _Document:
         while self._peek():
             yield from self._records_at(self._path)
         if self._path and not self._reached:
-            named = ", ".join(list(self._beside)[:10])
+            named = ", ".join([name for name in self._beside if not is_value(name)][:10])
             raise BatchRefusedError(
                 f"there is nothing at `record: {'.'.join(self._path)}`",
                 where=self._where,

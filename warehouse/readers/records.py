@@ -220,24 +220,24 @@ class Records:
         if self._writer is not None:
             self._writer.close()
         found = renamed(self.names)
-        names = [*found, *self._absent(found)]
-        check_names(names, self._source, self._opened)
+        absent = self._absent(found)
+        names = [*found, *absent]
+        check_names(names, self._source, self._opened, absent)
         self._check_holdable(names)
         if not names:
             return self._leave_nothing(con)
-        absent = len(names) - len(found)
         size = self._opened.path.stat().st_size if self._files else 0
         columns = type_text(
             con,
             self._source,
             names,
-            self._scan(names, absent, plain=False),
+            self._scan(names, len(absent), plain=False),
             number="_source_row",
             staged=to_stage(self._opened, size, names),
         )
         con.execute(
             f"create or replace temp view incoming_raw as select _source_row, {as_json(names)}"
-            f" as raw from {self._scan(names, absent, plain=True)}"
+            f" as raw from {self._scan(names, len(absent), plain=True)}"
         )
         return columns
 
