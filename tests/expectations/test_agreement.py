@@ -127,7 +127,8 @@ def in_quarantine(con: duckdb.DuckDBPyConnection, rules: list[Rule]) -> list[int
     described = con.execute(f"describe {TABLE}").fetchall()
     columns = [Column(name, kind) for name, kind, *_ in described]
     source = SimpleNamespace(row_rules=[row_rule(rule) for rule in rules])
-    judge_rules(con, cast("Batch", SimpleNamespace(source=source, where="a file")), columns, [])
+    batch = SimpleNamespace(source=source, where="a file", stamp="1 as _batch_id")
+    judge_rules(con, cast("Batch", batch), columns, [])
     by_reason = "select r, count(*) from (select unnest(reasons) as r from judged) group by r"
     found = dict(con.execute(by_reason).fetchall())
     return [found.get(f"rule:{rule.id}", 0) for rule in rules]
