@@ -25,6 +25,7 @@ for _ in sys.stdin:
 """
 
 
+@pytest.mark.slow
 def test_a_clock_jumps_for_its_own_processes_alone(tmp_path):
     clock = Clock(tmp_path / "clock")
     if not clock.is_fake:

@@ -272,6 +272,7 @@ def test_an_accepted_file_loads_without_a_word_and_is_learnt(orders: Orders) -> 
     assert (summary.batches, summary.problems, summary.changes) == (1, (), ())
 
 
+@pytest.mark.slow
 def test_what_was_only_told_can_be_accepted_until_other_files_come(
     thirty_days: Path, tmp_path: Path
 ) -> None:
@@ -381,6 +382,7 @@ class Catalogue(Orders):
         return self.run() if day >= 20 else None
 
 
+@pytest.mark.slow
 def test_a_file_that_changes_far_more_of_what_stands_than_usual_is_refused(
     tmp_path: Path, settings: Settings
 ) -> None:
@@ -418,6 +420,7 @@ class Regulars(Orders):
         self.put(day, damage)
 
 
+@pytest.mark.slow
 def test_customers_who_were_exchanged_wait_also_after_a_first_run_of_many_days(
     tmp_path: Path, settings: Settings
 ) -> None:

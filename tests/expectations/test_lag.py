@@ -105,6 +105,7 @@ def test_rule_that_cannot_be_judged_promises_nothing(works: Works, promise: Path
     assert found[NAME].rule_id is None
 
 
+@pytest.mark.slow
 def test_later_payments_bring_the_promise_nearer(works: Works, promise: Path) -> None:
     promise.write_text(RULE.format("fresh", "36 hours"))
     works.put([payment(4, day=4)], "payments4.csv")

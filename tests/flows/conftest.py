@@ -147,7 +147,7 @@ def _no_home_of_another_test() -> None:
     options._GIVEN_HOME.set(None)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     with serving(tmp_path_factory.mktemp("served")) as started:
         yield started

@@ -197,6 +197,7 @@ def test_run_prints_its_summary_as_json(clearwater: Clearwater, served: Works) -
     assert all(json.loads(line)["run_id"] == told["run_id"] for line in said.err.splitlines())
 
 
+@pytest.mark.slow
 def test_run_tells_people_where_quarantined_rows_are(clearwater: Clearwater, served: Works) -> None:
     served.put([payment(4, day=4), payment(5, amount="much")], "payments4.csv")
     said = clearwater("run", "--sources", sources_file(served.folder, MERGE))

@@ -308,6 +308,7 @@ def test_build_that_took_tables_over_is_not_audited_again(
     assert home.ask(ORDERS) == [(1, 5), (2, 7)]
 
 
+@pytest.mark.slow
 def test_all_domains_blocked_publish_nothing(home: TwoDomains) -> None:
     before = home.served()
     home.order(BAD, "2")

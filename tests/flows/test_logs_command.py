@@ -77,6 +77,7 @@ def test_failed_model_is_told_with_its_sql_and_how_to_go_on(
     assert [stage["status"] for stage in told["stages"]] == ["done", "done", "failed"]
 
 
+@pytest.mark.slow
 def test_blocked_rule_is_told_with_its_rows_but_for_what_is_personal(
     works: Works, clearwater: Clearwater, no_raw_rules: None
 ) -> None:

@@ -123,6 +123,7 @@ def test_one_run_or_many_in_any_order_are_the_same(tmp_path: Path) -> None:
     assert found[0] == found[1]
 
 
+@pytest.mark.slow
 def test_column_that_no_rule_knows_is_told_with_the_rules_file(works: Works, project: Path) -> None:
     edit(project, FACTS, "        amount_cents,\n", "        amount_cents,\n        1 as extra,\n")
     yaml = FACTS.replace(".sql", ".yml")
@@ -164,6 +165,7 @@ def test_failing_model_is_named_and_publishes_nothing(works: Works, project: Pat
     assert works.served() == before
 
 
+@pytest.mark.slow
 def test_published_view_is_told_by_the_gate(works: Works, project: Path) -> None:
     before = works.served()
     edit(project, DAILY, "-- one row", "{{ config(materialized='view') }}\n-- one row")
@@ -185,6 +187,7 @@ def test_changed_model_is_published_without_new_rows(works: Works, project: Path
     assert works.served() > before
 
 
+@pytest.mark.slow
 def test_refused_batch_holds_up_nobody(works: Works) -> None:
     works.put([payment(4, day=4)], "payments4.csv")
     (works.folder / "payments5.csv").write_text("not,payments\n1,2\n")
@@ -243,6 +246,7 @@ def test_rollback_holds_runs_until_resume(works: Works) -> None:
     assert works.ask("select count(*) from fct_transactions") == [(5,)]
 
 
+@pytest.mark.slow
 def test_rollback_holds_a_build_that_waits(works: Works) -> None:
     older = works.served()
     works.put([payment(4, day=4)], "payments4.csv")
@@ -254,6 +258,7 @@ def test_rollback_holds_a_build_that_waits(works: Works) -> None:
     assert works.served() == older
 
 
+@pytest.mark.slow
 def test_stages_one_by_one_are_a_run(works: Works) -> None:
     before = works.served()
     works.put([payment(4, day=4)], "payments4.csv")
@@ -263,6 +268,7 @@ def test_stages_one_by_one_are_a_run(works: Works) -> None:
     assert works.ask("select count(*) from fct_transactions") == [(4,)]
 
 
+@pytest.mark.slow
 def test_build_is_not_published_without_its_audit(works: Works) -> None:
     before = works.served()
     works.put([payment(4, day=4)], "payments4.csv")
@@ -369,6 +375,7 @@ def test_events_are_json_lines_of_each_stage(
     assert (last["event"], last["status"]) == ("run_ended", "done")
 
 
+@pytest.mark.slow
 def test_long_stages_tell_how_far_they_are(works: Works, monkeypatch: pytest.MonkeyPatch) -> None:
     come: dict[str, list[tuple[float, float, str, str]]] = {}
 
@@ -407,6 +414,7 @@ def test_moved_home_goes_on(works: Works) -> None:
     assert works.ask("select count(*) from fct_transactions") == [(4,)]
 
 
+@pytest.mark.slow
 def test_gate_gets_ready_only_for_a_build_that_it_will_audit(
     works: Works, monkeypatch: pytest.MonkeyPatch
 ) -> None:

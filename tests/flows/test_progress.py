@@ -71,6 +71,7 @@ def in_file(mode: str) -> str:
     return done.stderr
 
 
+@pytest.mark.slow
 def test_terminal_shows_a_bar_with_amount_rate_and_time_left() -> None:
     sent = on_terminal("text")
     assert "━" in sent
@@ -82,11 +83,13 @@ def test_terminal_shows_a_bar_with_amount_rate_and_time_left() -> None:
     assert end.endswith("load         1.2 s  12 rows loaded")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("mode", "reader"), [("text", "machine"), ("json", "person")])
 def test_machines_see_no_bar_on_a_terminal(mode: str, reader: str) -> None:
     assert "━" not in on_terminal(mode, reader)
 
 
+@pytest.mark.slow
 def test_where_there_is_no_terminal_short_stages_are_a_line() -> None:
     assert in_file("text") == "a note in between\nload         1.2 s  12 rows loaded\n"
     told = [json.loads(line)["event"] for line in in_file("json").splitlines()]

@@ -39,6 +39,7 @@ def add(folder: Path, table: str) -> None:
     (folder / "marts" / "added.yml").write_text(RULE.format(table=table))
 
 
+@pytest.mark.slow
 def test_another_lake_is_no_base(works: Works) -> None:
     shutil.rmtree(works.settings.home / "lake")
     shutil.rmtree(works.settings.landing)
@@ -50,6 +51,7 @@ def test_another_lake_is_no_base(works: Works) -> None:
     assert ids == [(7,), (8,)]
 
 
+@pytest.mark.slow
 def test_lake_made_again_from_landing_is_built_in_full(works: Works) -> None:
     before = works.ask("select * from fct_transactions order by all")
     shutil.rmtree(works.settings.home / "lake")

@@ -45,6 +45,7 @@ def test_home_of_one_run_has_nothing_to_prune(works: Works, prune: Prune) -> Non
     assert "keep.landing is forever" in said
 
 
+@pytest.mark.slow
 def test_dry_run_tells_what_yes_removes(
     works: Works, prune: Prune, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -80,6 +81,7 @@ def test_it_waits_for_no_other_writer_unless_asked(works: Works, prune: Prune) -
         assert prune()[0] == 0
 
 
+@pytest.mark.slow
 def test_features_that_were_asked_for_keep_their_release(
     works: Works,
     prune: Prune,

@@ -38,6 +38,7 @@ def test_current_release_is_exported_without_a_new_build(works: Works, tmp_path:
     assert exported(tmp_path / "out") == (works.served(), 3)
 
 
+@pytest.mark.slow
 def test_each_run_exports_what_it_publishes_and_tries_again(works: Works, tmp_path: Path) -> None:
     out = tmp_path / "out"
     exporting(works, str(out))

@@ -124,6 +124,7 @@ def test_how_fresh_a_table_is(works: Works) -> None:
     assert feature["column"] == "transacted_at"
 
 
+@pytest.mark.slow
 def test_the_next_report_tells_what_changed(works: Works) -> None:
     works.put([payment(4, day=4), payment(5, amount="much")], "payments4.csv")
     run = works.run(entries=[MERGE | {"tolerance": 0.5}])

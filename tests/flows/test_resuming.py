@@ -102,6 +102,7 @@ def newest_plan(works: Works) -> resuming.Resumption:
         return resumption(works.settings, run, ledger.stages(run["run_id"]))
 
 
+@pytest.mark.slow
 def test_blocked_build_is_audited_again_unless_something_changed(
     works: Works, no_raw_rules: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -125,6 +126,7 @@ def test_blocked_build_is_audited_again_unless_something_changed(
     assert plan.why == "its gate blocked, and the lake has changed since"
 
 
+@pytest.mark.slow
 def test_publish_that_failed_goes_on_with_the_build_that_was_audited(
     works: Works, monkeypatch: pytest.MonkeyPatch
 ) -> None:

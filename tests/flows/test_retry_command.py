@@ -81,6 +81,7 @@ def test_run_that_is_at_work_is_4(works: Works, retry: Retry) -> None:
         assert "run r1 is still at work" in said.err
 
 
+@pytest.mark.slow
 def test_blocked_run_is_audited_again_and_the_mended_one_is_built(
     works: Works, retry: Retry, no_raw_rules: None
 ) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import errno
+import http
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -80,8 +82,15 @@ def api(served: Served, path: str, body: dict[str, Any] | None = None) -> Any:
     request = urllib.request.Request(
         f"{served.info.api_url}/{path}", data, {"Content-Type": "application/json"}
     )
-    with opener.open(request, timeout=10) as answer:
-        return json.load(answer)
+    deadline = time.monotonic() + 30
+    while True:
+        try:
+            with opener.open(request, timeout=10) as answer:
+                return json.load(answer)
+        except urllib.error.HTTPError as error:  # its SQLite is busy
+            if error.code != http.HTTPStatus.SERVICE_UNAVAILABLE or time.monotonic() > deadline:
+                raise
+        time.sleep(0.2)
 
 
 def newest_run(served: Served) -> dict[str, Any]:
@@ -238,6 +247,7 @@ def test_a_run_without_space_is_done_by_itself_when_there_is_some(served: Served
     assert "leaked" not in said
 
 
+@pytest.mark.slow
 def test_a_run_whose_process_is_killed_is_shown_as_crashed(served: Served) -> None:
     hold = served.settings.home / "wait"
     hold.touch()

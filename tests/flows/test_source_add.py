@@ -241,6 +241,7 @@ def test_project_that_cannot_be_read_keeps_nothing(
     assert not (tmp_path / "my.yml").exists()
 
 
+@pytest.mark.slow
 def test_a_folder_of_several_tables_is_added_in_one_go(
     add: Call, project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -114,6 +114,7 @@ def test_expired_rule_blocks_a_run_with_nothing_new(
     assert "incidents 1 " in status
 
 
+@pytest.mark.slow
 def test_incident_lasts_until_data_come(home: Clocked, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
         put_forward(patch, 3)

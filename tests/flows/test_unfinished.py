@@ -74,6 +74,7 @@ def test_what_a_rollback_holds_back_is_not_left(works: Works) -> None:
     assert is_left(works.settings)
 
 
+@pytest.mark.slow
 def test_what_is_blocked_is_not_left_until_something_comes_to_it(
     works: Works, no_raw_rules: None
 ) -> None:
@@ -85,6 +86,7 @@ def test_what_is_blocked_is_not_left_until_something_comes_to_it(
     assert is_left(works.settings)
 
 
+@pytest.mark.slow
 def test_a_failed_run_leaves_its_work(works: Works, project: Path) -> None:
     works.put([payment(4, day=4)], "payments4.csv")
     model = next(project.glob("models/marts/**/fct_transactions.sql"))

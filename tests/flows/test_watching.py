@@ -217,6 +217,7 @@ def _aged(works: Works, days: int) -> None:
         sidecars[n].write_text(json.dumps(told[n]))
 
 
+@pytest.mark.slow
 def test_overdue_file_is_an_incident_until_one_comes(
     works: Works, sent: list[Message], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -252,6 +253,7 @@ def test_overdue_file_is_an_incident_until_one_comes(
     assert "data are stale" not in (works.settings.reports / "latest" / "index.html").read_text()
 
 
+@pytest.mark.slow
 def test_file_that_brings_nothing_is_an_incident_until_a_better_one_comes(works: Works) -> None:
     for day in range(4, 14):
         works.put([payment(day, day=day)], f"payments{day:02}.csv")

@@ -86,6 +86,7 @@ def test_changed_description_is_no_code(line: Line, project: Path) -> None:
     assert kept(line) == {"fct_transactions", "feat_transactions__behaviour"}
 
 
+@pytest.mark.slow
 def test_rows_of_old_code_do_not_survive(line: Line, project: Path) -> None:
     edit(project, FACTS, "        amount_cents,\n", "        amount_cents + 1 as amount_cents,\n")
     line.load([payment(9, day=9)])

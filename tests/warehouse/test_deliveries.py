@@ -126,6 +126,7 @@ def test_source_whose_files_often_repeat_is_let_be(feed: Feed) -> None:
     assert not feed.run().warnings
 
 
+@pytest.mark.slow
 def test_one_file_that_is_written_again_each_day(settings: Settings, tmp_path: Path) -> None:
     feed = Feed(settings, tmp_path / "in")
     entry: dict[str, Any] = {"path": "orders.csv", "write": "snapshot"}

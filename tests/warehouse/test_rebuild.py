@@ -172,6 +172,7 @@ def test_what_a_killed_process_did_not_note_is_noted_by_the_next(shop: Shop) -> 
     assert (noted[0], len(noted)) == (first, 2)
 
 
+@pytest.mark.slow
 def test_undefined_source_and_spoilt_bytes_are_problems(shop: Shop) -> None:
     shop.send("id,amount\n1,2\n")
     assert again(shop, {"name": "shop.others"}, dry_run=True).is_equal
@@ -218,6 +219,7 @@ die()
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("moment", "is_new"),
     [("compare", False), ("lake", True)],
@@ -358,6 +360,7 @@ def notes(first: int) -> str:
     return "id,note\n" + "".join(f"{n},telltale{n}\n" for n in range(first, first + 2_000))
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("cipher")
 def test_encrypted_lake_keeps_no_plain_value_in_its_files(shop: Shop) -> None:
     shop.send(notes(0), columns={"id": "bigint"})
@@ -396,6 +399,7 @@ def test_redefined_lake_can_be_proved_and_made_again(shop: Shop) -> None:
     assert shop.ask(*EVERYTHING) == before
 
 
+@pytest.mark.slow
 def test_rows_given_up_are_not_guessed_when_the_file_is_read_otherwise(shop: Shop) -> None:
     shop.send("junk,\nid,amount\n1,1\n2,2\n", header=False, columns={"column_1": "bigint"}, key=[])
     dropped = len(shop.quarantine())
@@ -431,6 +435,7 @@ def test_definition_that_is_lost_is_a_problem(shop: Shop) -> None:
     assert again(shop, {}).swapped  # it is today's, so nothing is lost
 
 
+@pytest.mark.slow
 def test_decisions_wait_for_a_batch_that_a_restored_lake_does_not_have(shop: Shop) -> None:
     shop.send("id,amount\n1,1\n")
     copy = shop.settings.home / "copy"

@@ -201,6 +201,7 @@ def test_pruned_twice_is_pruned_once(full: Shop) -> None:
     assert tree(full.settings.home) == before
 
 
+@pytest.mark.slow
 def test_everything_kept_works_on(full: Shop, tmp_path: Path) -> None:
     full.send("id,amount\n1,x\n2,2\n", write="snapshot", tolerance=1)
     before, newest = full.orders(), current(full.settings)

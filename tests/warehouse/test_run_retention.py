@@ -117,6 +117,7 @@ def test_ledger_that_is_read_meanwhile_loses_its_runs_all_the_same(home: Setting
         assert reader.execute("select count(*) from runs").fetchone() == (3,)
 
 
+@pytest.mark.slow
 def test_locked_ledger_keeps_its_runs_until_the_next_time(
     home: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -476,6 +476,7 @@ print(land("large.csv") - small)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="Linux tells the peak there")
 def test_memory_does_not_grow_with_the_object(
     settings: Settings, bucket: Bucket, tmp_path: Path

@@ -84,6 +84,7 @@ def test_equal_rows_without_a_key_count(shop: Shop) -> None:
     assert shop.orders() == [(1, 1.0), (1, 1.0), (2, None), (3, 3.0)]
 
 
+@pytest.mark.slow
 @given(states=st.lists(ROWS, min_size=1, max_size=4), keyed=st.booleans())
 def test_the_lake_is_the_newest_state(
     states: list[list[tuple[int, int]]],

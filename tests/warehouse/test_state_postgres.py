@@ -97,6 +97,7 @@ def test_tables_of_an_earlier_version_get_their_new_columns(on_postgres: Setting
         con.execute(incidents.select())
 
 
+@pytest.mark.slow
 def test_wrong_address_is_told_without_its_secret(postgres: Postgres, settings: Settings) -> None:
     for url in (f"mysql://u:{PASSWORD}@h/d", f"{PASSWORD}", f"postgresql://u:{PASSWORD}@h:port/d"):
         with (
