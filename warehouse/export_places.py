@@ -72,12 +72,15 @@ def export_place(settings: Settings, place: str) -> ExportPlace:
                 next_step="write s3://bucket/prefix",
             )
         return Bucket(settings, f"{bucket}/{prefix}" if prefix else bucket)
-    folder = Path(place).expanduser()
-    if (folder / settings.lock.name).exists() or folder.absolute() == settings.home:
+    folder = Path(place).expanduser().absolute()
+    homes = [folder.resolve(), *folder.resolve().parents]
+    if settings.home.resolve() in homes or any((h / settings.lock.name).exists() for h in homes):
         raise ConfigurationError(
-            "it is a home of Clearwater", where=place, next_step="name another folder to export to"
+            "it is a home of Clearwater, or lies in one",
+            where=place,
+            next_step="name another folder to export to",
         )
-    return Folder(folder.absolute())
+    return Folder(folder)
 
 
 class Folder:

@@ -23,7 +23,7 @@ from test_s3 import SECRET, Bucket, bucket, server  # noqa: F401
 from warehouse.errors import ConfigurationError, ExportError, ReleaseError
 from warehouse.export_places import Folder
 from warehouse.exporting import export
-from warehouse.releases import publish, rollback
+from warehouse.releases import publish, releases, rollback
 from warehouse.settings import Keep, Settings
 
 IDS = [f"2026010{n}T000000000000" for n in range(1, 8)]
@@ -170,9 +170,12 @@ def test_home_is_no_place_to_export_to(settings: Settings, tmp_path: Path) -> No
     other = tmp_path / "other"
     other.mkdir()
     (other / "writer.lock").touch()
-    for place in (settings.home, other):
+    link = tmp_path / "link"
+    link.symlink_to(settings.home)
+    for place in (settings.home, settings.releases, other, other / "a" / "b", link / "reports"):
         with pytest.raises(ConfigurationError, match="a home of Clearwater"):
             export(settings, str(place))
+    assert [file.name for file in settings.releases.iterdir()] == [releases(settings)[0].id]
 
 
 def test_foreign_files_are_left_alone(settings: Settings, tmp_path: Path) -> None:
