@@ -87,6 +87,7 @@ class FailedModel(NamedTuple):
     """A model that does not build: its file, what the engine said, and its SQL as dbt compiled it.
 
     Of the SQL the lines around `line` are there, the first being number `first_line`; 0 is no line.
+    `file` is where it is to be mended, `next_step` how, where more is known than its words.
     """
 
     relation: str
@@ -95,6 +96,7 @@ class FailedModel(NamedTuple):
     sql: tuple[str, ...] = ()
     first_line: int = 1
     line: int = 0
+    next_step: str = ""
 
 
 class BuildError(ClearwaterError):
