@@ -49,7 +49,10 @@ class Examiner:
     """Compares each file, before it is loaded, with those that its source loaded before."""
 
     def __init__(self, rules: Sequence[Rule], history: History) -> None:
-        """`rules` are those of the raw boundary that compare with the past."""
+        """`rules` are those of the raw boundary that compare with the past.
+
+        `kinds` are by rule those of what is unlike before in files that nothing stops.
+        """
         self._history = history
         self._rules: dict[str, list[Rule]] = {}
         for rule in rules:
@@ -60,6 +63,7 @@ class Examiner:
         self._stopped: set[str] = set()
         self._shifts: dict[str, Shift] = {}
         self._looked_at: set[str] = set()
+        self.kinds: dict[str, tuple[str, ...]] = {}
 
     def examine(self, con: duckdb.DuckDBPyConnection, batch: Batch, counts: Counts, /) -> list[str]:
         """What of the batch is unlike before, in words, where it stops nothing.
@@ -98,6 +102,9 @@ class Examiner:
             self._stop(batch, new, stopping, found)
         if found:
             self._shifts[batch.id] = _shift(batch, new, found, stops=False)
+        for rule_id, anomalies in _by_rule(found).items():
+            told = dict.fromkeys(kind for kind, _ in kinds(anomalies))
+            self.kinds[rule_id] = tuple({**dict.fromkeys(self.kinds.get(rule_id, ())), **told})
         return list(dict.fromkeys(f"{rule.id}: {anomaly.told}" for rule, anomaly in found))
 
     def loaded(self, batch: Batch, /) -> None:
@@ -135,9 +142,7 @@ class Examiner:
             next_step="ask the sender for a new file; if it is meant so,"
             f" `{accept_command(batch.source.name, batch.file)}` loads it with the next run",
         )
-        by_rule: dict[str, list[Anomaly]] = {}
-        for rule, anomaly in stopping:
-            by_rule.setdefault(rule.id, []).append(anomaly)
+        by_rule = _by_rule(stopping)
         refused.kinds = {
             f"{rule_id}: {kind}": f"{UNLIKE}, says the rule {rule_id}: {text}"
             for rule_id, anomalies in by_rule.items()
@@ -267,6 +272,13 @@ class Examiner:
 def _shift(batch: Batch, new: Profile, found: _Found, *, stops: bool) -> Shift:
     names = tuple(dict.fromkeys(anomaly.name for _, anomaly in found))
     return Shift(_subject(batch), batch.id, new.at, names, _in_words(found), False, stops)
+
+
+def _by_rule(found: _Found) -> dict[str, list[Anomaly]]:
+    by_rule: dict[str, list[Anomaly]] = {}
+    for rule, anomaly in found:
+        by_rule.setdefault(rule.id, []).append(anomaly)
+    return by_rule
 
 
 def _in_words(found: _Found) -> str:
