@@ -14,11 +14,13 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from expectations.anomaly_words import (
+    OF_FEW_ROWS,
     SHAPES_IN_WORDS,
     rows_in_words,
     scalar_in_words,
     shape_in_words,
     unfolded,
+    without_amount,
 )
 from expectations.past import (
     Judgement,
@@ -134,6 +136,7 @@ def compare(
     alarm_rate: float = ALARM_RATE,
     measure: Measure | None = None,
     least: float | None = None,
+    is_guarded: bool = False,
 ) -> list[Anomaly]:
     """What of `new` is unlike `past`; empty while there is too little past.
 
@@ -143,7 +146,9 @@ def compare(
     `accepted` are, by name, the times of profiles whose level was accepted: what was before is
     compared as if it had been at that level. `wanted` says which names to look at; `measure` is
     of distributions, by default `ks` for numbers and `js` for labels; `least` the effect from
-    which on an alarm stops, where that is not as usual.
+    which on an alarm stops, where that is not as usual. With `is_guarded`, for tables with personal
+    columns, no amount of a single row is told, and none at all where columns may be shifted, which
+    several of other forms than before are: what stands in a column may be another's.
     """
     earlier = sorted(past, key=lambda profile: profile.at)[-REMEMBERED:]
     usual_rate = max(alarm_rate, WARNING_RATE)  # what is outside of the interval that is told
@@ -157,14 +162,22 @@ def compare(
     surely = _alarms(judgements, alarm_rate)
     likely = _alarms(judgements, usual_rate)
     anomalies = []
+    may_be_shifted = is_guarded and len(_of_other_form(likely)) > 1
     for name in likely:
         floors = series.floors(name, measure) if least is None else (least, least)
         size = series.size(name, judgements[name])
         if size >= floors[0]:
             stops = size >= floors[1] and (name in surely or size >= _HUGE * floors[1])
             told = series.told(name, judgements[name], measure)
+            if may_be_shifted or (is_guarded and name[1] in OF_FEW_ROWS):
+                told = without_amount(name, judgements[name]) or told
             anomalies.append(Anomaly(name, judgements[name], stops, told))
     return sorted(anomalies, key=_order)
+
+
+def _of_other_form(names: Iterable[Name]) -> set[str]:
+    """The columns whose values are spread or written unlike before."""
+    return {column for column, metric in names if metric in SHAPES_IN_WORDS}
 
 
 def _order(found: Anomaly) -> tuple[bool, int, float, Name]:

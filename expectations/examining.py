@@ -92,7 +92,12 @@ class Examiner:
         meant = next((s for s in shifts if s.slice == batch.id and s.is_accepted), None)
         self._looked_at.add(subject)
         alike = of_the_hour(self._alike(subject, batch, past), new.at)
-        found = [(rule, a) for rule in rules for a in _anomalies(rule, alike, new, shifts)]
+        is_guarded = bool(batch.source.personal)
+        found = [
+            (rule, anomaly)
+            for rule in rules
+            for anomaly in _anomalies(rule, alike, new, shifts, is_guarded=is_guarded)
+        ]
         if meant is not None:  # so nothing is told of it, and all of it is learnt
             names = tuple(dict.fromkeys([*meant.names, *(anomaly.name for _, anomaly in found)]))
             self._shifts[batch.id] = replace(meant, at=new.at, names=names)
@@ -389,14 +394,20 @@ def _with_counts(profile: Profile, batch: Batch, file: str, counts: Counts) -> P
 
 
 def _anomalies(
-    rule: Rule, past: Sequence[Profile], new: Profile, shifts: Sequence[Shift]
+    rule: Rule,
+    past: Sequence[Profile],
+    new: Profile,
+    shifts: Sequence[Shift],
+    *,
+    is_guarded: bool,
 ) -> list[Anomaly]:
     """What the rule finds of the new profile."""
     from expectations.learning import bounded, lacking, options
 
     if not rule.is_learned:
         return bounded(rule, new)
-    found = compare(past, new, accepted=accepted(shifts), **options(rule))
+    known = accepted(shifts)
+    found = compare(past, new, accepted=known, is_guarded=is_guarded, **options(rule))
     return [*lacking(rule, new), *found] if past else found
 
 

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable
 from datetime import date, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from handmade import sources_file
@@ -76,6 +77,7 @@ class Orders:
         self.rules: list[Rule] = load_rules(rules.parent)
         self.runs = 0
         self.write = "append"
+        self.personal: list[str] = []
 
     def put(self, number: int, damage: Damage = lambda rows, _: rows, *, named: int = 0) -> Path:
         rows = damage(day_rows(number), random.Random(f"damage {number}"))
@@ -87,7 +89,10 @@ class Orders:
         return file
 
     def sources(self) -> list[Source]:
-        return read_sources(sources_file(self.folder, ENTRY | {"write": self.write}), self.settings)
+        return read_sources(sources_file(self.folder, self.entry()), self.settings)
+
+    def entry(self) -> dict[str, Any]:
+        return ENTRY | {"write": self.write, "personal": self.personal}
 
     def run(self) -> SourceSummary:
         self.runs += 1
@@ -106,6 +111,10 @@ class Orders:
     def waiting(self) -> list[str]:
         with open_history(self.settings) as history:
             return [shift.told for shift in history.waiting()]
+
+    def noted(self) -> list[str]:
+        with open_history(self.settings) as history:
+            return [shift.told for shift in history.shifts("raw_shop.orders")]
 
     def rows(self) -> int:
         con = connect(self.settings)
@@ -323,6 +332,39 @@ def test_what_is_accepted_is_the_new_level(orders: Orders) -> None:
         assert not orders.run().problems, number
     orders.put(35)  # and back to the old level
     assert "rows" in orders.run().problems[0]
+
+
+MAIL, NUMBER = "anna.secret@private.example", 7_654_321
+
+
+def shifted(rows: list[Row], _: random.Random) -> list[Row]:
+    """The customer's number stands as the amount, and an address as the shop."""
+    return [[row[0], row[1], MAIL, row[4].partition(".")[0], f"{NUMBER}"] for row in rows]
+
+
+@pytest.mark.parametrize("severity", ["critical", "warning"])
+def test_no_value_of_a_person_is_told_of_a_shifted_file(
+    thirty_days: Path, tmp_path: Path, severity: str
+) -> None:
+    orders = copied(thirty_days, tmp_path, severity)
+    orders.personal = ["customer"]
+    orders.put(30, shifted)
+    summary = orders.run()
+    told = f"{summary} {orders.waiting()} {orders.noted()}"
+    assert "amount: the mean is above what is usual, " in told
+    assert "amount: the greatest is above what is usual, " in told
+    assert "shop: labels never seen before in 100 %" in told
+    assert [told.count(text) for text in (MAIL, "secret", "7.654e+06", "7,654", "7654")] == [0] * 5
+
+
+def test_mean_of_a_column_that_alone_is_unlike_before_is_told_extremes_are_not(
+    orders: Orders,
+) -> None:
+    orders.personal = ["customer"]
+    orders.put(30, times(100))
+    [(_, told)] = orders.run().reasons
+    assert "amount: the mean is 2" in told
+    assert "amount: the greatest is above what is usual, " in told
 
 
 def test_a_warning_loads_and_tells(thirty_days: Path, tmp_path: Path) -> None:
