@@ -22,6 +22,7 @@ from expectations.anomaly_words import (
     unfolded,
     without_amount,
 )
+from expectations.likely_causes import in_order
 from expectations.past import (
     Judgement,
     Measure,
@@ -102,8 +103,6 @@ _FAMILIES = {
 }
 # What is less than this in more than one of ten cases is not clearly there.
 _CLEARLY = {"explained": LEAST_EXPLAINED, METRIC: LEAST_REMEMBERED}
-# What others follow from, and what is told before them.
-_CAUSES = ("rows", "null_share")
 # Rows that the lake does not take show in these, and no reader will see them.
 _HARMLESS = ("known_share", "quarantined_share")
 # What is loaded over what stands already: a file may well change more than usual.
@@ -140,8 +139,8 @@ def compare(
 ) -> list[Anomaly]:
     """What of `new` is unlike `past`; empty while there is too little past.
 
-    What stops comes first; then the number of rows and the shares of nulls, from which others
-    follow; then the most certain.
+    What stops comes first; then what others follow from, such as the number of rows; then the most
+    certain.
 
     `accepted` are, by name, the times of profiles whose level was accepted: what was before is
     compared as if it had been at that level. `wanted` says which names to look at; `measure` is
@@ -172,18 +171,12 @@ def compare(
             if may_be_shifted or (is_guarded and name[1] in OF_FEW_ROWS):
                 told = without_amount(name, judgements[name]) or told
             anomalies.append(Anomaly(name, judgements[name], stops, told))
-    return sorted(anomalies, key=_order)
+    return sorted(anomalies, key=in_order)
 
 
 def _of_other_form(names: Iterable[Name]) -> set[str]:
     """The columns whose values are spread or written unlike before."""
     return {column for column, metric in names if metric in SHAPES_IN_WORDS}
-
-
-def _order(found: Anomaly) -> tuple[bool, int, float, Name]:
-    metric = found.name[1]
-    rank = _CAUSES.index(metric) if metric in _CAUSES else len(_CAUSES)
-    return not found.stops, rank, found.judgement.p, found.name
 
 
 def _alarms(judgements: Mapping[Name, Judgement], alarm_rate: float) -> set[Name]:

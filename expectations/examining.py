@@ -17,6 +17,7 @@ import duckdb
 from expectations.anomalies import REMEMBERED, Anomaly, comes_by_hours, compare, of_the_hour
 from expectations.anomaly_kinds import kinds
 from expectations.history import KEPT, History, Shift, accepted, open_history
+from expectations.likely_causes import in_order, shifted
 from expectations.naming import mended_by, named_date, newest
 from expectations.profiling import Field, Name, Profile, Scalar, profiles
 from expectations.remembering import Memory
@@ -98,13 +99,15 @@ class Examiner:
             for rule in rules
             for anomaly in _anomalies(rule, alike, new, shifts, is_guarded=is_guarded)
         ]
+        found.sort(key=lambda pair: in_order(pair[1]))
         if meant is not None:  # so nothing is told of it, and all of it is learnt
             names = tuple(dict.fromkeys([*meant.names, *(anomaly.name for _, anomaly in found)]))
             self._shifts[batch.id] = replace(meant, at=new.at, names=names)
             return []
         stopping = [(rule, a) for rule, a in found if rule.severity == "critical" and a.stops]
         if stopping:
-            self._stop(batch, new, stopping, found)
+            cause = shifted([anomaly for _, anomaly in stopping], alike, new)
+            self._stop(batch, new, stopping, found, cause)
         if found:
             self._shifts[batch.id] = _shift(batch, new, found, stops=False)
         for rule_id, anomalies in _by_rule(found).items():
@@ -136,10 +139,12 @@ class Examiner:
                 if is_gone:
                     self._history.forget(subject, [shift.slice])
 
-    def _stop(self, batch: Batch, new: Profile, stopping: _Found, found: _Found) -> None:
+    def _stop(
+        self, batch: Batch, new: Profile, stopping: _Found, found: _Found, cause: str
+    ) -> None:
         self._stopped.add(batch.id)
         ordered = list(dict.fromkeys([*stopping, *found]))  # all of it is learnt if it is accepted
-        told = _in_words(stopping)
+        told = "; ".join(filter(None, (cause, _in_words(stopping))))
         self._history.note(replace(_shift(batch, new, ordered, stops=True), told=told))
         refused = BatchRefusedError(
             f"{UNLIKE}, says the rule {stopping[0][0].id}: {told}",

@@ -78,6 +78,7 @@ class Orders:
         self.runs = 0
         self.write = "append"
         self.personal: list[str] = []
+        self.kinds: dict[str, tuple[str, ...]] = {}
 
     def put(self, number: int, damage: Damage = lambda rows, _: rows, *, named: int = 0) -> Path:
         rows = damage(day_rows(number), random.Random(f"damage {number}"))
@@ -100,7 +101,9 @@ class Orders:
         landed = land_sources(self.settings, sources)
         with examiner(self.settings, sources, self.rules) as examined:
             run_id = f"run {self.runs}"
-            return load_sources(self.settings, sources, landed, run_id, examined)[0]["shop.orders"]
+            found = load_sources(self.settings, sources, landed, run_id, examined)[0]
+        self.kinds = examined.kinds if examined else {}
+        return found["shop.orders"]
 
     def accept(self) -> int:
         with open_history(self.settings) as history:
@@ -334,6 +337,25 @@ def test_what_is_accepted_is_the_new_level(orders: Orders) -> None:
     assert "rows" in orders.run().problems[0]
 
 
+def test_likeliest_cause_is_told_first_whichever_rule_finds_it(orders: Orders) -> None:
+    text = RULE.replace("SEVERITY", "critical").replace("like_before, check: anomaly", "{}")
+    drift = text.replace("{}", "drifts, check: drift, column: amount")
+    volume = "  - {id: as_many, check: volume, severity: critical, reason: as ever}\n"
+    file = orders.folder.parent / "rules" / "raw" / "orders.yml"
+    file.write_text(drift + volume)
+    orders.rules = load_rules(file.parent.parent)
+    orders.put(30, lambda rows, random_: times(100)(rows[::2], random_))
+    (problem,) = orders.run().problems
+    assert "unlike the files before it, says the rule as_many: 201 rows, usually" in problem
+    assert problem.index("201 rows") < problem.index("amount: its values are spread")
+
+
+def test_swapped_columns_are_told_as_that(orders: Orders) -> None:
+    orders.put(30, FAULTS["swapped columns"][0])
+    (problem,) = orders.run().problems
+    assert "columns may be shifted or swapped, for amount looks as customer did" in problem
+
+
 MAIL, NUMBER = "anna.secret@private.example", 7_654_321
 
 
@@ -374,6 +396,7 @@ def test_a_warning_loads_and_tells(thirty_days: Path, tmp_path: Path) -> None:
     assert not summary.problems
     assert summary.counts.loaded
     assert any("like_before: amount" in text for text in summary.changes)
+    assert orders.kinds == {"like_before": ("amount: values",)}
 
 
 @pytest.mark.slow
