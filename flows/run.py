@@ -60,7 +60,8 @@ class Run:
     """One run: what it was asked, and what each stage leaves for the next.
 
     `declared` are all sources of the file, `sources` those that were asked for; `loaded` the
-    batches of every try; `unbuilt` are the domains with models that failed; `passed` those that
+    batches of every try; `unlike` the kinds of what raw rules found unlike before in files that are
+    loaded, by rule; `unbuilt` are the domains with models that failed; `passed` those that
     passed although others are blocked, as `failure` tells then; `blocked` the rows of the build's
     tables that must not be published; `clock` what became, where nothing was built, of rules on the
     release served; `retries` tells what was tried again.
@@ -77,6 +78,7 @@ class Run:
     arrivals: Arrivals | None = None
     summaries: dict[str, SourceSummary] = field(default_factory=dict)
     loaded: dict[str, tuple[Batch, Loaded]] = field(default_factory=dict)
+    unlike: dict[str, tuple[str, ...]] = field(default_factory=dict)
     lake_snapshot: int | None = None
     build: Build | None = None
     auditor: Auditor | None = None
