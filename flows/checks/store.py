@@ -15,6 +15,7 @@ from flows.checks.findings import Batch, CautionError, Entry, Found, Look
 from flows.checks.machine import first_line
 from warehouse.errors import ClearwaterError, LakeError, ReleaseError
 from warehouse.landing import content_path
+from warehouse.releases import RELEASE_ID, current, release_at, release_ids
 from warehouse.settings import Settings
 from warehouse.wording import byte_size, counted, few
 
@@ -289,7 +290,7 @@ def not_in_ledger(settings: Settings, batches: list[Batch]) -> list[str]:
 
 def release(look: Look) -> Found:
     """Whether the release served is there, and opens with all its tables."""
-    from warehouse.releases import current, held_at
+    from warehouse.releases import held_at
 
     settings = look.settings
     serving = current(settings)
@@ -321,17 +322,16 @@ def broken(settings: Settings, release_id: str | None) -> str:
     import duckdb
 
     from warehouse.query import open_release
-    from warehouse.releases import folder
 
     try:
-        content = (folder(settings, release_id) / "release.json").read_text(encoding="utf-8")
-        tables = set(json.loads(content)["tables"])
+        release = release_at(settings, release_id) if release_id else current(settings)
+        tables = set(release.tables) if release else set()
         with open_release(settings, release_id) as con:
             rows = con.execute("select schema_name || '.' || table_name from duckdb_tables()")
             there = {name for (name,) in rows.fetchall()}
     except (duckdb.Error, OSError) as error:
         return f"cannot be opened: {first_line(error)}"
-    except (ValueError, TypeError, KeyError, ClearwaterError):
+    except ClearwaterError:
         return "has no release.json that can be read"
     missing = sorted(tables - there)
     return f"lacks {', '.join(missing)}" if missing else ""
@@ -339,15 +339,16 @@ def broken(settings: Settings, release_id: str | None) -> str:
 
 def sound_release(settings: Settings) -> str | None:
     """The newest release that opens with all its tables."""
-    names = sorted(file.parent.name for file in settings.releases.glob("*/release.json"))
-    return next((name for name in reversed(names) if not broken(settings, name)), None)
+    names = reversed(release_ids(settings))
+    return next((name for name in names if not broken(settings, name)), None)
 
 
 def releases(look: Look) -> Found:
     """Whether the other releases open, too: they are what a rollback goes back to."""
     settings = look.settings
     serving = settings.current.resolve().name
-    others = sorted(p for p in settings.releases.glob("*/") if p.name != serving)
+    places = (place for place in settings.releases.glob("*/") if RELEASE_ID.fullmatch(place.name))
+    others = sorted(place for place in places if place.name != serving)
     wrong: list[ClearwaterError] = [
         ReleaseError(
             f"an older release {told}, so that no rollback can serve it",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 from works import Works
@@ -16,6 +17,15 @@ from warehouse.settings import Settings
 def data_files(works: Works) -> list[Path]:
     """The Parquet files of its lake."""
     return sorted(works.settings.lake_data.rglob("*.parquet"))
+
+
+def copied_release(works: Works, name: str) -> Path:
+    """The release served once more, under another id."""
+    place = works.settings.releases / name
+    shutil.copytree(works.settings.current.resolve(), place)
+    content = json.loads((place / "release.json").read_text())
+    (place / "release.json").write_text(json.dumps(content | {"id": name}))
+    return place
 
 
 def gone() -> dict[str, object]:
