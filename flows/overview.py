@@ -194,8 +194,5 @@ def _disk(settings: Settings) -> Disk | None:
     from warehouse.retention import disk_use
 
     free = shutil.disk_usage(existing(settings.home)).free
-    try:
-        use = disk_use(settings)
-    except ClearwaterError:  # a release that cannot be read: doctor tells
-        return Disk({}, {}, free)
+    use = disk_use(settings)
     return Disk(dict(use.bytes), dict(use.prunable), free)

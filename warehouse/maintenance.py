@@ -6,12 +6,11 @@ import json
 import sqlite3
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path, PurePosixPath
 
-from warehouse.duck import no_lake
+from warehouse.catalog import no_lake, open_catalog
 from warehouse.lake import finish_swap, lake_identity, writing
 from warehouse.releases import Release, releases, unreadable
 from warehouse.settings import Settings
@@ -68,7 +67,7 @@ def removable(settings: Settings, keep: timedelta | None, kept: Iterable[Release
     does a build that is not published yet, and a release that cannot be read may need any. From
     the catalog's tables, as DuckLake's specification 1.0 has them; nothing is changed.
     """
-    with closing(sqlite3.connect(settings.lake_catalog)) as catalog:
+    with open_catalog(settings) as catalog:
         times = catalog.execute("select snapshot_id, snapshot_time from ducklake_snapshot")
         at = {int(number): datetime.fromisoformat(time) for number, time in times}
         oldest, needed_by = _oldest_needed(settings, max(at), kept)
@@ -125,7 +124,7 @@ def tidy(settings: Settings, found: Removable) -> Maintained:
 
 def missing_files(settings: Settings) -> list[str]:
     """The names of files that the newest snapshot needs and that are not there as they were."""
-    with closing(sqlite3.connect(settings.lake_catalog)) as catalog:
+    with open_catalog(settings) as catalog:
         rows = catalog.execute(
             "select path, file_size_bytes from ducklake_data_file where end_snapshot is null"
             " union all"

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from warehouse.errors import ClearwaterError
 from warehouse.features import old_extracts
 from warehouse.files import left_in
 from warehouse.lake import earlier_lakes, finish_swap
@@ -78,7 +79,8 @@ class DiskUse:
 def plan(settings: Settings) -> Plan:
     """What pruning would remove now, and what it keeps and why. Nothing is changed.
 
-    Raises ReleaseError when it cannot be read which release is held.
+    Raises ReleaseError when it cannot be read which release is held, LakeError when the lake's
+    catalog cannot.
     """
     stays = kept(settings)
     left = [release for release in releases(settings) if release.id in stays]
@@ -134,7 +136,8 @@ def prune(settings: Settings) -> Plan:
 def disk_use(settings: Settings) -> DiskUse:
     """What lies in the home, and what pruning would free.
 
-    Tells it within 0.2 s for 10,000 files; `keep.landing` makes it ask the lake besides.
+    Tells it within 0.2 s for 10,000 files; `keep.landing` makes it ask the lake besides. Nothing
+    would be freed while something cannot be read that pruning must know.
     """
     use = {}
     with suppress(FileNotFoundError):
@@ -142,8 +145,9 @@ def disk_use(settings: Settings) -> DiskUse:
             if not entry.is_symlink():
                 use[entry.name] = size_of(Path(entry.path))
     prunable: dict[str, int] = {}
-    for item in plan(settings).gone:
-        prunable[item.kind] = prunable.get(item.kind, 0) + item.bytes
+    with suppress(ClearwaterError):
+        for item in plan(settings).gone:
+            prunable[item.kind] = prunable.get(item.kind, 0) + item.bytes
     return DiskUse(use, prunable)
 
 

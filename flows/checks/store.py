@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import closing
 from datetime import UTC, datetime
@@ -13,6 +12,7 @@ from typing import NamedTuple
 
 from flows.checks.findings import Batch, CautionError, Entry, Found, Look
 from flows.checks.machine import first_line
+from warehouse.catalog import open_catalog, put_aside
 from warehouse.errors import ClearwaterError, LakeError, ReleaseError
 from warehouse.landing import content_path
 from warehouse.releases import RELEASE_ID, current, release_at, release_ids
@@ -28,7 +28,7 @@ def lake(look: Look) -> Found:
     """Whether the lake opens, and leaves its ledger for others."""
     import duckdb
 
-    from warehouse.duck import is_lake_lost, no_lake
+    from warehouse.catalog import is_lake_lost, no_lake
     from warehouse.lake import catalog_snapshot, raw_tables
     from warehouse.query import open_lake
 
@@ -53,11 +53,11 @@ def lake(look: Look) -> Found:
         _note(look, "the newest arrival", newest[0] if newest else None)
         _note(look, "the newest load", newest[1] if newest else None)
         return f"{counted(len(raw_tables(settings, snapshot)), 'table')}, {snapshot=}", []
-    except (duckdb.Error, sqlite3.Error) as error:
+    except duckdb.Error as error:
         raise LakeError(
             f"the lake cannot be opened: {first_line(error)}",
             where=str(settings.lake_catalog),
-            next_step="make it again with `clearwater lake rebuild`",
+            next_step=put_aside(settings),
         ) from None
 
 
@@ -146,7 +146,7 @@ join (select distinct schema_id, path from ducklake_schema) s using (schema_id)
 
 def named_files(settings: Settings) -> list[Named]:
     """Every file that a snapshot in the catalog names, by its path below the lake's data."""
-    with closing(sqlite3.connect(settings.lake_catalog)) as catalog:
+    with open_catalog(settings) as catalog:
         rows = catalog.execute(_NAMED).fetchall()
     return [
         Named(_below(settings, schema, is_under_schema, table, is_under_table, file), size, is_now)
@@ -182,7 +182,7 @@ def orphans(settings: Settings, tree: Mapping[str, Entry]) -> list[str]:
 
     Only where nobody writes: a file comes before the snapshot that names it.
     """
-    with closing(sqlite3.connect(settings.lake_catalog)) as catalog:
+    with open_catalog(settings) as catalog:
         doomed = catalog.execute("select path from ducklake_files_scheduled_for_deletion")
         named = {Path(path).name for (path,) in doomed}
     named |= {Path(file.path).name for file in named_files(settings)}
