@@ -57,9 +57,15 @@ def link_atomically(link: Path, target: str) -> None:
     sync(link.parent)
 
 
+def temporary_of(path: Path) -> str:
+    """The name that `temporary` named this path for; empty if it named it not."""
+    found = TEMPORARY.fullmatch(path.name)
+    return found[1] if found else ""
+
+
 def is_temporary(path: Path) -> bool:
     """Whether the path is named as `temporary` names one."""
-    return TEMPORARY.fullmatch(path.name) is not None
+    return bool(temporary_of(path))
 
 
 def left_in(folder: Path) -> list[Path]:
