@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from broken_homes import DAMAGES, copied_release
 from command_line import Clearwater
-from handmade import sources_file
+from handmade import payment, sources_file
 from works import MERGE, Works
 
 from warehouse.query import open_lake
@@ -208,3 +208,27 @@ def test_damaged_state_database(
     file.rename(file.with_name("state.db.damaged"))
     assert clearwater("run", *sources).code == 0
     assert clearwater("status").code == 0
+
+
+@pytest.mark.parametrize("damage", ["noise at its head", "empty"])
+def test_damaged_tables_of_the_release_served(
+    clearwater: Clearwater, home: Works, tmp_path: Path, damage: str
+) -> None:
+    file = home.settings.database(home.settings.current.resolve())
+    file.chmod(0o644)
+    DAMAGES[damage](file)
+    home.put([payment(7, day=7)], "payments7.csv")
+    run = ("run", "--sources", str(sources_file(home.folder, MERGE)))
+    for command in (
+        ("query", "select 1"),
+        ("features", "extract", "feat_transactions__behaviour", "--out", str(tmp_path / "out")),
+        ("publish", "--export", str(tmp_path / "exported")),
+        run,
+    ):
+        said = clearwater(*command)
+        assert said.code == 1, command
+        assert "the tables of a release cannot be read" in said.told, said.told
+        assert "`clearwater run --full-refresh" in said.told, said.told
+    assert clearwater("status").code == 0
+    assert clearwater(*run, "--full-refresh").code == 0
+    assert home.ask("select count(*) from marts.fct_transactions") == [(4,)]
