@@ -9,6 +9,7 @@ import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from broken_homes import DAMAGES, copied_release
@@ -24,6 +25,15 @@ def home(works: Works, monkeypatch: pytest.MonkeyPatch) -> Works:
     """A home with a release, which commands take for theirs."""
     monkeypatch.setenv("CLEARWATER_HOME", str(works.settings.home))
     return works
+
+
+def one_fast(damages: dict[str, Callable[[Path], object]]) -> list[Any]:
+    """A case for each damage: the first is fast, the others are with the slow tests."""
+    names = list(damages)
+    return [
+        pytest.param(damages[name], id=name, marks=[pytest.mark.slow] * (name != names[0]))
+        for name in names
+    ]
 
 
 def test_folder_of_somebody_else_among_the_releases(clearwater: Clearwater, home: Works) -> None:
@@ -92,7 +102,7 @@ def commands(home: Works) -> dict[str, tuple[str, ...]]:
     }
 
 
-@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
+@pytest.mark.parametrize("damage", one_fast(DAMAGES))
 def test_damaged_catalog(
     clearwater: Clearwater, home: Works, damage: Callable[[Path], object]
 ) -> None:
@@ -176,7 +186,7 @@ def test_state_database_that_is_damaged_within_holds_no_run_up(
         assert "Traceback" not in said.err
 
 
-@pytest.mark.parametrize("damage", NO_LEDGER.values(), ids=NO_LEDGER)
+@pytest.mark.parametrize("damage", one_fast(NO_LEDGER))
 def test_damaged_state_database(
     clearwater: Clearwater, home: Works, damage: Callable[[Path], object]
 ) -> None:
@@ -210,6 +220,7 @@ def test_damaged_state_database(
     assert clearwater("status").code == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", ["noise at its head", "empty"])
 def test_damaged_tables_of_the_release_served(
     clearwater: Clearwater, home: Works, tmp_path: Path, damage: str
