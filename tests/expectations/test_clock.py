@@ -48,7 +48,7 @@ def orders(hours):
     )
 
 
-def released(settings, path, result, *, personal=(), name="r1"):
+def released(settings, path, result, *, personal=(), name="20260101T000000000001"):
     release = Release(
         id=name,
         created_at="2026-01-01T00:00:00+00:00",
