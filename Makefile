@@ -27,7 +27,7 @@ test: setup ## the tests; no network, no server installed by hand
 	@$(BIN)/pytest
 
 test-slow: setup ## those that take long: kills, whole histories, a real scheduler
-	@$(BIN)/pytest -m slow
+	@$(BIN)/pytest -m slow -n 3 # they wait much for processes
 
 lint: setup ## style, types, SQL
 	@$(BIN)/ruff check .

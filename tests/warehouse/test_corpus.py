@@ -197,7 +197,6 @@ def test_input_gets_its_verdict(
     corpus.check(case, told[case.source].problems, found)
 
 
-@pytest.mark.slow
 def test_nothing_else_is_affected_and_a_second_run_changes_nothing(
     corpus: Corpus, told: dict[str, SourceSummary]
 ) -> None:

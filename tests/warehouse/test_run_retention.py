@@ -117,7 +117,6 @@ def test_ledger_that_is_read_meanwhile_loses_its_runs_all_the_same(home: Setting
         assert reader.execute("select count(*) from runs").fetchone() == (3,)
 
 
-@pytest.mark.slow
 def test_locked_ledger_keeps_its_runs_until_the_next_time(
     home: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -126,7 +125,8 @@ def test_locked_ledger_keeps_its_runs_until_the_next_time(
     def hasty(*given: Any, **named: Any) -> sqlite3.Connection:
         return connect(*given, **named | {"timeout": 0.01})
 
-    monkeypatch.setattr(sqlite3, "connect", hasty)
+    for module in (sqlite3, sqlite3.dbapi2):  # ours, and SQLAlchemy's
+        monkeypatch.setattr(module, "connect", hasty)
     with closing(connect(home.state_db)) as writer:
         writer.execute("begin immediate")
         (home.home / "tmp" / "spill").mkdir(parents=True)

@@ -97,8 +97,10 @@ def test_tables_of_an_earlier_version_get_their_new_columns(on_postgres: Setting
         con.execute(incidents.select())
 
 
-@pytest.mark.slow
-def test_wrong_address_is_told_without_its_secret(postgres: Postgres, settings: Settings) -> None:
+def test_wrong_address_is_told_without_its_secret(
+    postgres: Postgres, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(state, "OPENING_DELAYS_SECONDS", (0.0, 0.0))
     for url in (f"mysql://u:{PASSWORD}@h/d", f"{PASSWORD}", f"postgresql://u:{PASSWORD}@h:port/d"):
         with (
             pytest.raises(ConfigurationError, match="not the address") as caught,
