@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from expectations.lag import Lag, arrived, lags
 from flows.checks.machine import CLOCK_SLACK, existing
-from flows.server import ServerInfo, running
+from flows.next_runs import NextRuns, Served, next_runs, served
 from warehouse.errors import ClearwaterError
 from warehouse.landing import standing_bytes
 from warehouse.releases import Release, current, held_at
@@ -29,7 +29,8 @@ class SourceState:
     """How a source stands. Times are in UTC.
 
     `run_id`, `looked_at` and `ended` are of the last run that looked at it, `news_at` of its newest
-    file that brought something; `next_at` is when a run looks at it next, `due` on which schedule.
+    file that brought something; `next_at` is when a run looks at it next, `due` on which schedule,
+    or `paused`.
     """
 
     name: str
@@ -54,17 +55,21 @@ class Disk:
 
 @dataclass(frozen=True)
 class Overview:
-    """A home, as it is at `at` (UTC). `runs` are the newest first, without their summaries."""
+    """A home, as it is at `at` (UTC). `runs` are the newest first, without their summaries.
+
+    `schedules_problem` is a mistake in the sources file by which the server runs.
+    """
 
     at: datetime
     home: Path
     release: Release | None
     held: str | None
-    server: ServerInfo | None
+    server: Served
     waiting: Waiting
     sources: tuple[SourceState, ...]
     disk: Disk | None
     runs: tuple[dict[str, Any], ...]
+    schedules_problem: str = ""
 
     @property
     def ahead(self) -> datetime | None:
@@ -80,10 +85,13 @@ class Overview:
 def overview(settings: Settings) -> Overview:
     """Look at the home."""
     now = datetime.now(UTC)
-    release, server = current(settings), running(settings)
+    release, server = current(settings), served(settings)
     none: dict[str, list[Arrived]] = {}
     waits, came = waiting_and(settings, arrived, none)
     runs = _runs(settings)
+    looked = _looked(runs)
+    names = sorted({*came, *looked, *standing_bytes(settings)})
+    to_come = next_runs(settings, server, names, now)
     return Overview(
         at=now,
         home=settings.home,
@@ -91,9 +99,10 @@ def overview(settings: Settings) -> Overview:
         held=held_at(settings),
         server=server,
         waiting=waits,
-        sources=tuple(_sources(settings, release, server, came, runs, now)),
+        sources=tuple(_sources(names, looked, lags(settings, release, came, now), came, to_come)),
         disk=_disk(settings),
         runs=tuple({k: v for k, v in run.items() if k != "summary"} for run in runs),
+        schedules_problem=to_come.problem,
     )
 
 
@@ -107,21 +116,17 @@ def _runs(settings: Settings) -> list[dict[str, Any]]:
 
 
 def _sources(
-    settings: Settings,
-    release: Release | None,
-    server: ServerInfo | None,
+    names: Iterable[str],
+    looked: Mapping[str, tuple[str, datetime, str]],
+    lagging: Mapping[str, Lag],
     came: Mapping[str, Sequence[Arrived]],
-    runs: Sequence[Mapping[str, Any]],
-    now: datetime,
+    to_come: NextRuns,
 ) -> Iterable[SourceState]:
     """The sources of the home: those from which something came, or that a run looked at."""
-    looked = _looked(runs)
-    lagging = lags(settings, release, came, now)
-    names = sorted({*came, *looked, *standing_bytes(settings)})
-    due = _due(settings, server, names, now)
     for name in names:
         run_id, looked_at, ended = looked.get(name, (None, None, None))
         news = next((line for line in reversed(came.get(name, ())) if line.is_news), None)
+        next_at, due = to_come.due.get(name, (None, None))
         yield SourceState(
             name=name,
             run_id=run_id,
@@ -130,8 +135,8 @@ def _sources(
             news_at=news.at if news else None,
             news_file=news.file if news else None,
             lag=lagging.get(name),
-            next_at=due.get(name, (None, None))[0],
-            due=due.get(name, (None, None))[1],
+            next_at=next_at,
+            due=due,
         )
 
 
@@ -143,29 +148,6 @@ def _looked(runs: Iterable[Mapping[str, Any]]) -> dict[str, tuple[str, datetime,
             ended = "refused" if told.get("problems") else str(run["status"])
             began = run["started_at"].replace(tzinfo=UTC)
             found.setdefault(name, (str(run["run_id"]), began, ended))
-    return found
-
-
-def _due(
-    settings: Settings, server: ServerInfo | None, names: Iterable[str], now: datetime
-) -> dict[str, tuple[datetime | None, str]]:
-    """By source when a run looks at it next, and on which schedule; nothing while no server runs.
-
-    A schedule of new files has no moment.
-    """
-    if server is None:
-        return {}
-    from flows.deployments import in_force
-    from flows.schedules import next_after
-
-    known = in_force(settings, Path(server.sources), server.cron)
-    found: dict[str, tuple[datetime | None, str]] = {}
-    for schedule in known:
-        at = next_after(schedule, now)
-        for name in schedule.only or names:
-            before = found.get(name, (None, ""))[0]
-            if name not in found or (at is not None and (before is None or at < before)):
-                found[name] = (at, str(schedule.trigger))
     return found
 
 

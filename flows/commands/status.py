@@ -64,13 +64,22 @@ def _top(seen: Overview) -> Iterator[str]:
             yield cut(f"            {name}: {_told_line(line)}")
     if seen.held:
         yield f"held      at {seen.held} after a rollback; `clearwater resume` goes on"
-    if seen.server:
-        yield f"server    {seen.server.url}"
-    else:
-        yield "server    not running, so that nothing runs by itself; `clearwater up` starts it"
+    yield from _server(seen)
     if seen.ahead:
         yield f"clock     set back: it is before {seen.ahead:%Y-%m-%d %H:%M} UTC, the newest known"
     yield from _disk(seen.disk)
+
+
+def _server(seen: Overview) -> Iterator[str]:
+    info, standing = seen.server.info, seen.server.standing
+    if info is None:
+        yield "server    not running, so that nothing runs by itself; `clearwater up` starts it"
+    elif standing == "up":
+        yield f"server    {info.url}"
+    else:
+        yield f"server    {standing}: {info.url} does not answer yet"
+    if seen.schedules_problem:
+        yield cut(f"schedules {seen.schedules_problem}")
 
 
 def _told_line(line: Line) -> str:
@@ -208,7 +217,7 @@ def _red(text: str) -> str:
 def _as_json(seen: Overview) -> dict[str, Any]:
     from warehouse.releases import told_lines
 
-    serving = seen.release
+    serving, info = seen.release, seen.server.info
     return {
         "home": str(seen.home),
         "at": seen.at.isoformat(),
@@ -217,7 +226,9 @@ def _as_json(seen: Overview) -> dict[str, Any]:
         "published_at": serving.created_at if serving else None,
         "domains": told_lines(serving) if serving else {},
         "held": seen.held,
-        "server": seen.server.url if seen.server else None,
+        "server": info.url if info and seen.server.standing == "up" else None,
+        "server_standing": seen.server.standing,
+        "schedules_problem": seen.schedules_problem or None,
         "clock_before": _iso(seen.ahead),
         "sources": [_source_as_json(source) for source in seen.sources],
         "waiting": {
