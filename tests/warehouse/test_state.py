@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sqlite3
 import subprocess
@@ -10,6 +11,7 @@ from contextlib import closing
 from datetime import timedelta
 
 import pytest
+from held import held_elsewhere
 from sqlalchemy import event
 
 from warehouse import state
@@ -99,6 +101,40 @@ def test_only_a_run_that_truly_runs_is_shown_as_running(settings: Settings) -> N
         assert shown() == ["crashed"]
     with writer_lock(settings, run_id="2"):
         assert shown() == ["crashed"]
+
+
+def test_run_of_another_host_runs_while_it_holds_the_lock(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whose process and host say nothing here, not even where a process here has its id."""
+    with monkeypatch.context() as patch, open_ledger(settings) as ledger:
+        patch.setattr(state, "host", lambda: "elsewhere")
+        ledger.start("1")
+
+    def shown() -> list[str]:
+        with open_ledger(settings) as ledger:
+            return [run["status"] for run in ledger.newest()]
+
+    with held_elsewhere(settings, "1") as holder:
+        assert shown() == ["running"]
+        settings.lock.write_text("")  # it is being written
+        assert shown() == ["running"]
+        settings.lock.write_text(json.dumps(holder | {"run_id": "2"}))
+        assert shown() == ["crashed"]
+        # A machine of the same name is another one all the same.
+        settings.lock.write_text(json.dumps(holder | {"host": host()}))
+        assert shown() == ["running"]
+    assert shown() == ["crashed"]
+
+
+def test_run_that_ends_while_it_is_looked_at_has_not_crashed(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with open_ledger(settings) as ledger:
+        ledger.start("1")
+        looked = iter([lambda: ledger.end("1", "done", None, {})])
+        monkeypatch.setattr(state, "lock_holder", lambda _: next(looked)())
+        assert [run["status"] for run in ledger.newest()] == ["done"]
 
 
 def test_run_tells_what_it_was_asked_and_by_whom(settings: Settings) -> None:
