@@ -24,6 +24,7 @@ from flows.prefect_api import FINAL, Api
 from flows.processes import Process
 from flows.schedules import Cron
 from warehouse.errors import ConfigurationError, GateBlockedError
+from warehouse.lock import writer_lock
 
 if TYPE_CHECKING:
     from tests.flows.conftest import Served
@@ -234,7 +235,6 @@ def test_what_is_cancelled_in_the_ui_ends(served: Served) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.slow
 def test_a_run_without_space_is_done_by_itself_when_there_is_some(served: Served) -> None:
     full = served.settings.home / "full"
     full.touch()
@@ -280,6 +280,29 @@ def test_the_pipeline_itself_leaves_its_trace_in_the_ledger_and_at_the_server(
     assert (told["status"], recorded["status"]) == ("done", "done")
     assert recorded["run_id"] == told["run_id"]
     assert task_states(served, newest_run(served), 7) == dict.fromkeys(STAGES, "COMPLETED")
+
+
+@pytest.mark.slow
+def test_a_command_that_another_writer_turns_away_is_shown_as_cancelled(served: Served) -> None:
+    def shown(kind: str) -> list[dict[str, Any]]:
+        asked = {"flow_runs": {"state": {"type": {"any_": [kind]}}}}
+        return list(api(served, "flow_runs/filter", asked))
+
+    failed, cancelled = len(shown("FAILED")), len(shown("CANCELLED"))
+    command = ["-m", "flows", "run", "--home", str(served.settings.home)]
+    with writer_lock(served.settings, run_id="r1"):
+        paths = os.pathsep.join(path for path in sys.path if path != str(served.folder))
+        said = subprocess.run(
+            [sys.executable, *command, "--sources", str(served.sources)],
+            env=os.environ | {"PYTHONPATH": paths},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    assert (said.returncode, "run r1 has been at work" in said.stderr) == (4, True)
+    told = until(lambda: shown("CANCELLED")[cancelled:] or None)
+    assert "run r1 has been at work" in str([run["state"]["message"] for run in told])
+    assert len(shown("FAILED")) == failed
 
 
 @pytest.mark.slow
