@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flows.processes import Process
-from warehouse.errors import WriterBusyError
 from warehouse.files import write_atomically
 from warehouse.settings import Settings
 
@@ -107,12 +106,7 @@ def end_of(run: Run) -> tuple[str, str]:
 
 
 def end_by(error: BaseException) -> tuple[str, str]:
-    """The same of a run that an error ended; one that was stopped from outside crashed.
-
-    One that another writer turned away did nothing, and nothing went wrong.
-    """
-    if isinstance(error, WriterBusyError):
-        return "CANCELLED", f"Not run: {error.what}."
+    """The same of a run that an error ended; one that was stopped from outside crashed."""
     if isinstance(error, Exception):
         return "FAILED", str(error) or type(error).__name__
     return "CRASHED", "It was stopped."

@@ -37,6 +37,7 @@ from sqlalchemy import (
 from sqlalchemy.exc import ArgumentError, DBAPIError
 
 from warehouse.errors import ConfigurationError, StateError
+from warehouse.last_heard import last_heard
 from warehouse.lock import host, is_running, lock_holder
 from warehouse.processes import Process, this_process
 from warehouse.settings import Settings
@@ -267,10 +268,7 @@ class RunLedger:
         values |= {"pid": process.pid, "born": process.born, "options": dict(options or {})}
 
         def write(con: Connection) -> None:
-            dead = (runs.c.status == "running") & (runs.c.run_id != run_id)
-            con.execute(update(runs).where(dead).values(status="crashed", ended_at=now))
-            dead = (stages.c.status == "running") & (stages.c.run_id != run_id)
-            con.execute(update(stages).where(dead).values(status="crashed"))
+            note_crashed(con, self._settings, but=run_id)
             last = con.execute(select(func.max(runs.c.number))).scalar()
             _put(con, runs, {"run_id": run_id}, values | {"number": (last or 0) + 1})
 
@@ -307,7 +305,7 @@ class RunLedger:
         """The newest runs, all without a count, newest first.
 
         One is `running` only if it truly is, as `lock.is_running` tells. Else it is `crashed`,
-        whether or not a run has come since and noted that.
+        whether or not a run has come since and noted that; it ended when it was last heard of.
         """
         found = self._newest(count)
         if lost := {run["run_id"] for run in self._lost(found)}:
@@ -316,7 +314,8 @@ class RunLedger:
             )  # one may have come to its end before the lock was looked at
             for run in found:
                 if run["status"] == "running" and run["run_id"] in lost:
-                    run["status"] = "crashed"
+                    heard = _last_heard(self._settings, run["run_id"], run["started_at"])
+                    run |= {"status": "crashed", "ended_at": heard}
         return found
 
     def _newest(self, count: int | None) -> list[dict[str, Any]]:
@@ -340,6 +339,28 @@ class RunLedger:
         chosen = select(stages.c.stage, stages.c.status).where(stages.c.run_id == run_id)
         with self._engine.connect() as con:
             return {row.stage: row.status for row in con.execute(chosen)}
+
+
+def note_crashed(con: Connection, settings: Settings, *, but: str = "") -> list[str]:
+    """Note every run as crashed that is noted as running, `but` one; returns their ids.
+
+    The caller holds the writer lock. They ended when they were last heard of.
+    """
+    is_dead = (runs.c.status == "running") & (runs.c.run_id != but)
+    found = con.execute(select(runs.c.run_id, runs.c.started_at).where(is_dead))
+    dead: dict[str, datetime] = {row.run_id: row.started_at for row in found}
+    for run_id, started_at in dead.items():
+        values = {"status": "crashed", "ended_at": _last_heard(settings, run_id, started_at)}
+        con.execute(update(runs).where(runs.c.run_id == run_id).values(**values))
+    is_open = (stages.c.status == "running") & (stages.c.run_id != but)
+    con.execute(update(stages).where(is_open).values(status="crashed"))
+    return list(dead)
+
+
+def _last_heard(settings: Settings, run_id: str, started_at: datetime) -> datetime | None:
+    """When it was last heard of, in UTC as the ledger has it; not before it began."""
+    heard = last_heard(settings, run_id)
+    return max(heard.replace(tzinfo=None), started_at) if heard else None
 
 
 def _put(con: Connection, table: Table, key: dict[str, Any], values: dict[str, Any]) -> None:

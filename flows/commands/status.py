@@ -181,11 +181,13 @@ def _runs(seen: Overview) -> Iterator[str]:
 
 
 def _run_row(now: datetime, run: dict[str, Any]) -> list[str]:
-    started, ended = run["started_at"], run["ended_at"] or now.replace(tzinfo=None)
+    started, ended = run["started_at"], run["ended_at"]
+    if run["status"] == "running":
+        ended = now.replace(tzinfo=None)
     return [
         run["run_id"],
         f"{started:%Y-%m-%d %H:%M}",
-        span(ended - started),
+        span(ended - started) if ended else "",
         run["status"],
         run["release"] or "",
     ]

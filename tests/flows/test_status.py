@@ -194,7 +194,16 @@ def test_held_line_is_told(works: Works, show: Show) -> None:
 def test_runs_of_a_ledger_without_summaries(works: Works, show: Show) -> None:
     with open_ledger(works.settings) as ledger:
         ledger.start("dead")
-    assert "dead" in show()
+        (dead,) = [run for run in ledger.newest() if run["run_id"] == "dead"]
+
+    def row() -> list[str]:
+        (line,) = [line for line in show().splitlines() if line.startswith("dead")]
+        return line.split()[3:]
+
+    assert row() == ["crashed"]  # how long it took is not known
+    heard = dead["started_at"] + timedelta(seconds=42)
+    (works.settings.logs / "dead.jsonl").write_text(json.dumps({"at": f"{heard}+00:00"}))
+    assert row() == ["42", "s", "crashed"]
     assert json.loads(show("--json"))["sources"][0]["ended"] == "done"
 
 

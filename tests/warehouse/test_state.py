@@ -12,13 +12,13 @@ from datetime import timedelta
 
 import pytest
 from held import held_elsewhere
-from sqlalchemy import event
+from sqlalchemy import event, update
 
 from warehouse import state
 from warehouse.lock import host, writer_lock
 from warehouse.processes import Process
 from warehouse.settings import PROJECT, Settings
-from warehouse.state import open_ledger
+from warehouse.state import note_crashed, open_ledger, open_state, runs
 
 
 def test_newest_runs_come_first_with_their_end(settings: Settings) -> None:
@@ -65,13 +65,13 @@ from contextlib import closing
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import event
+from sqlalchemy import event, update
 
 from warehouse import state
 from warehouse.lock import host, writer_lock
 from warehouse.processes import Process
 from warehouse.settings import PROJECT, Settings
-from warehouse.state import open_ledger
+from warehouse.state import note_crashed, open_ledger, open_state, runs
 settings = Settings(Path(sys.argv[1]), 1, "1GiB")
 with writer_lock(settings, run_id="1"), open_ledger(settings) as ledger:
     ledger.start("1")
@@ -125,6 +125,40 @@ def test_run_of_another_host_runs_while_it_holds_the_lock(
         settings.lock.write_text(json.dumps(holder | {"host": host()}))
         assert shown() == ["running"]
     assert shown() == ["crashed"]
+
+
+@pytest.mark.parametrize("torn", ["", '{"at": "2026-', "null\n[]\n"])
+def test_crashed_run_ended_when_it_was_last_heard_of(settings: Settings, torn: str) -> None:
+    """And not after the outage, when the next run notes that it crashed."""
+    with open_ledger(settings) as ledger:
+        ledger.start("1")
+        (run,) = ledger.newest()
+        assert (run["status"], run["ended_at"]) == ("crashed", None)  # it left no log
+        heard = run["started_at"] + timedelta(seconds=7)
+        times = (run["started_at"], heard)
+        lines = [
+            json.dumps({"at": f"{at.isoformat()}+00:00", "text": "x" * 40_000}) for at in times
+        ]
+        settings.logs.mkdir(parents=True)
+        log = settings.logs / "1.jsonl"
+        log.write_text("\n".join([*lines, torn]))
+        before = ledger.newest()[0]
+        ledger.start("2")
+        noted = ledger.newest()[1]
+        assert [(each["status"], each["ended_at"]) for each in (before, noted)] == [
+            ("crashed", heard)
+        ] * 2
+        log.write_text('{"at": "2001-01-01T00:00:00+00:00"}\n')  # the clock was set back meanwhile
+        with (
+            writer_lock(settings, run_id="2"),
+            open_state(settings) as engine,
+            engine.begin() as con,
+        ):
+            assert note_crashed(con, settings, but="2") == []
+            con.execute(update(runs).values(status="running", ended_at=None))
+            assert note_crashed(con, settings, but="2") == ["1"]
+        noted = ledger.newest()[1]
+        assert noted["ended_at"] == noted["started_at"]
 
 
 def test_run_that_ends_while_it_is_looked_at_has_not_crashed(
