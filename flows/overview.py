@@ -89,8 +89,9 @@ def overview(settings: Settings) -> Overview:
     none: dict[str, list[Arrived]] = {}
     waits, came = waiting_and(settings, arrived, none)
     runs = _runs(settings)
-    looked = _looked(runs)
-    names = sorted({*came, *looked, *standing_bytes(settings)})
+    brought = {*came, *standing_bytes(settings)}
+    looked = _looked(runs, brought)
+    names = sorted({*brought, *looked})
     to_come = next_runs(settings, server, names, now)
     return Overview(
         at=now,
@@ -112,7 +113,11 @@ def _runs(settings: Settings) -> list[dict[str, Any]]:
     if not (settings.state_url or settings.state_db.exists()):
         return []
     with open_ledger(settings) as ledger:
-        return ledger.newest(LOOKED_AT_RUNS)
+        runs = ledger.newest(LOOKED_AT_RUNS)
+        for run in runs:
+            if run["summary"] is None:  # it died without a word
+                run["summary"] = {"stages": ledger.stages(run["run_id"])}
+    return runs
 
 
 def _sources(
@@ -140,15 +145,51 @@ def _sources(
         )
 
 
-def _looked(runs: Iterable[Mapping[str, Any]]) -> dict[str, tuple[str, datetime, str]]:
-    """By source the last run that looked at it: its id, when it began, and how that ended."""
+def _looked(
+    runs: Iterable[Mapping[str, Any]], names: Iterable[str]
+) -> dict[str, tuple[str, datetime, str]]:
+    """By source the last run that looked at it: its id, when it began, and how that ended.
+
+    `names` are the sources known by what came from them.
+    """
+    ended = [run for run in runs if run["status"] != "running"]
+    by_file: dict[str, set[str]] = {}
+    for run in ended:
+        by_file.setdefault(_file(run), set()).update(_told(run), _only(run))
+    unseen = {*names}.difference(*by_file.values())
     found: dict[str, tuple[str, datetime, str]] = {}
-    for run in runs:
-        for name, told in ((run["summary"] or {}).get("sources") or {}).items():
-            ended = "refused" if told.get("problems") else str(run["status"])
-            began = run["started_at"].replace(tzinfo=UTC)
-            found.setdefault(name, (str(run["run_id"]), began, ended))
+    for run in ended:
+        began = run["started_at"].replace(tzinfo=UTC)
+        for name, told in _told(run).items() or _lost(run, by_file[_file(run)] | unseen):
+            how = "refused" if told.get("problems") else str(run["status"])
+            found.setdefault(name, (str(run["run_id"]), began, how))
     return found
+
+
+def _told(run: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What the run tells of each source that it looked at."""
+    return run["summary"].get("sources") or {}
+
+
+def _lost(run: Mapping[str, Any], names: Iterable[str]) -> Iterable[tuple[str, dict[str, Any]]]:
+    """The sources of a run that ended before it could tell of any, of these if it was for all.
+
+    It has looked at them if it came to `land`.
+    """
+    if "land" not in run["summary"].get("stages", ()):
+        return
+    for name in _only(run) or names:
+        yield name, {}
+
+
+def _only(run: Mapping[str, Any]) -> Sequence[str]:
+    """The sources that the run was for; none if it was for all."""
+    return (run["options"] or {}).get("only") or ()
+
+
+def _file(run: Mapping[str, Any]) -> str:
+    """The sources file that the run went by."""
+    return str((run["options"] or {}).get("sources", ""))
 
 
 def _disk(settings: Settings) -> Disk | None:

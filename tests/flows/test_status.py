@@ -17,6 +17,7 @@ from typing import Any, Self
 
 import pytest
 from handmade import payment, sources_file
+from sqlalchemy import delete
 from works import MERGE, Works
 
 from expectations.lag import Lag
@@ -27,9 +28,10 @@ from flows.deployments import Deployment, in_force
 from flows.next_runs import Served, next_runs, served
 from flows.overview import Disk, Overview, SourceState
 from flows.server import HERE, Process, ServerInfo, record
+from warehouse.lock import writer_lock
 from warehouse.processes import this_process
 from warehouse.releases import rollback
-from warehouse.state import open_ledger
+from warehouse.state import open_ledger, open_state, runs
 from warehouse.waiting import Held, Refused, Waiting
 
 Show = Callable[..., str]
@@ -184,6 +186,56 @@ def test_last_run_that_looked_at_a_source(works: Works, show: Show) -> None:
     (works.folder / "payments9.csv").unlink()
     works.run("land", "load", entries=[MERGE])
     assert json.loads(show("--json"))["sources"][0]["news_file"] == "payments4.csv"
+
+
+def noted(works: Works, run_id: str, *stages: str, **asked: Any) -> None:
+    """A run that died in the last of these stages."""
+    with open_ledger(works.settings) as ledger:
+        ledger.start(run_id, asked)
+        for stage in stages:
+            ledger.stage(run_id, stage, "running", None, "")
+
+
+def test_crashed_run_has_looked_at_its_sources_once_it_came_to_land(
+    works: Works, show: Show
+) -> None:
+    def ended() -> dict[str, tuple[str, str]]:
+        found = json.loads(show("--json"))["sources"]
+        return {each["name"]: (each["run_id"], each["ended"]) for each in found}
+
+    with open_ledger(works.settings) as ledger:
+        (first,) = ledger.newest()
+    name, file = "payments.transactions", first["options"]["sources"]
+    noted(works, "early", sources=file, only=[])
+    noted(works, "build", "build", sources=file, only=[])
+    noted(works, "other", "land", sources=file, only=["shop.orders"])
+    noted(works, "elsewhere", "land", sources="/other.yml", only=[])
+    assert ended() == {name: (first["run_id"], "done"), "shop.orders": ("other", "crashed")}
+    noted(works, "all", "land", "load", sources=file, only=[])
+    assert ended() == {name: ("all", "crashed"), "shop.orders": ("all", "crashed")}
+    with open_ledger(works.settings) as ledger, writer_lock(works.settings, run_id="now"):
+        ledger.start("now", {"sources": file, "only": []})
+        ledger.stage("now", "land", "running", None, "")
+        assert ended()[name] == ("all", "crashed")  # that of now has not ended
+
+
+def test_crashed_first_run_has_looked_at_what_it_landed(works: Works, show: Show) -> None:
+    with open_state(works.settings) as engine, engine.begin() as con:
+        con.execute(delete(runs))
+    noted(works, "first", "land", "load", sources="s.yml", only=[])
+    (state,) = json.loads(show("--json"))["sources"]
+    assert (state["name"], state["ended"]) == ("payments.transactions", "crashed")
+
+
+def test_run_that_failed_in_land_has_looked_at_its_sources(works: Works, show: Show) -> None:
+    with open_ledger(works.settings) as ledger:
+        (first,) = ledger.newest()
+    noted(works, "failed", "land", sources=first["options"]["sources"], only=[])
+    with open_ledger(works.settings) as ledger:
+        summary = {"sources": {}, "stages": {"land": {"status": "failed"}}}
+        ledger.end("failed", "failed", None, summary)
+    (state,) = json.loads(show("--json"))["sources"]
+    assert (state["run_id"], state["ended"]) == ("failed", "failed")
 
 
 def test_held_line_is_told(works: Works, show: Show) -> None:
