@@ -222,7 +222,7 @@ def _as_json(seen: Overview) -> dict[str, Any]:
     serving, info = seen.release, seen.server.info
     return {
         "home": str(seen.home),
-        "at": seen.at.isoformat(),
+        "at": seen.at,
         "release": serving.id if serving else None,
         "verdict": serving.verdict if serving else None,
         "published_at": serving.created_at if serving else None,
@@ -231,7 +231,7 @@ def _as_json(seen: Overview) -> dict[str, Any]:
         "server": info.url if info and seen.server.standing == "up" else None,
         "server_standing": seen.server.standing,
         "schedules_problem": seen.schedules_problem or None,
-        "clock_before": _iso(seen.ahead),
+        "clock_before": seen.ahead,
         "sources": [_source_as_json(source) for source in seen.sources],
         "waiting": {
             "quarantined": seen.waiting.rows,
@@ -239,13 +239,19 @@ def _as_json(seen: Overview) -> dict[str, Any]:
             "problem": seen.waiting.problem,
         },
         "disk": asdict(seen.disk) if seen.disk else None,
-        "runs": list(seen.runs[: 2 * SHOWN_RUNS]),
+        "runs": [_run_as_json(run) for run in seen.runs[: 2 * SHOWN_RUNS]],
     }
 
 
+def _run_as_json(run: dict[str, Any]) -> dict[str, Any]:
+    """The ledger's times are in UTC, and do not say so."""
+    times = {name: run[name] for name in ("started_at", "ended_at")}
+    return run | {name: at and at.replace(tzinfo=UTC) for name, at in times.items()}
+
+
 def _source_as_json(source: SourceState) -> dict[str, Any]:
-    """Times in ISO 8601, UTC; spans in seconds."""
-    told = {name: _iso(value) for name, value in vars(source).items() if name != "lag"}
+    """Spans in seconds."""
+    told = {name: value for name, value in vars(source).items() if name != "lag"}
     lag = source.lag
     told["lag"] = lag and {
         "seconds": lag.age.total_seconds(),
@@ -254,7 +260,3 @@ def _source_as_json(source: SourceState) -> dict[str, Any]:
         "is_late": lag.is_late,
     }
     return told
-
-
-def _iso(value: Any) -> Any:
-    return value.astimezone(UTC).isoformat() if isinstance(value, datetime) else value

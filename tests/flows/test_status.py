@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta, tzinfo
+from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
@@ -26,6 +26,7 @@ from flows import next_runs as asking
 from flows.commands import status
 from flows.deployments import Deployment, in_force
 from flows.next_runs import Served, next_runs, served
+from flows.options import print_json
 from flows.overview import Disk, Overview, SourceState
 from flows.server import HERE, Process, ServerInfo, record
 from warehouse.lock import writer_lock
@@ -140,6 +141,29 @@ def test_home_with_a_release(works: Works, show: Show) -> None:
     assert state["lag"]["is_late"] is False
     assert datetime.fromisoformat(state["news_at"]) <= datetime.fromisoformat(found["at"])
     assert found["disk"]["free"] > 0
+
+
+def test_times_for_machines_are_all_of_one_kind(works: Works, show: Show) -> None:
+    found = json.loads(show("--json"))
+    ran, source = found["runs"][0], found["sources"][0]
+    assert ran["started_at"] == source["looked_at"]
+    times = (found["at"], *(ran[name] for name in ("started_at", "ended_at")), source["news_at"])
+    for told in times:
+        assert "T" in told
+        assert datetime.fromisoformat(told).utcoffset() == timedelta(0)
+    with open_ledger(works.settings) as ledger:
+        ledger.start("dead")
+    assert json.loads(show("--json"))["runs"][0]["ended_at"] is None
+
+
+def test_moments_are_iso_in_utc_and_wall_times_stay(capsys: pytest.CaptureFixture[str]) -> None:
+    local = NOW.replace(tzinfo=timezone(HOUR))
+    print_json([NOW.replace(tzinfo=None), local, Path("a")])
+    assert json.loads(capsys.readouterr().out) == [
+        "2026-05-04 12:00:00",
+        "2026-05-04T11:00:00+00:00",
+        "a",
+    ]
 
 
 def test_clock_that_was_set_back_is_told(
