@@ -5,7 +5,7 @@ It waits for nobody: a server that hangs, or is none of ours, is one that cannot
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence, Set
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -69,7 +69,7 @@ def served(settings: Settings) -> Served:
     return Served()
 
 
-def next_runs(settings: Settings, seen: Served, names: Iterable[str], now: datetime) -> NextRuns:
+def next_runs(settings: Settings, seen: Served, names: Sequence[str], now: datetime) -> NextRuns:
     """When runs look at these sources next; nothing while no server is kept running."""
     if seen.info is None:
         return NextRuns()
@@ -93,7 +93,7 @@ def _in_force(
 
 
 def _due(
-    known: Iterable[Schedule], paused: Iterable[str], names: Iterable[str], now: datetime
+    known: Iterable[Schedule], paused: Set[str], names: Sequence[str], now: datetime
 ) -> Due:
     """The first that is due of each source; `paused` if all of its schedules are."""
     found: Due = {}

@@ -54,24 +54,12 @@ def test_run_that_died_is_noted_by_the_next(settings: Settings) -> None:
 
 
 KILLED = """
-import os, signal, sys
+import sys
 from pathlib import Path
 from warehouse.lock import writer_lock
-import os
-import sqlite3
-import subprocess
-import sys
-from contextlib import closing
-from datetime import timedelta
+from warehouse.settings import Settings
+from warehouse.state import open_ledger
 
-import pytest
-from sqlalchemy import event, update
-
-from warehouse import state
-from warehouse.lock import host, writer_lock
-from warehouse.processes import Process
-from warehouse.settings import PROJECT, Settings
-from warehouse.state import note_crashed, open_ledger, open_state, runs
 settings = Settings(Path(sys.argv[1]), 1, "1GiB")
 with writer_lock(settings, run_id="1"), open_ledger(settings) as ledger:
     ledger.start("1")
