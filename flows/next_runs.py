@@ -92,9 +92,7 @@ def _in_force(
     return deployments.in_force(settings, sources, info.cron), problem
 
 
-def _due(
-    known: Iterable[Schedule], paused: Set[str], names: Sequence[str], now: datetime
-) -> Due:
+def _due(known: Iterable[Schedule], paused: Set[str], names: Sequence[str], now: datetime) -> Due:
     """The first that is due of each source; `paused` if all of its schedules are."""
     found: Due = {}
     for schedule in sorted(known, key=lambda each: each.name in paused):
