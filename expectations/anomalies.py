@@ -14,12 +14,15 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from expectations.anomaly_words import (
+    OF_FEW_ROWS,
     SHAPES_IN_WORDS,
     rows_in_words,
     scalar_in_words,
     shape_in_words,
     unfolded,
+    without_amount,
 )
+from expectations.likely_causes import in_order
 from expectations.past import (
     Judgement,
     Measure,
@@ -100,8 +103,6 @@ _FAMILIES = {
 }
 # What is less than this in more than one of ten cases is not clearly there.
 _CLEARLY = {"explained": LEAST_EXPLAINED, METRIC: LEAST_REMEMBERED}
-# What others follow from, and what is told before them.
-_CAUSES = ("rows", "null_share")
 # Rows that the lake does not take show in these, and no reader will see them.
 _HARMLESS = ("known_share", "quarantined_share")
 # What is loaded over what stands already: a file may well change more than usual.
@@ -134,16 +135,19 @@ def compare(
     alarm_rate: float = ALARM_RATE,
     measure: Measure | None = None,
     least: float | None = None,
+    is_guarded: bool = False,
 ) -> list[Anomaly]:
     """What of `new` is unlike `past`; empty while there is too little past.
 
-    What stops comes first; then the number of rows and the shares of nulls, from which others
-    follow; then the most certain.
+    What stops comes first; then what others follow from, such as the number of rows; then the most
+    certain.
 
     `accepted` are, by name, the times of profiles whose level was accepted: what was before is
     compared as if it had been at that level. `wanted` says which names to look at; `measure` is
     of distributions, by default `ks` for numbers and `js` for labels; `least` the effect from
-    which on an alarm stops, where that is not as usual.
+    which on an alarm stops, where that is not as usual. With `is_guarded`, for tables with personal
+    columns, no amount of a single row is told, and none at all where columns may be shifted, which
+    several of other forms than before are: what stands in a column may be another's.
     """
     earlier = sorted(past, key=lambda profile: profile.at)[-REMEMBERED:]
     usual_rate = max(alarm_rate, WARNING_RATE)  # what is outside of the interval that is told
@@ -157,20 +161,22 @@ def compare(
     surely = _alarms(judgements, alarm_rate)
     likely = _alarms(judgements, usual_rate)
     anomalies = []
+    may_be_shifted = is_guarded and len(_of_other_form(likely)) > 1
     for name in likely:
         floors = series.floors(name, measure) if least is None else (least, least)
         size = series.size(name, judgements[name])
         if size >= floors[0]:
             stops = size >= floors[1] and (name in surely or size >= _HUGE * floors[1])
             told = series.told(name, judgements[name], measure)
+            if may_be_shifted or (is_guarded and name[1] in OF_FEW_ROWS):
+                told = without_amount(name, judgements[name]) or told
             anomalies.append(Anomaly(name, judgements[name], stops, told))
-    return sorted(anomalies, key=_order)
+    return sorted(anomalies, key=in_order)
 
 
-def _order(found: Anomaly) -> tuple[bool, int, float, Name]:
-    metric = found.name[1]
-    rank = _CAUSES.index(metric) if metric in _CAUSES else len(_CAUSES)
-    return not found.stops, rank, found.judgement.p, found.name
+def _of_other_form(names: Iterable[Name]) -> set[str]:
+    """The columns whose values are spread or written unlike before."""
+    return {column for column, metric in names if metric in SHAPES_IN_WORDS}
 
 
 def _alarms(judgements: Mapping[Name, Judgement], alarm_rate: float) -> set[Name]:

@@ -31,13 +31,24 @@ def shape_in_words(name: Name, judgement: Judgement, measure: Measure) -> str:
 
 def scalar_in_words(name: Name, judgement: Judgement, scale: Scale) -> str:
     """What a number is, and usually is."""
+    write = share_in_words if scale == "share" else _WRITTEN.get(name[1], _plain)
+    return f"{_what(name)} {write(judgement.value)}, usually {_span(judgement, write)}"
+
+
+def without_amount(name: Name, judgement: Judgement) -> str:
+    """On which side of what is usual an amount is, not what it is; empty for what is no amount."""
+    if _WRITTEN.get(name[1]) is not _amount or judgement.expected is None:
+        return ""
+    side = "above" if judgement.value > judgement.expected else "below"
+    return f"{_what(name)} {side} what is usual, {_span(judgement, _amount)}"
+
+
+def _what(name: Name) -> str:
     column, metric = name
-    write = share_in_words if scale == "share" else _WRITTEN.get(metric, _plain)
     one, _, other = column.partition(" and ")
-    what = _IN_WORDS.get(metric, "{column}: {metric}").format(
+    return _IN_WORDS.get(metric, "{column}: {metric}").format(
         column=column, metric=metric, one=one, other=other
     )
-    return f"{what} {write(judgement.value)}, usually {_span(judgement, write)}"
 
 
 _MEASURES = {"ks": "KS", "js": "Jensen–Shannon", "psi": "PSI"}
@@ -87,6 +98,10 @@ _IN_WORDS = {
     "known_share": "rows that were known already:",
     "quarantined_share": "rows for the quarantine:",
 }
+
+
+# Amounts of single rows, or of the few of one code.
+OF_FEW_ROWS = ("least", "greatest", "sum_each")
 
 
 def _plain(value: float) -> str:

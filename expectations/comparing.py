@@ -117,10 +117,11 @@ class Comparison:
         stopping: list[Anomaly] = []
         told: list[Anomaly] = []
         past = list(table.past.values())
+        is_guarded = bool(self._personal.get(rule.table))
         for slice_, new in sorted(table.new.items(), key=lambda item: item[1].at):
             is_accepted = any(s.slice == slice_ and s.is_accepted for s in table.shifts)
             where = f"{slice_}: " if rule.by else ""
-            for anomaly in _found(rule, past, new, table.shifts):
+            for anomaly in _found(rule, past, new, table.shifts, is_guarded=is_guarded):
                 if table.is_meant(rule, slice_, new, anomaly):
                     table.meant.setdefault(slice_, []).append(anomaly)
                     continue
@@ -285,11 +286,17 @@ class Comparison:
 
 
 def _found(
-    rule: Rule, past: Sequence[Profile], new: Profile, shifts: Sequence[Shift]
+    rule: Rule,
+    past: Sequence[Profile],
+    new: Profile,
+    shifts: Sequence[Shift],
+    *,
+    is_guarded: bool,
 ) -> list[Anomaly]:
     if not rule.is_learned:
         return bounded(rule, new)
-    found = compare(past, new, accepted=accepted(shifts), **options(rule))
+    known = accepted(shifts)
+    found = compare(past, new, accepted=known, is_guarded=is_guarded, **options(rule))
     return [*lacking(rule, new), *found]
 
 

@@ -17,6 +17,7 @@ import duckdb
 from expectations.anomalies import REMEMBERED, Anomaly, comes_by_hours, compare, of_the_hour
 from expectations.anomaly_kinds import kinds
 from expectations.history import KEPT, History, Shift, accepted, open_history
+from expectations.likely_causes import in_order, shifted
 from expectations.naming import mended_by, named_date, newest
 from expectations.profiling import Field, Name, Profile, Scalar, profiles
 from expectations.remembering import Memory
@@ -49,7 +50,10 @@ class Examiner:
     """Compares each file, before it is loaded, with those that its source loaded before."""
 
     def __init__(self, rules: Sequence[Rule], history: History) -> None:
-        """`rules` are those of the raw boundary that compare with the past."""
+        """`rules` are those of the raw boundary that compare with the past.
+
+        `kinds` are by rule those of what is unlike before in files that nothing stops.
+        """
         self._history = history
         self._rules: dict[str, list[Rule]] = {}
         for rule in rules:
@@ -60,6 +64,7 @@ class Examiner:
         self._stopped: set[str] = set()
         self._shifts: dict[str, Shift] = {}
         self._looked_at: set[str] = set()
+        self.kinds: dict[str, tuple[str, ...]] = {}
 
     def examine(self, con: duckdb.DuckDBPyConnection, batch: Batch, counts: Counts, /) -> list[str]:
         """What of the batch is unlike before, in words, where it stops nothing.
@@ -88,16 +93,26 @@ class Examiner:
         meant = next((s for s in shifts if s.slice == batch.id and s.is_accepted), None)
         self._looked_at.add(subject)
         alike = of_the_hour(self._alike(subject, batch, past), new.at)
-        found = [(rule, a) for rule in rules for a in _anomalies(rule, alike, new, shifts)]
+        is_guarded = bool(batch.source.personal)
+        found = [
+            (rule, anomaly)
+            for rule in rules
+            for anomaly in _anomalies(rule, alike, new, shifts, is_guarded=is_guarded)
+        ]
+        found.sort(key=lambda pair: in_order(pair[1]))
         if meant is not None:  # so nothing is told of it, and all of it is learnt
             names = tuple(dict.fromkeys([*meant.names, *(anomaly.name for _, anomaly in found)]))
             self._shifts[batch.id] = replace(meant, at=new.at, names=names)
             return []
         stopping = [(rule, a) for rule, a in found if rule.severity == "critical" and a.stops]
         if stopping:
-            self._stop(batch, new, stopping, found)
+            cause = shifted([anomaly for _, anomaly in stopping], alike, new)
+            self._stop(batch, new, stopping, found, cause)
         if found:
             self._shifts[batch.id] = _shift(batch, new, found, stops=False)
+        for rule_id, anomalies in _by_rule(found).items():
+            told = dict.fromkeys(kind for kind, _ in kinds(anomalies))
+            self.kinds[rule_id] = tuple({**dict.fromkeys(self.kinds.get(rule_id, ())), **told})
         return list(dict.fromkeys(f"{rule.id}: {anomaly.told}" for rule, anomaly in found))
 
     def loaded(self, batch: Batch, /) -> None:
@@ -124,10 +139,12 @@ class Examiner:
                 if is_gone:
                     self._history.forget(subject, [shift.slice])
 
-    def _stop(self, batch: Batch, new: Profile, stopping: _Found, found: _Found) -> None:
+    def _stop(
+        self, batch: Batch, new: Profile, stopping: _Found, found: _Found, cause: str
+    ) -> None:
         self._stopped.add(batch.id)
         ordered = list(dict.fromkeys([*stopping, *found]))  # all of it is learnt if it is accepted
-        told = _in_words(stopping)
+        told = "; ".join(filter(None, (cause, _in_words(stopping))))
         self._history.note(replace(_shift(batch, new, ordered, stops=True), told=told))
         refused = BatchRefusedError(
             f"{UNLIKE}, says the rule {stopping[0][0].id}: {told}",
@@ -135,9 +152,7 @@ class Examiner:
             next_step="ask the sender for a new file; if it is meant so,"
             f" `{accept_command(batch.source.name, batch.file)}` loads it with the next run",
         )
-        by_rule: dict[str, list[Anomaly]] = {}
-        for rule, anomaly in stopping:
-            by_rule.setdefault(rule.id, []).append(anomaly)
+        by_rule = _by_rule(stopping)
         refused.kinds = {
             f"{rule_id}: {kind}": f"{UNLIKE}, says the rule {rule_id}: {text}"
             for rule_id, anomalies in by_rule.items()
@@ -269,6 +284,13 @@ def _shift(batch: Batch, new: Profile, found: _Found, *, stops: bool) -> Shift:
     return Shift(_subject(batch), batch.id, new.at, names, _in_words(found), False, stops)
 
 
+def _by_rule(found: _Found) -> dict[str, list[Anomaly]]:
+    by_rule: dict[str, list[Anomaly]] = {}
+    for rule, anomaly in found:
+        by_rule.setdefault(rule.id, []).append(anomaly)
+    return by_rule
+
+
 def _in_words(found: _Found) -> str:
     anomalies = list(dict.fromkeys(anomaly.told for _, anomaly in found))
     more = f" (and {len(anomalies) - SHOWN} more)" if len(anomalies) > SHOWN else ""
@@ -377,14 +399,20 @@ def _with_counts(profile: Profile, batch: Batch, file: str, counts: Counts) -> P
 
 
 def _anomalies(
-    rule: Rule, past: Sequence[Profile], new: Profile, shifts: Sequence[Shift]
+    rule: Rule,
+    past: Sequence[Profile],
+    new: Profile,
+    shifts: Sequence[Shift],
+    *,
+    is_guarded: bool,
 ) -> list[Anomaly]:
     """What the rule finds of the new profile."""
     from expectations.learning import bounded, lacking, options
 
     if not rule.is_learned:
         return bounded(rule, new)
-    found = compare(past, new, accepted=accepted(shifts), **options(rule))
+    known = accepted(shifts)
+    found = compare(past, new, accepted=known, is_guarded=is_guarded, **options(rule))
     return [*lacking(rule, new), *found] if past else found
 
 

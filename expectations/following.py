@@ -20,8 +20,9 @@ def follow(known: Sequence[Tracked], seen: Observation) -> list[Tracked]:
     """The known incidents after a run, and those that it opened.
 
     A failure that is in an open incident stays there. A new one joins the open incident of its
-    cause, or reopens the one that was closed less than a day ago, or opens one. A symptom that was
-    checked and does not fail is gone, and an incident without symptoms is closed.
+    cause, or one in which its table is unlike before in the same way; or it reopens the one that
+    was closed less than a day ago, or opens one. A symptom that was checked and does not fail is
+    gone, and an incident without symptoms is closed.
     """
     owners = {
         key: tracked.incident.id for tracked in known if tracked.is_open for key in tracked.keys
@@ -51,12 +52,28 @@ def _worst_of_each(failures: Iterable[Failure]) -> list[Failure]:
 
 
 def _home(cause: Cause, owners: Mapping[Key, str], known: Mapping[str, Tracked]) -> str | None:
-    """The open incident of what fails at the root, else the oldest with a symptom of this cause."""
-    for failures in (cause.leading, cause.failures):
-        ids = {owners[f.symptom.key] for f in failures if f.symptom.key in owners}
+    """The open incident of what fails at the root, else the oldest with a symptom of this cause.
+
+    Else the oldest in which another rule told the same of the same table.
+    """
+    symptoms = [
+        {owners[f.symptom.key] for f in failures if f.symptom.key in owners}
+        for failures in (cause.leading, cause.failures)
+    ]
+    alike = {name for name, tracked in known.items() if tracked.is_open and _alike(tracked, cause)}
+    for ids in (*symptoms, alike):
         if ids:
             return min(ids, key=lambda name: (known[name].incident.opened_at, name))
     return None
+
+
+def _alike(tracked: Tracked, cause: Cause) -> bool:
+    """Whether a symptom tells of its table what one of the cause does, by another rule."""
+    return any(
+        before.symptom.table == now.symptom.table and before.is_like(now)
+        for before in tracked.failures
+        for now in cause.failures
+    )
 
 
 def _returning(cause: Cause, known: Sequence[Tracked], at: datetime) -> str | None:

@@ -164,8 +164,8 @@ def _failure(entry: Mapping[str, Any], usual: Weight) -> Failure:
     content = dict(entry)
     weight = Weight(content.pop("weight", usual))
     own = {name: content.pop(name, "") for name in ("check", "subject", "refers_to")}
-    is_by_rows = content.pop("is_by_rows", False)
-    return Failure(Symptom(**content), weight, **own, is_by_rows=is_by_rows)
+    is_by_rows, unlike = content.pop("is_by_rows", False), tuple(content.pop("unlike", ()))
+    return Failure(Symptom(**content), weight, **own, is_by_rows=is_by_rows, unlike=unlike)
 
 
 def _kept(spell: Spell) -> tuple[str | None, int]:

@@ -427,8 +427,12 @@ def _labels(con: duckdb.DuckDBPyConnection, column: str, label: str) -> dict[str
 
 
 def _pattern(column: str) -> str:
-    """SQL for a text's form: letters as a and A, digits as 9, repeats once; 24 characters."""
+    """SQL for a text's form: letters of any script as a and A, digits as 9, repeats once.
+
+    24 characters.
+    """
     text = f"left({identifier(column)}, 40)"
-    for kind, mark in (("[a-z]+", "a"), ("[A-Z]+", "A"), ("[0-9]+", "9")):
+    forms = ((r"\p{Ll}+", "a"), (r"[\p{Lu}\p{Lt}]+", "A"), (r"[\p{Lm}\p{Lo}\p{M}]+", "a"))
+    for kind, mark in (*forms, (r"\p{N}+", "9")):
         text = f"regexp_replace({text}, {quoted(kind)}, {quoted(mark)}, 'g')"
     return f"left({text}, 24)"

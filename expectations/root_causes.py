@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import TYPE_CHECKING
@@ -18,6 +18,8 @@ Kind = tuple[str, str]
 # The checks that no rule does: files that did not load, a source from which nothing new comes, a
 # model that does not build, a stage.
 REFUSED, STALE, BUILD, STAGE = "refused", "stale", "build", "stage"
+# What all checks have in common that compare with the past.
+UNLIKE = "unlike"
 # In which ways a source is stale: what came brought nothing, or none came.
 NOTHING_NEW, OVERDUE = "nothing_new", "overdue"
 # What is merely missing explains no row that is there.
@@ -40,7 +42,8 @@ class Failure:
     `check` is the kind of check, `subject` the columns or the SQL that it is on, empty for a table
     as a whole. `is_by_rows` if rows that are there break it: a file that was refused or did not
     come, and so is merely missing, explains none of these. `refers_to` is the table in which the
-    rows of this one have no counterpart: there something may be missing, or above it.
+    rows of this one have no counterpart: there something may be missing, or above it. `unlike` are
+    the kinds of what is unlike before, such as "amount: values", whichever rules say so.
     """
 
     symptom: Symptom
@@ -49,11 +52,21 @@ class Failure:
     subject: str = ""
     is_by_rows: bool = False
     refers_to: str = ""
+    unlike: tuple[str, ...] = ()
 
     @property
     def kind(self) -> Kind:
-        """What two failures must share to be taken for effects of one cause."""
+        """The check, and what it is on."""
         return self.check, self.subject
+
+    @property
+    def kinds(self) -> frozenset[Kind]:
+        """Of which two failures must share one to be taken for effects of one cause."""
+        return frozenset({self.kind, *((UNLIKE, kind.lower()) for kind in self.unlike)})
+
+    def is_like(self, other: Failure) -> bool:
+        """Whether both tell that one column is unlike before in one way."""
+        return any(check == UNLIKE for check, _ in self.kinds & other.kinds)
 
 
 @dataclass(frozen=True)
@@ -77,12 +90,12 @@ def causes(
 
     `lineage` has the tables that each table reads. A failure belongs to the most upstream table
     above it that fails and can explain it. A file that was refused or did not come explains neither
-    rows that are there nor what failed before it; another warning explains nothing critical. What
-    a table refers to counts as above that one failure, and a file that is missing explains it only
-    there: without rows of its own, a table lacks no reference. A table
-    that fails because of one other alone explains nothing by itself. Where
-    nothing fails above two tables, and both fail anew and of the same kind, the nearest table that
-    they are both made from is the root.
+    rows that are there nor what failed before it; another warning explains nothing critical but
+    what is unlike before in the same way. That is of one root in a table, whichever rules say so.
+    What a table refers to counts as above that one failure, and a file that is missing explains it
+    only there: without rows of its own, a table lacks no reference. A table that fails because of
+    one other alone explains nothing by itself. Where nothing fails above two tables, and both fail
+    anew and of the same kind, the nearest table that they are both made from is the root.
     """
     found = sorted(failures, key=lambda f: (f.symptom.table, f.symptom.rule_id))
     above = Ancestors(lineage)
@@ -90,6 +103,10 @@ def causes(
     for failure in found:
         failing[failure.symptom.table].append(failure)
     roots = [_root(failure, failing, above, is_new) for failure in found]
+    roots = [
+        _of_the_worst(failure, root, found, roots)
+        for failure, root in zip(found, roots, strict=True)
+    ]
     further = _further(found, roots)
     by_root: dict[str, list[Failure]] = defaultdict(list)
     for failure, root in zip(found, roots, strict=True):
@@ -141,8 +158,27 @@ def _root(
     tops = [name for name in steps if steps.keys().isdisjoint(above.of(name))]
     if not tops:
         return table
-    kinds = {name: {f.kind for f in failing[name]} for name in tops}
-    return min(tops, key=lambda name: (failure.kind not in kinds[name], steps[name], name))
+    kinds = {name: _kinds(failing[name]) for name in tops}
+    is_other = {name: failure.kinds.isdisjoint(kinds[name]) for name in tops}
+    return min(tops, key=lambda name: (is_other[name], steps[name], name))
+
+
+def _kinds(failures: Iterable[Failure]) -> set[Kind]:
+    return {kind for failure in failures for kind in failure.kinds}
+
+
+def _of_the_worst(
+    failure: Failure, root: str, failures: Sequence[Failure], roots: Sequence[str]
+) -> str:
+    """The root of what is worse than the failure and tells the same of its table, else its own."""
+    worse = [
+        (other.weight, other_root)
+        for other, other_root in zip(failures, roots, strict=True)
+        if other.symptom.table == failure.symptom.table
+        and other.weight > failure.weight
+        and other.is_like(failure)
+    ]
+    return max(worse, default=(failure.weight, root))[1]
 
 
 def _further(failures: Iterable[Failure], roots: Iterable[str]) -> dict[str, str]:
@@ -201,7 +237,8 @@ def _explains(
         return is_able and (is_new(failure) or not is_new(upstream))
     if upstream.check == _REFERENCES and table not in above.of(failure.symptom.table):
         return False  # two tables that refer to each other lack each what is the other's
-    return upstream.weight > Weight.WARNING or failure.weight == Weight.WARNING
+    is_mild = upstream.weight == Weight.WARNING < failure.weight
+    return not is_mild or upstream.is_like(failure)
 
 
 def _with_siblings_joined(
@@ -228,7 +265,7 @@ def _most_shared(
     """The nearest ancestor of the most tables that fail of one kind, and these tables."""
     shared: dict[tuple[Kind, str], dict[str, int]] = defaultdict(dict)
     for table, failures in own.items():
-        for kind in {failure.kind for failure in failures}:
+        for kind in _kinds(failures):
             for ancestor, steps in above.of(table).items():
                 shared[kind, ancestor][table] = steps
     several = {key: steps for key, steps in shared.items() if len(steps) > 1}
@@ -257,10 +294,11 @@ def title(root: str, failures: Iterable[Failure], *, others: int = 0) -> str:
             tables -= {effect}
         downstream = f", and {counted(len(tables), 'table')} downstream" if tables else ""
         return f"{told}{downstream}{besides}"
-    kinds = {failure.kind for failure in found}
-    if len(kinds) == 1:
-        check, subject = kinds.pop()
+    if len({failure.kind for failure in found}) == 1:
+        check, subject = found[0].kind
         what = f"{check} of {subject} fails" if subject else f"{check} fails"
+    elif shared := frozenset.intersection(*(failure.kinds for failure in found)):
+        what = f"{min(shared)[1]} unlike before"
     else:
         what = f"{counted(len({f.symptom.rule_id for f in found}), 'rule')} fail"
     return f"{root}: {what} in {counted(len(tables), 'table')} made from it{besides}"

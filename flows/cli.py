@@ -39,6 +39,7 @@ from flows.options import (
     ReleaseId,
     Sources,
     Wait,
+    complain,
     home_option,
     print_json,
     say,
@@ -302,11 +303,13 @@ def releases(home: Home = None, as_json: Json = False) -> None:
     Example: clearwater releases
     """
     from flows.printing import table_text
-    from warehouse.releases import current, held_at, told_lines
+    from warehouse.releases import held_at, served_id, told_lines, unreadable
     from warehouse.releases import releases as all_releases
 
     settings = load_settings(home)
-    serving, held = current(settings), held_at(settings)
+    serving, held = served_id(settings), held_at(settings)
+    for error in unreadable(settings).values():
+        complain(f"warning: {error}")
     found: list[dict[str, Any]] = [
         {
             "id": release.id,
@@ -315,7 +318,7 @@ def releases(home: Home = None, as_json: Json = False) -> None:
             "lake_snapshot": release.lake_snapshot,
             "rows": sum(release.tables.values()),
             "domains": told_lines(release),
-            "state": _state(release.id, serving.id if serving else None, held),
+            "state": _state(release.id, serving, held),
         }
         for release in reversed(all_releases(settings))
     ]

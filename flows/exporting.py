@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from flows.failures import machine_fault
 from warehouse.errors import ClearwaterError, ConfigurationError, ExportError, GateBlockedError
+from warehouse.export_places import export_place, refuse_foreign
 from warehouse.exporting import export
 from warehouse.wording import counted
 
@@ -29,6 +31,21 @@ def exporting(publish: Callable[[Run], None]) -> Callable[[Run], None]:
         export_served(run)
 
     return publish_and_export
+
+
+def check_export(run: Run) -> None:
+    """Refuse a place that cannot be exported to, before the run begins.
+
+    What stands there is looked at if the command named it. A place that is set for all runs holds
+    none of them up: what is foreign there is not touched, and the run says so.
+    """
+    place = export_to(run)
+    if not place or "publish" not in run.stages:
+        return
+    target = export_place(run.settings, place)
+    if run.options.export:
+        with suppress(ExportError):  # it may be reached by then
+            refuse_foreign(target, place)
 
 
 def export_to(run: Run) -> str:

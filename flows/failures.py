@@ -4,15 +4,24 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NoReturn
 
 from flows.options import complain_of, speaks_json
-from warehouse.errors import TERMINATED, ClearwaterError, DiskFullError, StoppedError
+from warehouse.errors import (
+    TERMINATED,
+    ClearwaterError,
+    DiskFullError,
+    ReleaseError,
+    StoppedError,
+)
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
+# A release's database, or the copy of it that a build begins with, as DuckDB's messages have it.
+DATABASE = re.compile(r'file "([^"]+/warehouse\.duckdb)"')
 FULL_WORDS = ("No space left on device", "Disk quota exceeded", "database or disk is full")
 
 
@@ -71,6 +80,14 @@ def machine_fault(error: BaseException) -> ClearwaterError | None:
         return ClearwaterError(
             "DuckDB needs more memory than it may use",
             next_step="set CLEARWATER_MEMORY_LIMIT to more (it is 2GiB by default) and run again",
+        )
+    found = DATABASE.search(text) if type(error).__name__ == "IOException" else None  # DuckDB's
+    if found and "Could not set lock" not in text:
+        return ReleaseError(
+            f"the tables of a release cannot be read: {text.partition(chr(10))[0]}",
+            where=found[1],
+            next_step="put a copy back; or `clearwater rollback ID` to a release that is whole"
+            " (`clearwater doctor` tells); or make a new one: `clearwater run --full-refresh`",
         )
     if isinstance(error, OSError):
         return ClearwaterError(

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from expectations.lag import Lag, arrived, lags
 from flows.checks.machine import CLOCK_SLACK, existing
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from expectations.lag import Arrived
 
 LOOKED_AT_RUNS = 50
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,7 @@ class Overview:
     """A home, as it is at `at` (UTC). `runs` are the newest first, without their summaries.
 
     `schedules_problem` is a mistake in the sources file by which the server runs.
+    `unread` says what could not be read, and so is not here; of the lake `waiting` says so.
     """
 
     at: datetime
@@ -70,6 +72,7 @@ class Overview:
     disk: Disk | None
     runs: tuple[dict[str, Any], ...]
     schedules_problem: str = ""
+    unread: tuple[ClearwaterError, ...] = ()
 
     @property
     def ahead(self) -> datetime | None:
@@ -85,10 +88,11 @@ class Overview:
 def overview(settings: Settings) -> Overview:
     """Look at the home."""
     now = datetime.now(UTC)
-    release, server = current(settings), served(settings)
+    unread: list[ClearwaterError] = []
+    release, server = _read(current, settings, None, unread), served(settings)
     none: dict[str, list[Arrived]] = {}
     waits, came = waiting_and(settings, arrived, none)
-    runs = _runs(settings)
+    runs: list[dict[str, Any]] = _read(_runs, settings, [], unread)
     brought = {*came, *standing_bytes(settings)}
     looked = _looked(runs, brought)
     names = sorted({*brought, *looked})
@@ -97,14 +101,26 @@ def overview(settings: Settings) -> Overview:
         at=now,
         home=settings.home,
         release=release,
-        held=held_at(settings),
+        held=_read(held_at, settings, None, unread),
         server=server,
         waiting=waits,
         sources=tuple(_sources(names, looked, lags(settings, release, came, now), came, to_come)),
         disk=_disk(settings),
         runs=tuple({k: v for k, v in run.items() if k != "summary"} for run in runs),
         schedules_problem=to_come.problem,
+        unread=tuple(unread),
     )
+
+
+def _read(
+    look: Callable[[Settings], T], settings: Settings, none: T, unread: list[ClearwaterError]
+) -> T:
+    """What is found there; `none` where it cannot be read, and `unread` then says so."""
+    try:
+        return look(settings)
+    except ClearwaterError as error:
+        unread.append(error)
+        return none
 
 
 def _runs(settings: Settings) -> list[dict[str, Any]]:
@@ -199,8 +215,5 @@ def _disk(settings: Settings) -> Disk | None:
     from warehouse.retention import disk_use
 
     free = shutil.disk_usage(existing(settings.home)).free
-    try:
-        use = disk_use(settings)
-    except ClearwaterError:  # a release that cannot be read: doctor tells
-        return Disk({}, {}, free)
+    use = disk_use(settings)
     return Disk(dict(use.bytes), dict(use.prunable), free)

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from expectations.gate import GateResult
 from expectations.raw import declared_sources
 from flows.events import Events
-from flows.exporting import export_to
+from flows.exporting import check_export, export_to
 from flows.failures import machine_fault
 from flows.limits import End, Limits
 from flows.options import complain_of
@@ -61,6 +61,7 @@ def execute(
     from warehouse.state import open_ledger
 
     run = _new_run(settings, options, stages)
+    check_export(run)
     if "land" in stages:
         run.declared = declared_sources(options.sources, settings)
         check_raw_rules(settings, run.declared)

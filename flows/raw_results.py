@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from expectations.gate import RuleResult, Status, told_as
 from expectations.reporting.words import counted_in
 from expectations.rules import LEARNED
+from warehouse.errors import FIRST_ROW
 from warehouse.row_rules import RULE
 from warehouse.wording import counted
 
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 NO_DATA = "not checked: no data yet"
 NO_FILE = "not checked: no new file"
 NONE_LOADED = "not checked: no new file was loaded, for what came was refused"
-_ROW_QUOTED = "; the first is row"
 _NEXT = "\n  next: "
 
 
@@ -100,7 +100,7 @@ def _result(rule: Rule, summary: SourceSummary, held: int, *, was_seen: bool) ->
 def _refusals(rule: Rule, summary: SourceSummary, texts: Iterable[str]) -> Iterator[str]:
     """Why files were refused, without the row that a message quotes."""
     for text in texts:
-        what = text.partition("\n")[0].partition(_ROW_QUOTED)[0]
+        what = text.partition("\n")[0].partition(FIRST_ROW)[0]
         if is_refused_for(rule, what):
             yield what.removeprefix(f"{summary.name}: ")
 
@@ -119,7 +119,7 @@ def next_step_of(rule: Rule, summary: SourceSummary) -> str:
 
 def is_refused_for(rule: Rule, told: str) -> bool:
     """Whether what is told of a refused file names the rule as the reason."""
-    what = told.partition(_ROW_QUOTED)[0]
+    what = told.partition(FIRST_ROW)[0]
     return re.search(rf"\brule {re.escape(rule.id)}[: ]", what) is not None
 
 

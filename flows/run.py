@@ -61,9 +61,10 @@ class Run:
 
     `started_at` (UTC) is when it got the writer lock: who waits for it is not at work. `declared`
     are all sources of the file, `sources` those that were asked for; `loaded` the batches of every
-    try; `unbuilt` are the domains with models that failed; `passed` those that passed although
-    others are blocked, as `failure` tells then; `blocked` the rows of the build's tables that must
-    not be published; `clock` what became, where nothing was built, of rules on the release served;
+    try; `unlike` the kinds of what raw rules found unlike before in files that are loaded, by rule;
+    `unbuilt` are the domains with models that failed; `passed` those that passed although others
+    are blocked, as `failure` tells then; `blocked` the rows of the build's tables that must not be
+    published; `clock` what became, where nothing was built, of rules on the release served;
     `retries` tells what was tried again.
     """
 
@@ -78,6 +79,7 @@ class Run:
     arrivals: Arrivals | None = None
     summaries: dict[str, SourceSummary] = field(default_factory=dict)
     loaded: dict[str, tuple[Batch, Loaded]] = field(default_factory=dict)
+    unlike: dict[str, tuple[str, ...]] = field(default_factory=dict)
     lake_snapshot: int | None = None
     build: Build | None = None
     auditor: Auditor | None = None

@@ -62,6 +62,7 @@ def load(run: Run) -> None:
             run.loaded,
             run.events.progress,
         )
+    run.unlike = examined.kinds if examined else {}
     for line in compact(run.settings):
         run.events.note(line)
     for name, told in overdue(run.arrivals.deliveries, run.started_at):

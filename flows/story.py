@@ -183,7 +183,9 @@ def _how_far(found: Story) -> Iterator[str]:
 
 def _what_failed(found: Story) -> Iterator[str]:
     yield from _few([line for line in found.errors if line.event == "error"], _error)
-    yield from _few([line for line in found.errors if line.event == "model_failed"], _model)
+    told = {line.values.get("what") for line in found.errors if line.event == "error"}
+    models = [line for line in found.errors if line.event == "model_failed"]
+    yield from _few([line for line in models if line.values["message"] not in told], _model)
     yield from _few([line for line in found.errors if line.event == "rule"], _rule)
     yield from _few([line for line in found.errors if line.event == "refused"], _refused)
     yield from _quarantined(found)
@@ -214,6 +216,8 @@ def _model(line: Line) -> Iterator[str]:
     for number, sql in enumerate(values["sql"], values["first_line"]):
         mark = ">" if number == values["line"] else " "
         yield f"{BLANK}{mark} {number:{width}} | {sql}".rstrip()
+    if step := values.get("next_step"):
+        yield f"{BLANK}next: {_indented(step)}"
 
 
 def _rule(line: Line) -> Iterator[str]:

@@ -21,6 +21,7 @@ from expectations.root_causes import (
     Lineage,
     Weight,
 )
+from expectations.rules import LEARNED
 from flows.domains import known_rules
 from flows.standing import standing
 from warehouse.errors import BuildError, ClearwaterError, GateBlockedError
@@ -185,8 +186,8 @@ def _refusals(run: Run, stages: AbstractSet[str]) -> Iterator[Failure]:
             detail = f"{first} (and {len(more):,} more)" if more else first
             declared_in = _declared_in(run)
             symptom = Symptom(REFUSED_BATCH, tables[name], "raw", detail, declared_in, kind)
-            refers_to = _referred_by(first, tables[name])
-            yield Failure(symptom, Weight.CRITICAL, REFUSED, refers_to=refers_to)
+            refers_to, unlike = _referred_by(first, tables[name]), _unlike_of(kind)
+            yield Failure(symptom, Weight.CRITICAL, REFUSED, refers_to=refers_to, unlike=unlike)
 
 
 def _referred_by(refusal: str, table: str) -> str:
@@ -195,6 +196,13 @@ def _referred_by(refusal: str, table: str) -> str:
 
     rules = (rule for rule in known_rules().values() if rule.table == table)
     return next((r.references_table for r in rules if is_refused_for(r, refusal)), "")
+
+
+def _unlike_of(kind: str) -> tuple[str, ...]:
+    """What is unlike before, where that is the kind of a refusal: it begins with the rule."""
+    rule_id, _, unlike = kind.partition(": ")
+    rule = known_rules().get(rule_id)
+    return (unlike,) if rule is not None and rule.check in LEARNED else ()
 
 
 def _stale(run: Run, stages: AbstractSet[str]) -> Iterator[Failure]:
@@ -232,8 +240,8 @@ def _raw_warnings(run: Run, stages: AbstractSet[str]) -> Iterator[Failure]:
             if detail:
                 symptom = Symptom(rule.id, rule.table, "raw", detail, _declared_in(run))
                 columns = ", ".join(sorted(rule.columns))
-                refers_to = rule.references_table
-                yield Failure(symptom, Weight.WARNING, rule.check, columns, True, refers_to)
+                about = (columns, True, rule.references_table, run.unlike.get(rule.id, ()))
+                yield Failure(symptom, Weight.WARNING, rule.check, *about)
 
 
 def _stage_failures(run: Run, stages: AbstractSet[str]) -> Iterator[Failure]:
@@ -276,7 +284,8 @@ def _gate_failures(gate: GateResult) -> Iterator[Failure]:
         is_by_rows = result.status != "error" and result.check in ROW_LEVEL | {"columns"}
         for kind, told in result.kinds or (("", result.detail),):
             symptom = Symptom(result.rule_id, result.table, result.boundary, told, kind=kind)
-            yield Failure(symptom, weight, result.check, subject, is_by_rows, refers_to)
+            unlike = (kind,) if kind else ()
+            yield Failure(symptom, weight, result.check, subject, is_by_rows, refers_to, unlike)
 
 
 def _is_failure(result: RuleResult) -> bool:

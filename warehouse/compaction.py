@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing
 from dataclasses import dataclass
 
 import duckdb
 
+from warehouse.catalog import open_catalog
 from warehouse.duck import quoted
 from warehouse.lake import describe_commit, writing
 from warehouse.loading import transaction
@@ -43,7 +43,7 @@ def small_files(settings: Settings) -> list[SmallFiles]:
     DuckLake merges what was written under one shape of the table. From the catalog's tables, as
     its specification 1.0 has them.
     """
-    with closing(sqlite3.connect(settings.lake_catalog)) as catalog:
+    with open_catalog(settings) as catalog:
         tables = catalog.execute(
             "select table_id, schema_name, table_name from ducklake_table"
             " join ducklake_schema s using (schema_id) where ducklake_table.end_snapshot is null"

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from warehouse.domains import MAIN, declared_domain, independent_domains
-from warehouse.errors import BuildError, without_values
-from warehouse.failed_models import failed_model
+from warehouse.errors import BuildError, FailedModel, without_values
+from warehouse.failed_models import failed_model, without_stack
 from warehouse.imports import garbage_collection_paused
 from warehouse.progress import Progress, untold
 from warehouse.settings import PROJECT, Settings
@@ -351,16 +351,24 @@ class _Watched:
 
 
 def _told(outcome: Any) -> BuildError:
-    """The error for a model that failed, with its compiled SQL."""
-    node, error = outcome.node, _failed(outcome)
-    relation, sql = f"{node.schema}.{node.name}", getattr(node, "compiled_code", None) or ""
-    error.models = (failed_model(relation, node.original_file_path, str(outcome.message), sql),)
+    """The error for a model that failed, with its SQL where that is at fault."""
+    node, message = outcome.node, str(outcome.message)
+    relation = f"{node.schema}.{node.name}"
+    if error := _contract_fault(node, message):
+        model = FailedModel(relation, error.where, error.what, next_step=error.next_step)
+    else:
+        error = _failed(node, without_stack(message))
+        sql = getattr(node, "compiled_code", None) or ""
+        model = failed_model(relation, node.original_file_path, message, sql)
+    error.models = (model,)
     return error
 
 
-def _failed(outcome: Any) -> BuildError:
-    """The error for a model that failed; dbt's table of a broken contract becomes sentences."""
-    node, message = outcome.node, str(outcome.message).partition("\n> in macro")[0]
+def _contract_fault(node: Any, message: str) -> BuildError | None:
+    """The error for a model without a whole contract, or that breaks it; None for another fault.
+
+    dbt's table of the differences becomes sentences.
+    """
     differences = [Difference(*found) for found in DIFFERENCE.findall(message)]
     if differences:
         return _contract_broken(node, differences)
@@ -376,6 +384,11 @@ def _failed(outcome: Any) -> BuildError:
             where=_yaml_of(node),
             next_step="list its columns there, each with its data_type, as other models do",
         )
+    return None
+
+
+def _failed(node: Any, message: str) -> BuildError:
+    """The error for a model that the engine could not build, in the engine's words."""
     # The values that DuckDB quotes may be personal: who asks dbt itself sees them.
     # dbt begins with "Runtime Error in model <name> (<file>)", which is said here anyway.
     text = " ".join(without_values(message).split()).partition(f"({node.original_file_path}) ")

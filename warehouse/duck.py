@@ -11,8 +11,9 @@ from weakref import WeakSet
 
 import duckdb
 
+from warehouse.catalog import catalog_errors, check_catalog
 from warehouse.configuration import SIZE
-from warehouse.errors import ClearwaterError, LakeError
+from warehouse.errors import ClearwaterError
 from warehouse.settings import Settings
 
 # How the lake's files are written. The second version's encodings make numbers a fifth smaller,
@@ -128,28 +129,6 @@ def load_extensions(con: duckdb.DuckDBPyConnection) -> None:
         con.execute(f"load {quoted(extension_file(name))}")
 
 
-def is_lake_lost(settings: Settings) -> bool:
-    """Whether there is no lake, though landing knows that something was loaded."""
-    noted = settings.landing / "definitions"  # written before anything is loaded
-    return not settings.lake_catalog.exists() and noted.exists()
-
-
-def no_lake(settings: Settings) -> LakeError:
-    """What to say when there is no lake: none yet, or none any more."""
-    if is_lake_lost(settings):
-        return LakeError(
-            "the lake is gone, though landing knows of loads",
-            where=str(settings.lake_catalog),
-            next_step="make it again with `clearwater lake rebuild`, and the same --home and"
-            " --sources",
-        )
-    return LakeError(
-        "there is no lake yet",
-        where=str(settings.lake_catalog),
-        next_step="load something first: `clearwater demo` or `clearwater run`",
-    )
-
-
 def attach_lake(
     con: duckdb.DuckDBPyConnection,
     settings: Settings,
@@ -159,10 +138,9 @@ def attach_lake(
 ) -> None:
     """Attach the lake as `lake`, at `snapshot` if given.
 
-    Raises LakeError when there is no lake.
+    Raises LakeError when there is no lake, or its catalog is damaged.
     """
-    if read_only and not settings.lake_catalog.exists():
-        raise no_lake(settings)
+    check_catalog(settings)
     load_extensions(con)
     options = [f"data_path {quoted(f'{settings.lake_data}/')}", "override_data_path true"]
     if read_only:
@@ -170,4 +148,5 @@ def attach_lake(
     if snapshot is not None:
         options.append(f"snapshot_version {int(snapshot)}")
     source = quoted(f"ducklake:sqlite:{settings.lake_catalog}")
-    con.execute(f"attach {source} as lake ({', '.join(options)})")
+    with catalog_errors(settings):
+        con.execute(f"attach {source} as lake ({', '.join(options)})")

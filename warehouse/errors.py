@@ -13,6 +13,7 @@ _QUOTED = re.compile(r"(?<!\w)(['\"]).*\1(?!\w)", re.DOTALL)
 _UNQUOTED = re.compile(r"(?<=value )-?\d\S*|(?<=\()-?[\d.]+ \S -?[\d.]+(?=\))")
 _NUMBER = re.compile(r"(?<![\w'\"])\d[\d,.]*%?")
 _LONGEST_REASON = 200
+FIRST_ROW = "; the first is row "  # before the row that a refusal quotes
 TERMINATED = 128 + 15  # what a shell says of a process that SIGTERM ended
 _CODE = re.compile(r"\s*\n\s*LINE \d+: ")
 
@@ -87,6 +88,7 @@ class FailedModel(NamedTuple):
     """A model that does not build: its file, what the engine said, and its SQL as dbt compiled it.
 
     Of the SQL the lines around `line` are there, the first being number `first_line`; 0 is no line.
+    `file` is where it is to be mended, `next_step` how, where more is known than its words.
     """
 
     relation: str
@@ -95,6 +97,7 @@ class FailedModel(NamedTuple):
     sql: tuple[str, ...] = ()
     first_line: int = 1
     line: int = 0
+    next_step: str = ""
 
 
 class BuildError(ClearwaterError):
@@ -153,7 +156,7 @@ def reasons(error: Exception) -> dict[str, str]:
         return {type(error).__name__: told}
     if error.kinds:
         return {kind: f"{error.where}: {text}" for kind, text in error.kinds.items()}
-    what, _, first = error.what.partition("\n")[0].partition("; the first is row ")
+    what, _, first = error.what.partition("\n")[0].partition(FIRST_ROW)
     if first and " break the rule " not in what:
         what = f"{what}: {first.partition(' (')[0]}"
     return {_NUMBER.sub("#", what)[:_LONGEST_REASON]: told}

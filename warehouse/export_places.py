@@ -7,25 +7,37 @@ place when it is whole; S3, which cannot rename, is sent release.json after all 
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Protocol
 
 from warehouse.errors import BatchRefusedError, ConfigurationError, ExportError
-from warehouse.files import link_atomically, sweep, sync, temporary, write_atomically
+from warehouse.files import (
+    left_in,
+    link_atomically,
+    sync,
+    temporary,
+    temporary_of,
+    write_atomically,
+)
 from warehouse.places import S3, has_odd_part, s3
 from warehouse.releases import RELEASE_ID
 from warehouse.settings import Settings
 
-RELEASES, RELEASE, CURRENT = "releases", "release.json", "current.json"
+RELEASES, RELEASE, CURRENT, LINK = "releases", "release.json", "current.json", "current"
+PARQUET = ".parquet"
 BLOCK_BYTES = 8 << 20
 
 
 class ExportPlace(Protocol):
     """Where releases are exported to. Everything raises ExportError when it cannot be done."""
+
+    def foreign(self) -> str:
+        """What stands under one of our names and no export wrote; empty if nothing does."""
 
     def sweep(self) -> None:
         """Remove what exports left that did not come to their end."""
@@ -83,6 +95,49 @@ def export_place(settings: Settings, place: str) -> ExportPlace:
     return Folder(folder)
 
 
+def refuse_foreign(place: ExportPlace, where: str) -> None:
+    """Raise ConfigurationError where an export would replace what no export wrote."""
+    if found := place.foreign():
+        raise ConfigurationError(
+            f"{found} is there, and no export of Clearwater wrote it",
+            where=where,
+            next_step="export to an empty folder or prefix, or move that away if nobody needs it",
+        )
+
+
+def _foreign(place: ExportPlace, names: Iterable[str]) -> str:
+    """What is foreign of current.json, or else of the `names` below `releases`."""
+    text = place.read(CURRENT)
+    if text is not None:
+        return "" if _release_of(text) else CURRENT
+    odd = (name for name in names if not (RELEASE_ID.fullmatch(name) and _is_export(place, name)))
+    return next((f"{RELEASES}/{name}" for name in odd), "")
+
+
+def _is_export(place: ExportPlace, name: str) -> bool:
+    """Whether what is below `releases` under this name is an export, or was begun as one."""
+    files = place.sizes(name)
+    if RELEASE in files:
+        return _release_of(place.read(f"{RELEASES}/{name}/{RELEASE}") or "") == name
+    return _is_begun(files)
+
+
+def _is_begun(files: Iterable[str]) -> bool:
+    return all(file.endswith(PARQUET) for file in files)
+
+
+def _release_of(text: str) -> str:
+    """The release that a current.json or release.json of an export names; empty for any other."""
+    try:
+        told = json.loads(text)
+    except ValueError:
+        return ""
+    if not isinstance(told, dict) or not isinstance(told.get("tables"), dict):
+        return ""
+    name = str(told.get("release"))
+    return name if RELEASE_ID.fullmatch(name) else ""
+
+
 class Folder:
     """A folder, which is made when it is not there."""
 
@@ -90,12 +145,33 @@ class Folder:
         self._path = path
         self._releases = path / RELEASES
 
+    def foreign(self) -> str:
+        """See ExportPlace."""
+        link, name = self._path / LINK, self._path / CURRENT
+        with self._errors():
+            if link.is_symlink():
+                parts = link.readlink().parts
+                if parts[:-1] != (RELEASES,) or not RELEASE_ID.fullmatch(parts[-1]):
+                    return LINK
+            elif link.exists() or name.is_dir():
+                return LINK if link.exists() else CURRENT
+            begun = self._begun()
+            names = [path.name for path in self._releases.glob("*") if path not in begun]
+        return _foreign(self, sorted(names))
+
     def sweep(self) -> None:
         """See ExportPlace."""
         with self._errors():
-            for rest in self._releases.glob(".*.tmp"):
+            for rest in self._begun():
                 shutil.rmtree(rest)
-            sweep(self._path)
+            for part in left_in(self._path):
+                if temporary_of(part) in (LINK, CURRENT):
+                    part.unlink(missing_ok=True)
+
+    def _begun(self) -> list[Path]:
+        """The folders of exports that were begun, or were being removed."""
+        found = left_in(self._releases)
+        return [p for p in found if RELEASE_ID.fullmatch(temporary_of(p)) and p.is_dir()]
 
     def exports(self) -> list[str]:
         """See ExportPlace."""
@@ -111,7 +187,7 @@ class Folder:
     def read(self, name: str) -> str | None:
         """See ExportPlace."""
         with self._errors(), suppress(FileNotFoundError):
-            return (self._path / name).read_text(encoding="utf-8")
+            return (self._path / name).read_text(encoding="utf-8", errors="replace")
         return None
 
     def start(self, release_id: str) -> str:
@@ -150,13 +226,13 @@ class Folder:
 
     def is_flipped(self, release_id: str) -> bool:
         """See ExportPlace."""
-        link = self._path / "current"
+        link = self._path / LINK
         return link.is_symlink() and link.readlink() == Path(RELEASES, release_id)
 
     def flip(self, release_id: str, text: str) -> None:
         """See ExportPlace."""
         with self._errors():
-            link_atomically(self._path / "current", f"{RELEASES}/{release_id}")
+            link_atomically(self._path / LINK, f"{RELEASES}/{release_id}")
             write_atomically(self._path / CURRENT, text)
 
     def remove(self, release_id: str) -> None:
@@ -187,12 +263,19 @@ class Bucket:
         self._base = base
         self._work = settings.tmp / "export"
 
+    def foreign(self) -> str:
+        """See ExportPlace."""
+        return _foreign(self, sorted({key.split("/")[0] for key in self._objects("")}))
+
     def sweep(self) -> None:
         """See ExportPlace."""
         shutil.rmtree(self._work, ignore_errors=True)
-        whole = self.exports()
-        for name in {key.split("/")[0] for key in self._objects("")} - {*whole}:
-            if RELEASE_ID.fullmatch(name):
+        files: dict[str, list[str]] = {}
+        for key in self._objects(""):
+            name, _, file = key.partition("/")
+            files.setdefault(name, []).append(file)
+        for name, begun in files.items():
+            if RELEASE_ID.fullmatch(name) and _is_begun(begun):
                 self.remove(name)
 
     def exports(self) -> list[str]:
@@ -209,7 +292,7 @@ class Bucket:
         with self._s3() as filesystem:
             try:
                 with filesystem.open_input_stream(f"{self._base}/{name}") as stream:
-                    return bytes(stream.read()).decode()
+                    return bytes(stream.read()).decode(errors="replace")
             except FileNotFoundError:
                 return None
 

@@ -20,7 +20,14 @@ import duckdb
 
 from warehouse.duck import connect, identifier, quoted
 from warehouse.errors import ExportError
-from warehouse.export_places import CURRENT, RELEASE, RELEASES, ExportPlace, export_place
+from warehouse.export_places import (
+    CURRENT,
+    RELEASE,
+    RELEASES,
+    ExportPlace,
+    export_place,
+    refuse_foreign,
+)
 from warehouse.releases import Release, current, folder, told_lines
 from warehouse.settings import Settings
 
@@ -45,13 +52,15 @@ class Exported:
 def export(settings: Settings, place: str) -> Exported:
     """Write the current release to the place, unless it is there, and make it the current one.
 
-    Raises ReleaseError when nothing is published, ConfigurationError for a place that cannot be,
-    and ExportError when it cannot be written. The caller holds the writer lock.
+    Raises ReleaseError when nothing is published, ConfigurationError for a place that cannot be or
+    holds what no export wrote, and ExportError when it cannot be written. The caller holds the
+    writer lock.
     """
     release = current(settings)
     if release is None:
         raise _nothing(settings)
     target = export_place(settings, place)
+    refuse_foreign(target, place)
     target.sweep()
     before = _json(target, CURRENT)
     tables = _whole(target, release)

@@ -12,6 +12,7 @@ MOST_LINES = 40  # where none is
 _LINE = re.compile(r"^ *LINE (\d+): (.*)$", re.M)
 _HEADING = re.compile(r"\w+ Error in model \w+ \(.*\)$")
 _ELLIPSIS = "..."
+_STACK = re.compile(r"\n\s*> in macro ")
 
 
 def failed_model(relation: str, file: str, message: str, sql: str) -> FailedModel:
@@ -25,9 +26,14 @@ def failed_model(relation: str, file: str, message: str, sql: str) -> FailedMode
     return FailedModel(relation, file, told, tuple(lines[first - 1 : line + AROUND]), first, line)
 
 
+def without_stack(message: str) -> str:
+    """dbt's message without the macros that it went through, which are none of the user's."""
+    return _STACK.split(message, maxsplit=1)[0]
+
+
 def _told(message: str, *, is_shown: bool) -> str:
     """The engine's words without dbt's around them, nor the line of SQL where that is shown."""
-    words = without_values(message.partition("\n> in macro")[0])
+    words = without_values(without_stack(message))
     if is_shown and (code := _LINE.search(words)):
         words = words[: code.start()]
     lines = [line for line in words.strip().splitlines() if line.strip()]

@@ -15,8 +15,8 @@ import duckdb
 
 from warehouse.duck import connect, identifier, quoted
 from warehouse.errors import ConfigurationError, GateBlockedError, ReleaseError
-from warehouse.files import sync, temporary, write_atomically
-from warehouse.releases import ASKED, Release, folder, releases, remove
+from warehouse.files import is_temporary, sync, temporary, write_atomically
+from warehouse.releases import ASKED, Release, folder, release_at, release_ids, remove
 from warehouse.settings import Settings
 
 PASSED = ("pass", "warn")
@@ -197,16 +197,13 @@ def old_extracts(settings: Settings, known: Collection[str]) -> list[Path]:
         for place in sorted(settings.features.glob("*/*"))
         if place.is_dir()
         and place.name not in known
-        and (
-            (place / "manifest.json").exists() or place.match(".*.tmp") or not any(place.iterdir())
-        )
+        and ((place / "manifest.json").exists() or is_temporary(place) or not any(place.iterdir()))
     ]
 
 
 def prune_features(settings: Settings) -> None:
     """Remove half-written extracts, and those of releases that are gone. The lock is held."""
-    known = {release.id for release in releases(settings)}
-    for place in old_extracts(settings, known):
+    for place in old_extracts(settings, release_ids(settings)):
         remove(settings, place)
 
 
@@ -217,5 +214,4 @@ def release_named(settings: Settings, release_id: str | None, serving: Release |
             folder(settings)
             raise ReleaseError("nothing is published yet")
         return serving
-    folder(settings, release_id)
-    return next(release for release in releases(settings) if release.id == release_id)
+    return release_at(settings, release_id)

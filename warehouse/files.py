@@ -8,6 +8,8 @@ import uuid
 from pathlib import Path
 
 NUMBERS = re.compile("[0-9]+|[^0-9]+")
+# What `temporary` makes of a name.
+TEMPORARY = re.compile(r"\.(.+)\.[0-9a-f]{32}\.tmp")
 
 
 def in_order(name: str) -> list[str]:
@@ -55,7 +57,23 @@ def link_atomically(link: Path, target: str) -> None:
     sync(link.parent)
 
 
+def temporary_of(path: Path) -> str:
+    """The name that `temporary` named this path for; empty if it named it not."""
+    found = TEMPORARY.fullmatch(path.name)
+    return found[1] if found else ""
+
+
+def is_temporary(path: Path) -> bool:
+    """Whether the path is named as `temporary` names one."""
+    return bool(temporary_of(path))
+
+
+def left_in(folder: Path) -> list[Path]:
+    """The temporary files and folders that a killed process left directly in `folder`."""
+    return sorted(filter(is_temporary, folder.glob(".*.tmp")))
+
+
 def sweep(folder: Path) -> None:
     """Remove the temporary files that a killed process left directly in `folder`."""
-    for part in folder.glob(".*.tmp"):
+    for part in left_in(folder):
         part.unlink(missing_ok=True)

@@ -11,16 +11,15 @@ from pathlib import Path
 
 import duckdb
 
+from warehouse.catalog import catalog_errors, is_lake_lost, no_lake, open_catalog
 from warehouse.duck import (
     PARQUET,
     attach_lake,
     connect,
     extension_file,
     identifier,
-    is_lake_lost,
     load_extensions,
     loading_memory,
-    no_lake,
     quoted,
 )
 from warehouse.errors import LakeError
@@ -117,7 +116,8 @@ def writing(settings: Settings, *, anew: bool = False) -> Iterator[duckdb.DuckDB
             load_cipher(con)
         attach_lake(con, settings, read_only=False)
         _complete_meta(con)
-        yield con
+        with catalog_errors(settings):
+            yield con
     except duckdb.Error as error:
         if "lake" in str(error) and isinstance(error, duckdb.CatalogException):
             raise LakeError(str(error), where=str(settings.lake_catalog)) from error
@@ -161,7 +161,7 @@ def load_cipher(con: duckdb.DuckDBPyConnection) -> None:
 
 def is_encrypted(settings: Settings) -> bool:
     """Whether the lake's data files are encrypted, as its catalog says."""
-    with _catalog(settings) as catalog:
+    with open_catalog(settings) as catalog:
         row = catalog.execute(
             "select value from ducklake_metadata where key = 'encrypted'"
         ).fetchone()
@@ -247,7 +247,7 @@ def catalog_snapshot(settings: Settings) -> int:
 
     The catalog's tables are those of the DuckLake specification, version 1.0.
     """
-    with _catalog(settings) as catalog:
+    with open_catalog(settings) as catalog:
         (number,) = catalog.execute("select max(snapshot_id) from ducklake_snapshot").fetchone()
     return int(number)
 
@@ -266,7 +266,7 @@ def snapshot_at(settings: Settings, moment: str) -> int:
             next_step="give 12 or 2026-01-31T12:00:00Z",
         ) from None
     at = at if at.tzinfo else at.replace(tzinfo=UTC)
-    with _catalog(settings) as catalog:
+    with open_catalog(settings) as catalog:
         rows = catalog.execute(
             "select snapshot_id, snapshot_time from ducklake_snapshot order by snapshot_id desc"
         )
@@ -285,7 +285,7 @@ def snapshot_number(settings: Settings, at: str | None) -> int:
         return catalog_snapshot(settings)
     if not at.isdecimal():
         return snapshot_at(settings, at)
-    with _catalog(settings) as catalog:
+    with open_catalog(settings) as catalog:
         sql = "select min(snapshot_id), max(snapshot_id), max(snapshot_id = ?)"
         (oldest, newest, is_there) = catalog.execute(
             f"{sql} from ducklake_snapshot", [int(at)]
@@ -301,7 +301,7 @@ def snapshot_number(settings: Settings, at: str | None) -> int:
 
 def lake_identity(settings: Settings) -> str:
     """What tells this lake from any other: a lake made again numbers its snapshots anew."""
-    with _catalog(settings) as catalog:
+    with open_catalog(settings) as catalog:
         (uuid,) = catalog.execute(
             "select table_uuid from ducklake_table order by table_id limit 1"
         ).fetchone()
@@ -310,7 +310,7 @@ def lake_identity(settings: Settings) -> str:
 
 def raw_tables(settings: Settings, snapshot: int) -> set[tuple[str, str]]:
     """Schema and name of every source table at `snapshot`, from the catalog as above."""
-    with _catalog(settings) as catalog:
+    with open_catalog(settings) as catalog:
         rows = catalog.execute(
             "select schema_name, table_name from ducklake_table"
             " join ducklake_schema using (schema_id)"
@@ -328,7 +328,7 @@ def retypings(settings: Settings, first: int, last: int) -> dict[tuple[str, str]
     Those after `first`, up to and with `last`, from the catalog as above: DuckLake writes a column
     again under the same name when it cannot change its type in place.
     """
-    with _catalog(settings) as catalog:
+    with open_catalog(settings) as catalog:
         rows = catalog.execute(
             "select distinct schema_name, table_name, now.begin_snapshot from ducklake_column now"
             " join ducklake_column was on was.table_id = now.table_id"
@@ -351,7 +351,7 @@ def changed_tables(settings: Settings, first: int, last: int) -> set[tuple[str, 
 
     From the catalog as above: `changes_made` names tables by id, as in `deleted_from_table:4`.
     """
-    with _catalog(settings) as catalog:
+    with open_catalog(settings) as catalog:
         changes = catalog.execute(
             "select changes_made from ducklake_snapshot_changes"
             " where snapshot_id > ? and snapshot_id <= ?",
@@ -377,11 +377,3 @@ def has_same_data(settings: Settings, first: int, last: int) -> bool:
     if any(schema.startswith("raw_") for schema in changed):
         return False
     return raw_tables(settings, first) == raw_tables(settings, last)
-
-
-@contextmanager
-def _catalog(settings: Settings) -> Iterator[sqlite3.Connection]:
-    if not settings.lake_catalog.exists():
-        raise no_lake(settings)
-    with closing(sqlite3.connect(settings.lake_catalog)) as catalog:
-        yield catalog

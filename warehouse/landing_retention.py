@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 from warehouse.batch import batch_id
+from warehouse.catalog import is_lake_lost
 from warehouse.containers import parts
-from warehouse.duck import is_lake_lost
 from warehouse.files import sync
 from warehouse.landing import Landed, arrivals, content_path, standing_bytes, write_sidecar
 from warehouse.maintenance import missing_files

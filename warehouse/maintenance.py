@@ -6,14 +6,13 @@ import json
 import sqlite3
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path, PurePosixPath
 
-from warehouse.duck import no_lake
+from warehouse.catalog import no_lake, open_catalog
 from warehouse.lake import finish_swap, lake_identity, writing
-from warehouse.releases import Release, releases
+from warehouse.releases import Release, releases, unreadable
 from warehouse.settings import Settings
 
 KEPT_DAYS = 30
@@ -65,13 +64,15 @@ def removable(settings: Settings, keep: timedelta | None, kept: Iterable[Release
     """What is nobody's if the releases `kept` stay; snapshots only if they are older than `keep`.
 
     A release needs its snapshot and all later ones: the next build reads what changed since. So
-    does a build that is not published yet. From the catalog's tables, as DuckLake's specification
-    1.0 has them; nothing is changed.
+    does a build that is not published yet, and a release that cannot be read may need any. From
+    the catalog's tables, as DuckLake's specification 1.0 has them; nothing is changed.
     """
-    with closing(sqlite3.connect(settings.lake_catalog)) as catalog:
+    with open_catalog(settings) as catalog:
         times = catalog.execute("select snapshot_id, snapshot_time from ducklake_snapshot")
         at = {int(number): datetime.fromisoformat(time) for number, time in times}
         oldest, needed_by = _oldest_needed(settings, max(at), kept)
+        for name in unreadable(settings):
+            oldest, needed_by = min(at), f"release {name}, which cannot be read,"
         since = datetime.now(UTC) - keep if keep is not None else datetime.min.replace(tzinfo=UTC)
         snapshots = tuple(sorted(n for n, time in at.items() if n < oldest and time < since))
         stays = sorted(at.keys() - {*snapshots})
@@ -123,7 +124,7 @@ def tidy(settings: Settings, found: Removable) -> Maintained:
 
 def missing_files(settings: Settings) -> list[str]:
     """The names of files that the newest snapshot needs and that are not there as they were."""
-    with closing(sqlite3.connect(settings.lake_catalog)) as catalog:
+    with open_catalog(settings) as catalog:
         rows = catalog.execute(
             "select path, file_size_bytes from ducklake_data_file where end_snapshot is null"
             " union all"

@@ -16,6 +16,7 @@ from typing import Any
 import duckdb
 
 from warehouse.batch import Withheld
+from warehouse.catalog import catalog_errors
 from warehouse.decisions import Decision, carried_out, decisions, forget, keep, note
 from warehouse.duck import attach_lake, connect, quoted
 from warehouse.errors import LakeError
@@ -83,7 +84,7 @@ class Chosen:
 @contextmanager
 def reading(settings: Settings) -> Iterator[duckdb.DuckDBPyConnection]:
     """A connection with the lake attached to read; raises LakeError when there is none."""
-    with closing(connect(settings)) as con:
+    with closing(connect(settings)) as con, catalog_errors(settings):
         attach_lake(con, settings)
         yield con
 

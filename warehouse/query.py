@@ -11,6 +11,7 @@ from typing import Any
 
 import duckdb
 
+from warehouse.catalog import DAMAGED, catalog_errors
 from warehouse.duck import attach_lake, connect, quoted
 from warehouse.errors import QueryError
 from warehouse.releases import current, folder
@@ -73,7 +74,8 @@ def open_lake(settings: Settings, at: str | None = None) -> Iterator[duckdb.Duck
         con.execute(f"set allowed_directories = [{quoted(f'{settings.lake_data}/')}]")
         con.execute("set enable_external_access = false")
         con.execute("set lock_configuration = true")
-        yield con
+        with catalog_errors(settings):
+            yield con
     finally:
         con.close()
 
@@ -113,6 +115,8 @@ def explained() -> Iterator[None]:
     try:
         yield
     except duckdb.Error as error:
+        if DAMAGED.search(str(error)):
+            raise  # of the lake's catalog, not of the query: `open_lake` tells
         raise QueryError(
             str(error).strip().split("\n\nLINE")[0],
             next_step="mend the query, or the values that it reads",

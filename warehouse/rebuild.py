@@ -18,6 +18,7 @@ from pathlib import Path
 import duckdb
 
 from warehouse.batch import Batch, Batches, Counts, Withheld, landed_batches
+from warehouse.catalog import put_aside
 from warehouse.decisions import Decision, carried_out, decisions, forget
 from warehouse.duck import identifier, number, quoted
 from warehouse.errors import BatchRefusedError, LakeError
@@ -173,7 +174,7 @@ def _check_old(settings: Settings) -> None:
         raise LakeError(
             f"the old lake cannot be read: {str(error).splitlines()[0]}",
             where=str(settings.lake_catalog),
-            next_step=f"move {settings.lake_catalog.parent} away, and rebuild from landing alone",
+            next_step=put_aside(settings),
         ) from None
 
 

@@ -12,15 +12,18 @@ import os
 import re
 import shutil
 import uuid
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterator
+from dataclasses import MISSING, asdict, dataclass, field, fields
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from types import UnionType
+from typing import Any, get_origin, get_type_hints
 
 from warehouse.domains import MAIN, Line
 from warehouse.errors import ReleaseError, UnknownReleaseError
 from warehouse.files import link_atomically, sweep, sync, write_atomically
 from warehouse.settings import Settings
+from warehouse.wording import few
 
 # What `new_id` makes.
 ID_FORMAT, ID_LENGTH = "%Y%m%dT%H%M%S%f", 21
@@ -78,36 +81,102 @@ class Release:
 def new_id(settings: Settings) -> str:
     """An id that sorts by time, later than every release there is: as many digits each time."""
     now = datetime.now(UTC).replace(tzinfo=None)
-    newest = max((release.id for release in releases(settings)), default="")
-    if (match := RELEASE_ID.match(newest)) is not None:
-        last = datetime.strptime(match[0][:ID_LENGTH], ID_FORMAT)  # noqa: DTZ007 - UTC, as `now`
+    if newest := max(release_ids(settings), default=""):
+        last = datetime.strptime(newest[:ID_LENGTH], ID_FORMAT)  # noqa: DTZ007 - UTC, as `now`
         now = max(now, last + timedelta(microseconds=1))
     return now.strftime(ID_FORMAT)
 
 
+def release_ids(settings: Settings) -> list[str]:
+    """The ids of the releases on disk, oldest first, also of those that cannot be read.
+
+    Whatever else lies in `releases/` is somebody's own.
+    """
+    found = (file.parent.name for file in settings.releases.glob("*/release.json"))
+    return sorted(name for name in found if RELEASE_ID.fullmatch(name))
+
+
 def releases(settings: Settings) -> list[Release]:
-    """Every release on disk, oldest first."""
-    folders = sorted(settings.releases.glob("*/release.json"))
-    return [_read(file) for file in folders]
+    """Every release on disk that can be read, oldest first."""
+    return [found for found in _all(settings).values() if isinstance(found, Release)]
+
+
+def unreadable(settings: Settings) -> dict[str, ReleaseError]:
+    """What is wrong with each release on disk whose release.json cannot be read, by its id."""
+    found = _all(settings)
+    return {name: what for name, what in found.items() if isinstance(what, ReleaseError)}
+
+
+def _all(settings: Settings) -> dict[str, Release | ReleaseError]:
+    found: dict[str, Release | ReleaseError] = {}
+    for name in release_ids(settings):
+        try:
+            found[name] = release_at(settings, name)
+        except ReleaseError as error:
+            found[name] = error
+    return found
+
+
+def release_at(settings: Settings, release_id: str) -> Release:
+    """The release with this id. Raises ReleaseError when it is not there, or cannot be read."""
+    file = folder(settings, release_id) / "release.json"
+    release = _read(file)
+    if release.id != release_id:
+        raise _unreadable(file, f"it is that of release {release.id}")
+    return release
 
 
 def _read(file: Path) -> Release:
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
-        lines = {name: Line(**line) for name, line in content.pop("domains", {}).items()}
-        return Release(**content, domains=lines)
-    except (ValueError, TypeError, AttributeError) as error:
-        raise ReleaseError(
-            f"release.json cannot be read: {error}",
-            where=str(file),
-            next_step="remove this release's folder, or restore it from a copy",
-        ) from None
+    except (OSError, ValueError) as error:
+        raise _unreadable(file, str(getattr(error, "strerror", None) or error)) from None
+    if told := _misfit(Release, content):
+        raise _unreadable(file, told)
+    lines = content.pop("domains", {})
+    for name, line in lines.items():
+        if told := _misfit(Line, line):
+            raise _unreadable(file, f"domain {name}: {told}")
+    return Release(**content, domains={name: Line(**line) for name, line in lines.items()})
+
+
+def _misfit(kind: type, content: Any) -> str:
+    """Why this is not the content of the dataclass; empty if it is."""
+    if not isinstance(content, dict):
+        return "it is no JSON object"
+    known = fields(kind)
+    needed = {f.name for f in known if f.default is MISSING and f.default_factory is MISSING}
+    if more := sorted(content.keys() - {f.name for f in known}):
+        return f"this version does not know {few(more)}; a newer one may have written it"
+    if lacking := sorted(needed - content.keys()):
+        return f"it lacks {few(lacking)}"
+    hints = get_type_hints(kind)
+    kinds = {
+        name: hint if isinstance(hint, UnionType) else get_origin(hint) or hint
+        for name, hint in hints.items()
+    }
+    wrong = sorted(name for name, value in content.items() if not isinstance(value, kinds[name]))
+    return f"{few(wrong)} is not what it should be" if wrong else ""
+
+
+def _unreadable(file: Path, why: str) -> ReleaseError:
+    return ReleaseError(
+        f"release.json cannot be read: {why}",
+        where=str(file),
+        next_step="put it back from a copy; or serve another release (`clearwater releases`,"
+        " `clearwater rollback ID`) if this one is served, and move its folder away",
+    )
 
 
 def told_lines(release: Release) -> dict[str, dict[str, Any]]:
     """The release's lines for machines: what is in release.json, but for the tables."""
     lines = {name: asdict(line) for name, line in release.lines.items()}
     return {name: {k: v for k, v in line.items() if k != "tables"} for name, line in lines.items()}
+
+
+def served_id(settings: Settings) -> str | None:
+    """The id that `current` leads to, whether or not that release can be read."""
+    return settings.current.resolve().name if settings.current.exists() else None
 
 
 def current(settings: Settings) -> Release | None:
@@ -130,8 +199,8 @@ def folder(settings: Settings, release_id: str | None = None) -> Path:
             )
         return settings.current
     path = settings.releases / release_id
-    if path.name != release_id or not (path / "release.json").exists():
-        known = ", ".join(release.id for release in releases(settings)) or "none yet"
+    if not RELEASE_ID.fullmatch(release_id) or not (path / "release.json").exists():
+        known = ", ".join(release_ids(settings)) or "none yet"
         told = f"there is no release {release_id!r}"
         raise UnknownReleaseError(told, next_step=f"releases: {known}")
     return path
@@ -159,7 +228,15 @@ def held_at(settings: Settings) -> str | None:
     file = _held_file(settings)
     if not file.exists():
         return None
-    return str(json.loads(file.read_text(encoding="utf-8"))["release"])
+    try:
+        return str(json.loads(file.read_text(encoding="utf-8"))["release"])
+    except (ValueError, TypeError, KeyError):
+        raise ReleaseError(
+            "which release is held cannot be read",
+            where=str(file),
+            next_step="hold it again with `clearwater rollback ID`, or go on with `clearwater"
+            " resume`",
+        ) from None
 
 
 def rollback(settings: Settings, release_id: str) -> Release:
@@ -167,11 +244,11 @@ def rollback(settings: Settings, release_id: str) -> Release:
 
     The hold is written first, so that no run can publish over a half-done rollback.
     """
-    path = folder(settings, release_id)
+    release = release_at(settings, release_id)
     held = {"release": release_id, "held_at": datetime.now(UTC).isoformat()}
     write_atomically(_held_file(settings), json.dumps(held) + "\n")
     link_atomically(settings.current, f"releases/{release_id}")
-    return _read(path / "release.json")
+    return release
 
 
 def resume(settings: Settings) -> bool:
@@ -188,36 +265,44 @@ def kept(settings: Settings) -> dict[str, str]:
     """The releases that stay, by id, each with why; the others are nobody's any more.
 
     The newest ones, and whatever is served, held, extended by a build, shown by a held domain, or
-    what a feature set was made from that somebody asked for.
+    what a feature set was made from that somebody asked for. One that cannot be read stays; all do
+    while the one that is served cannot be read, for that may need any of them.
     """
-    known = releases(settings)
-    why: dict[str, list[str]] = {release.id: [] for release in known}
+    why: dict[str, list[str]] = {name: [] for name in release_ids(settings)}
+    for name, reason in _needs(settings):
+        if name in why and reason not in why[name]:
+            why[name].append(reason)
+    return {name: "; ".join(reasons) for name, reasons in why.items() if reasons}
 
-    def needed(release_id: str | None, reason: str) -> None:
-        if release_id in why and reason not in why[release_id]:
-            why[release_id].append(reason)
 
-    serving = current(settings)
+def _needs(settings: Settings) -> Iterator[tuple[str | None, str]]:
+    """The releases that something needs, and what that is; some may be gone."""
+    known, torn = release_ids(settings), unreadable(settings)
+    yield from ((name, error.what) for name, error in torn.items())
+    try:
+        serving = current(settings)
+    except ReleaseError:
+        yield from ((name, "what the release served needs cannot be read") for name in known)
+        return
     if serving is not None:
-        needed(serving.id, "current")
+        yield serving.id, "current"
         for name, line in serving.lines.items():
             if line.held:
-                needed(line.release, f"the held domain {name} is as in it")
-    needed(held_at(settings), "held after a rollback")
+                yield line.release, f"the held domain {name} is as in it"
+    yield held_at(settings), "held after a rollback"
     for file in sorted(settings.builds.glob("*/build.json")):
         base = json.loads(file.read_text(encoding="utf-8"))["base"]
-        needed(base, f"base of the build {file.parent.name}")
+        yield base, f"base of the build {file.parent.name}"
     for file in sorted(settings.features.glob(f"*/*/{ASKED}")):
-        needed(file.parent.name, f"{file.parent.parent.name} was extracted from it by command")
-    for release in known[-settings.keep.releases :]:
-        needed(release.id, f"one of the newest {settings.keep.releases}")
-    return {release_id: "; ".join(reasons) for release_id, reasons in why.items() if reasons}
+        yield file.parent.name, f"{file.parent.parent.name} was extracted from it by command"
+    for name in [name for name in known if name not in torn][-settings.keep.releases :]:
+        yield name, f"one of the newest {settings.keep.releases}"
 
 
 def prune(settings: Settings) -> list[str]:
     """Remove the releases that nothing keeps. Open readers keep theirs. The lock is held."""
     stays = kept(settings)
-    removed = [release.id for release in releases(settings) if release.id not in stays]
+    removed = [name for name in release_ids(settings) if name not in stays]
     for release_id in removed:
         remove(settings, settings.releases / release_id)
     return removed

@@ -10,17 +10,19 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from warehouse.errors import ClearwaterError
 from warehouse.features import old_extracts
+from warehouse.files import left_in
 from warehouse.lake import earlier_lakes, finish_swap
 from warehouse.landing_retention import RawBytes, raw_bytes, remove_bytes
 from warehouse.maintenance import Removable, removable, tidy
-from warehouse.releases import Release, kept, releases, remove
+from warehouse.releases import Release, kept, release_ids, releases, remove
 from warehouse.run_retention import LedgerRuns, forget, ledger_runs
 from warehouse.settings import Settings
 from warehouse.state import state_place
@@ -77,13 +79,13 @@ class DiskUse:
 def plan(settings: Settings) -> Plan:
     """What pruning would remove now, and what it keeps and why. Nothing is changed.
 
-    Raises ReleaseError when a release.json cannot be read.
+    Raises ReleaseError when it cannot be read which release is held, LakeError when the lake's
+    catalog cannot.
     """
     stays = kept(settings)
-    known = releases(settings)
-    left = [release for release in known if release.id in stays]
+    left = [release for release in releases(settings) if release.id in stays]
     items = [
-        *_releases(settings, known, stays),
+        *_releases(settings, stays),
         *_features(settings, stays),
         *_builds(settings),
         *_runs(settings, "reports", settings.reports, settings.keep.reports, left),
@@ -134,7 +136,8 @@ def prune(settings: Settings) -> Plan:
 def disk_use(settings: Settings) -> DiskUse:
     """What lies in the home, and what pruning would free.
 
-    Tells it within 0.2 s for 10,000 files; `keep.landing` makes it ask the lake besides.
+    Tells it within 0.2 s for 10,000 files; `keep.landing` makes it ask the lake besides. Nothing
+    would be freed while something cannot be read that pruning must know.
     """
     use = {}
     with suppress(FileNotFoundError):
@@ -142,8 +145,9 @@ def disk_use(settings: Settings) -> DiskUse:
             if not entry.is_symlink():
                 use[entry.name] = size_of(Path(entry.path))
     prunable: dict[str, int] = {}
-    for item in plan(settings).gone:
-        prunable[item.kind] = prunable.get(item.kind, 0) + item.bytes
+    with suppress(ClearwaterError):
+        for item in plan(settings).gone:
+            prunable[item.kind] = prunable.get(item.kind, 0) + item.bytes
     return DiskUse(use, prunable)
 
 
@@ -174,15 +178,10 @@ def _item(settings: Settings, kind: str, path: Path, why: str) -> Item:
     return Item(kind, str(path.relative_to(settings.home)), size_of(path), why)
 
 
-def _releases(
-    settings: Settings, known: Iterable[Release], stays: dict[str, str]
-) -> Iterator[Judged]:
-    for release in known:
-        why = stays.get(release.id, "older than those that are kept")
-        yield (
-            release.id in stays,
-            _item(settings, "releases", settings.releases / release.id, why),
-        )
+def _releases(settings: Settings, stays: dict[str, str]) -> Iterator[Judged]:
+    for name in release_ids(settings):
+        why = stays.get(name, "older than those that are kept")
+        yield name in stays, _item(settings, "releases", settings.releases / name, why)
 
 
 def _features(settings: Settings, stays: dict[str, str]) -> Iterator[Judged]:
@@ -252,8 +251,8 @@ def _lakes(settings: Settings) -> Iterator[Judged]:
 def _temporary(settings: Settings) -> Iterator[Item]:
     """What a killed process left half written, beside builds."""
     folders = [settings.home, settings.releases, settings.landing, settings.reports, settings.tmp]
-    places = [part for folder in folders for part in folder.glob(".*.tmp")]
-    places += [*settings.landing.glob("*/.*.tmp"), *settings.reports.glob("*/.*.tmp")]
+    folders += [*settings.landing.glob("*/"), *settings.reports.glob("*/")]
+    places = [part for folder in folders for part in left_in(folder)]
     places += [settings.tmp / name for name in ("spill", "batch", "export")]
     places += [settings.home / "rebuilding"]
     places += settings.lake_catalog.parent.glob("making.sqlite*")

@@ -5,13 +5,14 @@ from __future__ import annotations
 import difflib
 import json
 from collections.abc import Mapping
+from textwrap import shorten
 from typing import NamedTuple
 
 import duckdb
 
 from warehouse.batch import Batch
 from warehouse.duck import identifier, quoted
-from warehouse.errors import BatchRefusedError, without_values
+from warehouse.errors import FIRST_ROW, BatchRefusedError, without_values
 from warehouse.lake import PROVENANCE
 from warehouse.readers.contract import Column
 from warehouse.readers.header import showable
@@ -47,7 +48,7 @@ class Fault(NamedTuple):
 
     def refusal(self, where: str) -> BatchRefusedError:
         """The refusal of a batch with this fault alone."""
-        what = f"{self.what}; the first is row {self.first}"
+        what = f"{self.what}{FIRST_ROW}{self.first}"
         return BatchRefusedError(what, where=where, next_step=self.next_step)
 
 
@@ -202,11 +203,37 @@ def over_tolerance(
             f"{rows:,} of {counted(rows_in, 'row')} break the rule {rule.id} ({rule.reason}),"
             f" more than its tolerance of {tolerance:.0%}",
             f"{first[0]}: {_shown(con, batch, first[1])}",
-            "ask the sender for a corrected file, or mend the rule"
+            f"{_first_step(con, rule)}ask the sender for a corrected file, or mend the rule"
             f" {_at(rule)}, if it is wrong, and run again",
         )
         found.append((rows, fault))
     return [fault for _, fault in sorted(found, key=lambda one: -one[0])]
+
+
+def _first_step(con: duckdb.DuckDBPyConnection, rule: RowRule) -> str:
+    """Where a rule looks into another table: to see first whether a file of that is missing.
+
+    It names the newest one that was refused, unless a file of that name was loaded since.
+    """
+    if not rule.references:
+        return ""
+    source = rule.references.removeprefix("raw_")
+    refused = con.execute(
+        "select source_file, reason from lake.meta.batches r"
+        " where lower(source) = lower(?) and status = 'refused' and not exists"
+        " (from lake.meta.batches l where l.source = r.source and l.source_file = r.source_file"
+        " and l.status = 'loaded' and l.loaded_at > r.loaded_at)"
+        " order by loaded_at desc, source_file desc limit 1",
+        [source],
+    ).fetchone()
+    if refused is None:
+        return f"see whether a file of {source} is late: these rows refer to it; else "
+    file, reason = refused
+    why = shorten(reason.partition(FIRST_ROW)[0], SHOWN_CHARACTERS, placeholder=" …")
+    return (
+        f"these rows refer to {source}, whose file {file} was refused ({why}):"
+        " once that is loaded, run again; else "
+    )
 
 
 def _shown(con: duckdb.DuckDBPyConnection, batch: Batch, raw: str | None) -> str:

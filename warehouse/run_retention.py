@@ -61,14 +61,14 @@ def ledger_runs(
     """
     if not state_exists(settings):
         return LedgerRuns()
-    try:
-        with open_state(settings) as engine:
+    with open_state(settings) as engine:
+        try:
             if not inspect(engine).has_table(runs.name):
                 return LedgerRuns()
             with engine.connect() as con:
                 return _judged(con, settings, keep, made_by)
-    except DBAPIError as error:
-        return LedgerRuns(problem=said(error))
+        except DBAPIError as error:
+            return LedgerRuns(problem=said(error))
 
 
 def _judged(

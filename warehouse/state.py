@@ -95,11 +95,16 @@ gate_results = Table(
 def open_state(settings: Settings) -> Iterator[Engine]:
     """The state database of one CLEARWATER_HOME, let go of after the block.
 
-    Raises ConfigurationError for an address that is none of PostgreSQL.
+    Raises ConfigurationError for an address that is none of PostgreSQL, and StateError when the
+    database cannot be used, unless that may pass by itself.
     """
     engine = _postgres(settings) if settings.state_url else _sqlite(settings)
     try:
         yield engine
+    except DBAPIError as error:
+        if passes_by_itself(error):
+            raise
+        raise unusable(settings, "the state database cannot be used", error) from None
     finally:
         engine.dispose()
 

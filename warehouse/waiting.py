@@ -8,7 +8,7 @@ from typing import TypeVar
 
 import duckdb
 
-from warehouse.duck import is_lake_lost, no_lake
+from warehouse.catalog import is_lake_lost, no_lake
 from warehouse.errors import ClearwaterError
 from warehouse.lake import REASONS, held_rows
 from warehouse.landing import standing_bytes

@@ -17,7 +17,7 @@ from expectations.suggesting.proposal import Proposal, named
 from warehouse.errors import ConfigurationError
 from warehouse.onboarding.names import snake_case
 from warehouse.query import open_lake, open_release
-from warehouse.releases import current, releases
+from warehouse.releases import current, release_at
 from warehouse.settings import PROJECT
 from warehouse.wording import counted
 
@@ -186,7 +186,7 @@ def _release(settings: Settings, id_: str | None) -> Release | None:
     """The release of that id, or the current one."""
     if id_ is None:
         return current(settings)
-    return next((release for release in releases(settings) if release.id == id_), None)
+    return release_at(settings, id_)
 
 
 def _current(settings: Settings) -> str:

@@ -16,6 +16,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from flows.checks.findings import CautionError, Entry, Found, Look
 from warehouse.errors import ClearwaterError
+from warehouse.releases import release_ids
 from warehouse.settings import PROJECT, Settings
 from warehouse.wording import byte_size, counted, few
 
@@ -148,8 +149,9 @@ def disk(look: Look) -> Found:
 
 def _newest_build(settings: Settings) -> int:
     """The bytes of the newest release's tables; 0 without one."""
-    found = sorted(settings.releases.glob("*/warehouse.duckdb"))
-    return found[-1].stat().st_size if found else 0
+    newest = release_ids(settings)[-1:]
+    files = [settings.database(settings.releases / name) for name in newest]
+    return sum(file.stat().st_size for file in files if file.exists())
 
 
 def clock(look: Look) -> Found:

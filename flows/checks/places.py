@@ -10,6 +10,7 @@ from flows.checks.findings import CautionError, Found, Look
 from flows.checks.machine import existing
 from flows.checks.runs import recorded
 from warehouse.errors import BatchRefusedError, ClearwaterError, ConfigurationError
+from warehouse.export_places import export_place, refuse_foreign
 from warehouse.places import S3, LocalFile, Place, standing
 from warehouse.sources import Source
 from warehouse.wording import counted, few
@@ -112,8 +113,11 @@ def export(look: Look) -> Found:
     place = look.settings.export
     if not place:
         return "none is set", []
+    target = export_place(look.settings, place)
     if place.startswith(S3):
-        return _bucket(place)
+        well = _bucket(place)
+        refuse_foreign(target, place)
+        return well
     there = existing(Path(place).expanduser().absolute())
     if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
         what = "cannot be written" if there.is_dir() else "is no folder"
@@ -122,6 +126,7 @@ def export(look: Look) -> Found:
             where=str(there),
             next_step="give yourself the right to write there, or set `export` to another folder",
         )
+    refuse_foreign(target, place)
     return f"{place} can be written", []
 
 

@@ -15,10 +15,10 @@ from flows.checks.findings import CautionError, Entry, Found, Look
 from flows.checks.machine import first_line
 from flows.processes import Process
 from warehouse.errors import ClearwaterError, StateError
+from warehouse.files import is_temporary
 from warehouse.settings import Settings
 from warehouse.wording import byte_size, counted, few
 
-TEMPORARY = re.compile(r"(?:[^/]+/)*\.[^/]+\.tmp")
 OURS = (
     "builds/",
     "dbt/",
@@ -143,7 +143,7 @@ def left_over(settings: Settings, tree: Mapping[str, Entry]) -> list[str]:
     complete = sorted(file.parent for file in settings.builds.glob("*/build.json"))
     kept = complete[-1].relative_to(settings.home).as_posix() if complete else ""
     builds = [name for name in tree if re.fullmatch("builds/[^/]+", name) and name != kept]
-    parts = [name for name in tree if TEMPORARY.fullmatch(name) and _is_ours(name)]
+    parts = [name for name in tree if is_temporary(Path(name)) and _is_ours(name)]
     making = [name for name in tree if name.startswith("lake/making.sqlite")]
     spilled = ["tmp/spill"] if "tmp/spill" in tree else []
     found = sorted({*builds, *parts, *making, *spilled})

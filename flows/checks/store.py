@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import closing
 from datetime import UTC, datetime
@@ -13,8 +12,10 @@ from typing import NamedTuple
 
 from flows.checks.findings import Batch, CautionError, Entry, Found, Look
 from flows.checks.machine import first_line
+from warehouse.catalog import open_catalog, put_aside
 from warehouse.errors import ClearwaterError, LakeError, ReleaseError
 from warehouse.landing import content_path
+from warehouse.releases import RELEASE_ID, current, release_at, release_ids
 from warehouse.settings import Settings
 from warehouse.wording import byte_size, counted, few
 
@@ -27,7 +28,7 @@ def lake(look: Look) -> Found:
     """Whether the lake opens, and leaves its ledger for others."""
     import duckdb
 
-    from warehouse.duck import is_lake_lost, no_lake
+    from warehouse.catalog import is_lake_lost, no_lake
     from warehouse.lake import catalog_snapshot, raw_tables
     from warehouse.query import open_lake
 
@@ -52,11 +53,11 @@ def lake(look: Look) -> Found:
         _note(look, "the newest arrival", newest[0] if newest else None)
         _note(look, "the newest load", newest[1] if newest else None)
         return f"{counted(len(raw_tables(settings, snapshot)), 'table')}, {snapshot=}", []
-    except (duckdb.Error, sqlite3.Error) as error:
+    except duckdb.Error as error:
         raise LakeError(
             f"the lake cannot be opened: {first_line(error)}",
             where=str(settings.lake_catalog),
-            next_step="make it again with `clearwater lake rebuild`",
+            next_step=put_aside(settings),
         ) from None
 
 
@@ -145,7 +146,7 @@ join (select distinct schema_id, path from ducklake_schema) s using (schema_id)
 
 def named_files(settings: Settings) -> list[Named]:
     """Every file that a snapshot in the catalog names, by its path below the lake's data."""
-    with closing(sqlite3.connect(settings.lake_catalog)) as catalog:
+    with open_catalog(settings) as catalog:
         rows = catalog.execute(_NAMED).fetchall()
     return [
         Named(_below(settings, schema, is_under_schema, table, is_under_table, file), size, is_now)
@@ -181,7 +182,7 @@ def orphans(settings: Settings, tree: Mapping[str, Entry]) -> list[str]:
 
     Only where nobody writes: a file comes before the snapshot that names it.
     """
-    with closing(sqlite3.connect(settings.lake_catalog)) as catalog:
+    with open_catalog(settings) as catalog:
         doomed = catalog.execute("select path from ducklake_files_scheduled_for_deletion")
         named = {Path(path).name for (path,) in doomed}
     named |= {Path(file.path).name for file in named_files(settings)}
@@ -289,7 +290,7 @@ def not_in_ledger(settings: Settings, batches: list[Batch]) -> list[str]:
 
 def release(look: Look) -> Found:
     """Whether the release served is there, and opens with all its tables."""
-    from warehouse.releases import current, held_at
+    from warehouse.releases import held_at
 
     settings = look.settings
     serving = current(settings)
@@ -321,17 +322,16 @@ def broken(settings: Settings, release_id: str | None) -> str:
     import duckdb
 
     from warehouse.query import open_release
-    from warehouse.releases import folder
 
     try:
-        content = (folder(settings, release_id) / "release.json").read_text(encoding="utf-8")
-        tables = set(json.loads(content)["tables"])
+        release = release_at(settings, release_id) if release_id else current(settings)
+        tables = set(release.tables) if release else set()
         with open_release(settings, release_id) as con:
             rows = con.execute("select schema_name || '.' || table_name from duckdb_tables()")
             there = {name for (name,) in rows.fetchall()}
     except (duckdb.Error, OSError) as error:
         return f"cannot be opened: {first_line(error)}"
-    except (ValueError, TypeError, KeyError, ClearwaterError):
+    except ClearwaterError:
         return "has no release.json that can be read"
     missing = sorted(tables - there)
     return f"lacks {', '.join(missing)}" if missing else ""
@@ -339,15 +339,16 @@ def broken(settings: Settings, release_id: str | None) -> str:
 
 def sound_release(settings: Settings) -> str | None:
     """The newest release that opens with all its tables."""
-    names = sorted(file.parent.name for file in settings.releases.glob("*/release.json"))
-    return next((name for name in reversed(names) if not broken(settings, name)), None)
+    names = reversed(release_ids(settings))
+    return next((name for name in names if not broken(settings, name)), None)
 
 
 def releases(look: Look) -> Found:
     """Whether the other releases open, too: they are what a rollback goes back to."""
     settings = look.settings
     serving = settings.current.resolve().name
-    others = sorted(p for p in settings.releases.glob("*/") if p.name != serving)
+    places = (place for place in settings.releases.glob("*/") if RELEASE_ID.fullmatch(place.name))
+    others = sorted(place for place in places if place.name != serving)
     wrong: list[ClearwaterError] = [
         ReleaseError(
             f"an older release {told}, so that no rollback can serve it",

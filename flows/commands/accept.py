@@ -91,11 +91,18 @@ def accept(
     Example: clearwater accept payments.transactions --only transactions-2026-03-02.csv
     """
     from expectations.history import open_history
+    from warehouse.state import state_place
 
     settings = load_settings(home)
     with open_history(settings) as history:
         waits = _labelled(settings, history.open_shifts())
         taken = _labelled(settings, history.unused())
+        if history.lag:
+            raise StateError(
+                f"what waits cannot be read: {history.lag}",
+                where=state_place(settings),
+                next_step="`clearwater doctor` says how to mend it",
+            )
         if not names:
             if only or every or undo:
                 raise ConfigurationError(
@@ -110,7 +117,7 @@ def accept(
     if lag:
         raise StateError(
             f"nothing was {'taken back' if undo else 'accepted'}: {lag}",
-            where="state.db",
+            where=state_place(settings),
             next_step="run the command again",
         )
     if as_json:

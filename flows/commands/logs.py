@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from flows.options import Home, Json, print_json, say
-from warehouse.errors import ClearwaterError
+from warehouse.errors import ClearwaterError, ConfigurationError
 from warehouse.settings import load_settings
 from warehouse.wording import known_names, nearest
 
@@ -45,13 +45,16 @@ def logs(
 
 
 def _chosen(settings: Settings, run: str | None) -> str:
-    """The run that is meant. Raises ClearwaterError when it has no log."""
+    """The run that is meant.
+
+    Raises ClearwaterError where there is no log yet, ConfigurationError for one of an unknown name.
+    """
     from flows.run_log import logged_runs
 
     known = logged_runs(settings)
     if run in known:
         return run
-    if not known:
+    if run is None and not known:
         raise ClearwaterError(
             "no run has left a log yet",
             where=str(settings.logs),
@@ -59,8 +62,8 @@ def _chosen(settings: Settings, run: str | None) -> str:
         )
     if run is None:
         return known[0]
-    raise ClearwaterError(
-        "there is no log of such a run",
-        where=run,
-        next_step=f"name one of {known_names(known, nearest(run, known))}",
+    raise ConfigurationError(
+        f"there is no log of a run {run!r}",
+        where="clearwater logs",
+        next_step=f"runs: {known_names(known, nearest(run, known))}",
     )

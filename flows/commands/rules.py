@@ -27,7 +27,8 @@ below `expectations/rules`; change those, not this page.
 At the boundary `raw`, a row that breaks a critical rule waits in the quarantine, and a file that
 does is refused; at `marts` and `features`, what breaks a critical rule is not published. *May
 break* is how many rows may do so all the same. Where it is empty, the source's `tolerance` counts
-for arriving rows, and of published ones none may.
+for arriving rows, and of published ones none may. A rule on a mart or a feature may hold it against
+what was loaded, a table `raw_…` of [the lake](rules.md#against-the-lake).
 """
 HEADINGS = ("rule", "what must be true", "severity", "may break", "owner", "reason", "where")
 

@@ -6,13 +6,14 @@ import os
 import re
 import sys
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flows.commands import incidents
 from flows.options import Home, Json, home_option, print_json, say
+from warehouse.errors import StateError
 from warehouse.settings import load_settings
 from warehouse.wording import accept_command, byte_size, counted
 
@@ -40,13 +41,20 @@ def status(home: Home = None, as_json: Json = False) -> None:
 
     settings = load_settings(home)
     seen = overview(settings)
-    stale = incidents.stale_told(settings)
+    stale: dict[str, str] = {}
+    counts, told = None, ""
+    try:
+        stale, counts = incidents.stale_told(settings), incidents.open_counts(settings)
+        told = incidents.open_told(settings, home)
+    except StateError as error:
+        if not any(isinstance(other, StateError) for other in seen.unread):
+            seen = replace(seen, unread=(*seen.unread, error))
     if as_json:
-        print_json(_as_json(seen) | {"stale": stale, "incidents": incidents.open_counts(settings)})
+        print_json(_as_json(seen) | {"stale": stale, "incidents": counts})
         return
     for line in _top(seen):
         say(line)
-    if told := incidents.open_told(settings, home):
+    if told:
         say(f"incidents {told}")
     for line in [*_sources(seen), *_waiting(seen.waiting, home), *_stale(stale), *_runs(seen)]:
         say(line)
@@ -54,6 +62,8 @@ def status(home: Home = None, as_json: Json = False) -> None:
 
 def _top(seen: Overview) -> Iterator[str]:
     yield f"home      {seen.home}"
+    for error in seen.unread:
+        yield f"unread    {error.where}: {error.what}"
     serving = seen.release
     if serving is None:
         yield "release   none yet"
@@ -240,6 +250,7 @@ def _as_json(seen: Overview) -> dict[str, Any]:
         },
         "disk": asdict(seen.disk) if seen.disk else None,
         "runs": [_run_as_json(run) for run in seen.runs[: 2 * SHOWN_RUNS]],
+        "unread": [{"what": error.what, "where": error.where} for error in seen.unread],
     }
 
 

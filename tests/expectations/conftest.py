@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import duckdb
 import pytest
 
@@ -11,6 +13,15 @@ from warehouse.settings import Settings
 @pytest.fixture
 def settings(tmp_path):
     return Settings(home=tmp_path / "home", threads=1, memory_limit="500MiB")
+
+
+@pytest.fixture
+def con() -> Iterator[duckdb.DuckDBPyConnection]:
+    """An empty database with the schemas of published tables and of one source."""
+    with duckdb.connect(config={"threads": 2}) as con:
+        for schema in ("marts", "features", "raw_shop"):
+            con.execute(f"create schema {schema}")
+        yield con
 
 
 @pytest.fixture

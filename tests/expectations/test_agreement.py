@@ -10,6 +10,7 @@ import duckdb
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from made import made_rule
 
 from expectations.gx_loading import load_great_expectations
 from expectations.offenders import find, offends
@@ -34,16 +35,7 @@ ROWS = st.lists(
 
 
 def rule(check: Any, **parts: Any) -> Rule:
-    return Rule(
-        id="r",
-        boundary="raw",
-        table=TABLE,
-        check=check,
-        severity="critical",
-        owner="me",
-        reason="because",
-        **parts,
-    )
+    return made_rule(check, TABLE, **parts)
 
 
 ROW_RULES = [

@@ -9,27 +9,18 @@ import sys
 from dataclasses import asdict, replace
 
 import pytest
+from made import made_rule
 
 from expectations import offenders
 from expectations.clock import as_of_now, by_clock
 from expectations.gate import TableScope, audit
-from expectations.rules import Rule
 from warehouse.releases import Release, folder
 
 TABLE = "marts.orders"
 
 
-def rule(name, check="freshness", severity="critical", **said):
-    return Rule(
-        id=name,
-        boundary="marts",
-        table=TABLE,
-        check=check,
-        severity=severity,
-        owner="me",
-        reason="because",
-        **said,
-    )
+def rule(name, check="freshness", **said):
+    return made_rule(check, TABLE, rule_id=name, **said)
 
 
 BY_TIME = rule("by time", columns=("at",), max_age="36 hours")
@@ -57,7 +48,7 @@ def orders(hours):
     )
 
 
-def released(settings, path, result, *, personal=(), name="r1"):
+def released(settings, path, result, *, personal=(), name="20260101T000000000001"):
     release = Release(
         id=name,
         created_at="2026-01-01T00:00:00+00:00",

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 import pytest
+from made import made_rule
 
 from expectations.anomalies import Anomaly
 from expectations.anomaly_kinds import kinds
@@ -21,16 +22,7 @@ TABLE = "marts.payments"
 
 
 def rule(check: Any, **parts: Any) -> Rule:
-    return Rule(
-        id="r",
-        boundary="marts",
-        table=TABLE,
-        check=check,
-        severity=parts.pop("severity", "critical"),
-        owner="me",
-        reason="because",
-        **parts,
-    )
+    return made_rule(check, TABLE, **parts)
 
 
 def payments(*, days: int, last: str = "", growth: float = 0.0) -> str:

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable
 from datetime import date, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from handmade import sources_file
@@ -76,6 +77,8 @@ class Orders:
         self.rules: list[Rule] = load_rules(rules.parent)
         self.runs = 0
         self.write = "append"
+        self.personal: list[str] = []
+        self.kinds: dict[str, tuple[str, ...]] = {}
 
     def put(self, number: int, damage: Damage = lambda rows, _: rows, *, named: int = 0) -> Path:
         rows = damage(day_rows(number), random.Random(f"damage {number}"))
@@ -87,7 +90,10 @@ class Orders:
         return file
 
     def sources(self) -> list[Source]:
-        return read_sources(sources_file(self.folder, ENTRY | {"write": self.write}), self.settings)
+        return read_sources(sources_file(self.folder, self.entry()), self.settings)
+
+    def entry(self) -> dict[str, Any]:
+        return ENTRY | {"write": self.write, "personal": self.personal}
 
     def run(self) -> SourceSummary:
         self.runs += 1
@@ -95,7 +101,9 @@ class Orders:
         landed = land_sources(self.settings, sources)
         with examiner(self.settings, sources, self.rules) as examined:
             run_id = f"run {self.runs}"
-            return load_sources(self.settings, sources, landed, run_id, examined)[0]["shop.orders"]
+            found = load_sources(self.settings, sources, landed, run_id, examined)[0]
+        self.kinds = examined.kinds if examined else {}
+        return found["shop.orders"]
 
     def accept(self) -> int:
         with open_history(self.settings) as history:
@@ -106,6 +114,10 @@ class Orders:
     def waiting(self) -> list[str]:
         with open_history(self.settings) as history:
             return [shift.told for shift in history.waiting()]
+
+    def noted(self) -> list[str]:
+        with open_history(self.settings) as history:
+            return [shift.told for shift in history.shifts("raw_shop.orders")]
 
     def rows(self) -> int:
         con = connect(self.settings)
@@ -325,6 +337,58 @@ def test_what_is_accepted_is_the_new_level(orders: Orders) -> None:
     assert "rows" in orders.run().problems[0]
 
 
+def test_likeliest_cause_is_told_first_whichever_rule_finds_it(orders: Orders) -> None:
+    text = RULE.replace("SEVERITY", "critical").replace("like_before, check: anomaly", "{}")
+    drift = text.replace("{}", "drifts, check: drift, column: amount")
+    volume = "  - {id: as_many, check: volume, severity: critical, reason: as ever}\n"
+    file = orders.folder.parent / "rules" / "raw" / "orders.yml"
+    file.write_text(drift + volume)
+    orders.rules = load_rules(file.parent.parent)
+    orders.put(30, lambda rows, random_: times(100)(rows[::2], random_))
+    (problem,) = orders.run().problems
+    assert "unlike the files before it, says the rule as_many: 201 rows, usually" in problem
+    assert problem.index("201 rows") < problem.index("amount: its values are spread")
+
+
+def test_swapped_columns_are_told_as_that(orders: Orders) -> None:
+    orders.put(30, FAULTS["swapped columns"][0])
+    (problem,) = orders.run().problems
+    assert "columns may be shifted or swapped, for amount looks as customer did" in problem
+
+
+MAIL, NUMBER = "anna.secret@private.example", 7_654_321
+
+
+def shifted(rows: list[Row], _: random.Random) -> list[Row]:
+    """The customer's number stands as the amount, and an address as the shop."""
+    return [[row[0], row[1], MAIL, row[4].partition(".")[0], f"{NUMBER}"] for row in rows]
+
+
+@pytest.mark.parametrize("severity", ["critical", "warning"])
+def test_no_value_of_a_person_is_told_of_a_shifted_file(
+    thirty_days: Path, tmp_path: Path, severity: str
+) -> None:
+    orders = copied(thirty_days, tmp_path, severity)
+    orders.personal = ["customer"]
+    orders.put(30, shifted)
+    summary = orders.run()
+    told = f"{summary} {orders.waiting()} {orders.noted()}"
+    assert "amount: the mean is above what is usual, " in told
+    assert "amount: the greatest is above what is usual, " in told
+    assert "shop: labels never seen before in 100 %" in told
+    assert [told.count(text) for text in (MAIL, "secret", "7.654e+06", "7,654", "7654")] == [0] * 5
+
+
+def test_mean_of_a_column_that_alone_is_unlike_before_is_told_extremes_are_not(
+    orders: Orders,
+) -> None:
+    orders.personal = ["customer"]
+    orders.put(30, times(100))
+    [(_, told)] = orders.run().reasons
+    assert "amount: the mean is 2" in told
+    assert "amount: the greatest is above what is usual, " in told
+
+
 def test_a_warning_loads_and_tells(thirty_days: Path, tmp_path: Path) -> None:
     orders = copied(thirty_days, tmp_path, severity="warning")
     orders.put(30, times(100))
@@ -332,6 +396,7 @@ def test_a_warning_loads_and_tells(thirty_days: Path, tmp_path: Path) -> None:
     assert not summary.problems
     assert summary.counts.loaded
     assert any("like_before: amount" in text for text in summary.changes)
+    assert orders.kinds == {"like_before": ("amount: values",)}
 
 
 @pytest.mark.slow

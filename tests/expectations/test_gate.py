@@ -11,6 +11,7 @@ from datetime import date, datetime
 
 import duckdb
 import pytest
+from made import made_rule
 
 from expectations.comparing import Comparison
 from expectations.gate import (
@@ -22,23 +23,13 @@ from expectations.gate import (
     verdict,
 )
 from expectations.rule_files import load_rules
-from expectations.rules import Rule
 from warehouse.errors import BuildError
 
 TABLE = "marts.payments"
 
 
-def rule(check, *, rule_id="r", table=TABLE, severity="critical", **parts):
-    return Rule(
-        id=rule_id,
-        boundary=table.split(".")[0],
-        table=table,
-        check=check,
-        severity=severity,
-        owner="me",
-        reason="because",
-        **parts,
-    )
+def rule(check, *, table=TABLE, **parts):
+    return made_rule(check, table, **parts)
 
 
 NOT_NULL = rule("not_null", columns=("id",))

@@ -49,9 +49,10 @@ def failure(
     subject: str = "amount",
     is_by_rows: bool = False,
     refers_to: str = "",
+    unlike: tuple[str, ...] = (),
 ) -> Failure:
     symptom = Symptom(f"{table}_{rule}", table, "marts", "1 row breaks it")
-    return Failure(symptom, weight, check, subject, is_by_rows, refers_to)
+    return Failure(symptom, weight, check, subject, is_by_rows, refers_to, unlike)
 
 
 def refused(table: str) -> Failure:
@@ -515,6 +516,44 @@ def test_warning_explains_nothing_critical_and_the_title_names_what_is_worst() -
     )
 
 
+def unlike(table: str, check: str, *kinds: str, mild: bool = False) -> Failure:
+    """What a rule that compares with the past finds of the kinds, such as "amount: values"."""
+    weight = Weight.WARNING if mild else Weight.BLOCKING
+    return failure(table, check, weight=weight, check=check, subject="", unlike=kinds)
+
+
+def test_one_fault_that_rules_of_two_kinds_find_on_one_column_is_one_incident() -> None:
+    warned = unlike("raw", "anomaly", "amount: values", mild=True)
+    low = unlike("fct", "drift", "amount: values")
+    mild = unlike("fct", "anomaly", "Amount: values", mild=True)
+    found = only(after(ran(0, warned, low, mild)))
+    assert (found.root, found.severity, len(found.symptoms)) == ("raw", "critical", 3)
+    assert found.title == "raw: raw_anomaly fails, and so fct: fct_drift fails"
+    other = unlike("raw", "anomaly", "customer: values", mild=True)
+    assert grouped(other, low, mild) == {"fct": ["fct", "fct"], "raw": ["raw"]}
+
+
+def test_tables_unlike_before_in_one_way_are_of_the_table_they_share() -> None:
+    found = only(
+        after(
+            ran(
+                0,
+                unlike("daily", "drift", "amount: values"),
+                unlike("dim", "anomaly", "amount: values", "rows"),
+            )
+        )
+    )
+    assert found.title == "stg: amount: values unlike before in 2 tables made from it"
+    assert len(grouped(unlike("daily", "drift", "amount: values"), unlike("dim", "anomaly"))) == 2
+
+
+def test_other_rule_that_finds_the_same_of_the_next_file_goes_on_with_the_incident() -> None:
+    first = unlike("raw", "drift", "amount: values")
+    assert only(after(ran(0, first), ran(1, unlike("raw", "anomaly", "amount: values")))).runs == 2
+    found = after(ran(0, first), ran(1, unlike("raw", "anomaly", "amount: nulls")))
+    assert [tracked.is_open for tracked in found] == [False, True]
+
+
 def test_file_that_is_refused_explains_nothing_that_failed_before_it() -> None:
     low = failure("daily", "like_before", check="anomaly")
     found = after(ran(0, low), ran(1, low, refused("raw")))
@@ -524,8 +563,11 @@ def test_file_that_is_refused_explains_nothing_that_failed_before_it() -> None:
 
 def test_incidents_of_an_earlier_version_are_read_and_taken_on(settings: Settings) -> None:
     (tracked,) = after(ran(0, failure("fct")))
+    row = tracked.row()
+    for entry in row["symptoms"]:
+        del entry["unlike"]
     with open_incident_log(settings) as log:
-        log.save([tracked.row()])
+        log.save([row])
     with open_state(settings) as engine, engine.begin() as con:
         con.exec_driver_sql("alter table incidents drop column kinds")
         con.exec_driver_sql("alter table incidents drop column news_at")

@@ -7,11 +7,11 @@ import shutil
 from dataclasses import replace
 
 import pytest
+from made import made_rule
 
 from expectations import lake_looks
 from expectations.auditor import Auditor
 from expectations.gate import TableScope, audit
-from expectations.rules import Rule
 from warehouse.lake import catalog_snapshot, writing
 from warehouse.settings import Settings
 
@@ -19,17 +19,8 @@ TABLE = "marts.payments"
 LAKE = "raw_shop.payments"
 
 
-def rule(check, *, rule_id="r", table=TABLE, severity="critical", **parts):
-    return Rule(
-        id=rule_id,
-        boundary="marts",
-        table=table,
-        check=check,
-        severity=severity,
-        owner="me",
-        reason="because",
-        **parts,
-    )
+def rule(check, *, table=TABLE, **parts):
+    return made_rule(check, table, **parts)
 
 
 COUNT = rule("row_count", rule_id="count", equals_table=LAKE)

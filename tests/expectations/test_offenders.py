@@ -8,10 +8,10 @@ from datetime import date
 
 import duckdb
 import pytest
+from made import made_rule
 
 from expectations.gate import GateResult, RuleResult, TableScope, audit
 from expectations.offenders import LONGEST_VALUE, MASK, SAMPLED, find, within
-from expectations.rules import Rule
 
 PEOPLE = (
     "create table marts.people as select range as id, 'secret-' || range as email, range % 3 as n,"
@@ -23,8 +23,7 @@ MARKED = frozenset({"Email", "born_on"})
 
 
 def rule(check, **parts):
-    parts = {"severity": "critical", "owner": "me", "reason": "because"} | parts
-    return Rule(id="r", boundary="marts", table="marts.people", check=check, **parts)
+    return made_rule(check, "marts.people", **parts)
 
 
 NAMING = {

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -56,14 +55,6 @@ ORDERS = {
     "_loaded_at": "ordered_at + interval 6 hour",
 }
 ROWS = 20_000
-
-
-@pytest.fixture
-def con() -> Iterator[duckdb.DuckDBPyConnection]:
-    with duckdb.connect(config={"threads": 2}) as con:
-        for schema in ("marts", "features", "raw_shop"):
-            con.execute(f"create schema {schema}")
-        yield con
 
 
 def make(con: duckdb.DuckDBPyConnection, table: str, where: str = "true") -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
@@ -15,14 +14,6 @@ from warehouse.releases import Release
 from warehouse.sources import Source
 
 NOW = datetime(2025, 12, 31, 12, tzinfo=UTC)
-
-
-@pytest.fixture
-def con() -> Iterator[duckdb.DuckDBPyConnection]:
-    with duckdb.connect(config={"threads": 2}) as con:
-        for schema in ("marts", "features", "raw_shop"):
-            con.execute(f"create schema {schema}")
-        yield con
 
 
 def make(con: duckdb.DuckDBPyConnection, table: str, *columns: str, rows: int = 2000) -> None:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import random
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 from works import Works
@@ -16,6 +19,37 @@ from warehouse.settings import Settings
 def data_files(works: Works) -> list[Path]:
     """The Parquet files of its lake."""
     return sorted(works.settings.lake_data.rglob("*.parquet"))
+
+
+def _over(file: Path, start: int, end: int) -> None:
+    """Noise in the place of these bytes: the same at each call."""
+    content = bytearray(file.read_bytes())
+    content[start:end] = random.Random(start).randbytes(end - start)
+    file.write_bytes(content)
+
+
+def _folder(file: Path) -> None:
+    file.unlink()
+    file.mkdir()
+
+
+DAMAGES: dict[str, Callable[[Path], object]] = {
+    "noise at its head": lambda file: _over(file, 0, 5_000),
+    "noise within": lambda file: _over(file, 4_096, 20_000),
+    "empty": lambda file: file.write_bytes(b""),
+    "half": lambda file: file.write_bytes(file.read_bytes()[: file.stat().st_size // 2]),
+    "text": lambda file: file.write_text("a person's notes\n" * 500),
+    "a folder": _folder,
+}
+
+
+def copied_release(works: Works, name: str) -> Path:
+    """The release served once more, under another id."""
+    place = works.settings.releases / name
+    shutil.copytree(works.settings.current.resolve(), place)
+    content = json.loads((place / "release.json").read_text())
+    (place / "release.json").write_text(json.dumps(content | {"id": name}))
+    return place
 
 
 def gone() -> dict[str, object]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from command_line import clearwater as clearwater
 from handmade import payment
 from works import Works
 

@@ -17,7 +17,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
-from broken_homes import data_files, gone, noted
+from broken_homes import copied_release, data_files, gone, noted
 from handmade import PAYMENTS, payment, sources_file, write_csv
 from works import Works
 
@@ -25,6 +25,7 @@ from flows.checks import machine, places, project, runs, store
 from flows.checks.findings import Check, Look, is_caution
 from warehouse import duck
 from warehouse.errors import ClearwaterError
+from warehouse.files import temporary
 from warehouse.landing import content_path
 from warehouse.lock import writer_lock
 from warehouse.processes import this_process
@@ -175,11 +176,14 @@ def test_release_that_is_held_is_not_to_be_replaced(works: Works) -> None:
 def test_release_that_a_rollback_could_not_serve(works: Works) -> None:
     assert store.releases(look_at(works)) == ("no other", [])
     older = works.settings.releases / "20200101T000000000000"
-    shutil.copytree(works.settings.current.resolve(), older)
+    copied_release(works, older.name)
+    (works.settings.releases / "notes").mkdir()
     assert store.releases(look_at(works)) == ("1 other", [])
-    (older / "release.json").write_text("{}")
-    assert "has no release.json" in told(store.releases, look_at(works))
-    shutil.copy(works.settings.current / "release.json", older)
+    right = (older / "release.json").read_text()
+    for wrong in ("{}", right.replace(older.name, works.served())):
+        (older / "release.json").write_text(wrong)
+        assert "has no release.json" in told(store.releases, look_at(works))
+    (older / "release.json").write_text(right)
     works.settings.database(older).unlink()
     assert "cannot be opened" in told(store.releases, look_at(works))
 
@@ -230,12 +234,13 @@ def test_rubbish_of_killed_runs(works: Works) -> None:
     (home / "builds" / "half" / "warehouse.duckdb").write_bytes(b"123")
     (home / "builds" / "whole").mkdir()
     (home / "builds" / "whole" / "build.json").write_text("{}")
-    (home / "landing" / ".arriving.0.tmp").touch()
+    part = temporary(home / "landing" / "arriving")
+    part.touch()
     (home / "tmp" / "spill").mkdir()
     (home / "samples").mkdir()
     (home / "samples" / ".mine.tmp").touch()
     assert cautioned(runs.rubbish, look_at(works)) == (
-        "3 things left by killed runs (3 B): builds/half; landing/.arriving.0.tmp; tmp/spill"
+        f"3 things left by killed runs (3 B): builds/half; landing/{part.name}; tmp/spill"
     )
     with writer_lock(works.settings):
         assert runs.rubbish(look_at(works)) == ("a run is at work", [])

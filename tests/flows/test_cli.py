@@ -9,8 +9,7 @@ import re
 import shlex
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -18,6 +17,7 @@ import click
 import pyarrow.parquet
 import pytest
 import typer
+from command_line import Clearwater
 from handmade import PAYMENTS, payment, sources_file, write_csv
 from works import MERGE, Works
 
@@ -33,44 +33,6 @@ from warehouse.lock import writer_lock
 from warehouse.settings import PROJECT, Settings
 
 HEAVY = ("duckdb", "dbt", "prefect", "great_expectations", "sqlalchemy", "pydantic", "pandas")
-
-
-@dataclass(frozen=True)
-class Said:
-    """How a command ended and what it printed."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def told(self) -> str:
-        """The one message of a failure."""
-        assert "Traceback" not in self.err
-        assert self.err.count("error: ") == 1
-        return self.err[self.err.index("error: ") :]
-
-
-Clearwater = Callable[..., Said]
-
-
-@pytest.fixture
-def clearwater(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> Clearwater:
-    """The command line in this process, with an empty home unless one is given."""
-    monkeypatch.setenv("CLEARWATER_HOME", str(tmp_path / "empty"))
-
-    def call(*arguments: object) -> Said:
-        capsys.readouterr()
-        monkeypatch.setattr(sys, "argv", ["clearwater", *map(str, arguments)])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        code = ended.value.code
-        assert code is None or isinstance(code, int)
-        return Said(code or 0, *capsys.readouterr())
-
-    return call
 
 
 @pytest.fixture

@@ -22,6 +22,7 @@ from flows.checks.findings import Look
 from flows.events import Events
 from flows.run_log import log_file
 from warehouse import state
+from warehouse.errors import FailedModel
 from warehouse.lock import host, writer_lock
 from warehouse.processes import Process, this_process
 from warehouse.settings import Settings
@@ -82,6 +83,20 @@ def test_failed_model_is_told_with_its_sql_and_how_to_go_on(
     (failed,) = [line for line in told["errors"] if line["event"] == "model_failed"]
     assert failed["relation"] == "marts.fct_daily_transactions"
     assert [stage["status"] for stage in told["stages"]] == ["done", "done", "failed"]
+
+
+def test_broken_contract_is_told_once_with_what_to_do(
+    works: Works, project: Path, clearwater: Clearwater
+) -> None:
+    edit(project, DAILY.replace(".sql", ".yml"), "data_type: bigint", "data_type: integer")
+    works.put([payment(4, day=4)], "payments4.csv")
+    works.run("land", "load", "build")
+    told = clearwater(works.settings.home, "logs").out
+    errors, _, _ = told.partition("\nland ")
+    fault = "model fct_daily_transactions does not keep its contract: amount_cents is BIGINT"
+    assert (errors.count(fault), errors.count("next: ")) == (1, 1)
+    assert "in macro" not in told
+    assert "as dbt compiled it" not in told
 
 
 @pytest.mark.slow
@@ -203,6 +218,18 @@ def test_crash_has_its_frames(settings: Settings, clearwater: Clearwater) -> Non
     assert "test_logs_command.py" in told
 
 
+def test_model_that_stopped_no_run_is_told_with_what_to_do(
+    settings: Settings, clearwater: Clearwater
+) -> None:
+    events = begun(settings, "r1", this_process())
+    model = FailedModel("marts.a", "a.yml", "the YAML lacks x", next_step="add to the columns")
+    events.event("model_failed", "marts.a does not build", level="error", **model._asdict())
+    events.event("run_ended", level="error", status="blocked", exit_code=3)
+    lines = [line.strip() for line in clearwater(settings.home, "logs", "r1").out.splitlines()]
+    at = lines.index("model     marts.a does not build: a.yml")
+    assert lines[at + 1 : at + 3] == ["the YAML lacks x", "next: add to the columns"]
+
+
 def test_log_with_a_torn_line_is_told(settings: Settings) -> None:
     begun(settings, "r1", this_process())
     file = log_file(settings, "r1")
@@ -214,21 +241,27 @@ def test_log_with_a_torn_line_is_told(settings: Settings) -> None:
 
 
 @pytest.mark.parametrize(
-    ("known", "asked", "words"),
+    ("known", "asked", "words", "code"),
     [
-        ([], [], "no run has left a log yet"),
-        (["20260101T000000-aaaaaa"], ["20260101T000000-aaaaab"], "20260101T000000-aaaaaa"),
-        (["r1"], ["r1"], "the log of this run is empty"),
+        ([], [], "no run has left a log yet", 1),
+        ([], ["r1"], "there is no log of a run 'r1'", 2),
+        (["20260101T000000-aaaaaa"], ["20260101T000000-aaaaab"], "20260101T000000-aaaaaa", 2),
+        (["r1"], ["r1"], "the log of this run is empty", 1),
     ],
 )
 def test_run_that_is_not_there_is_one_message(
-    settings: Settings, clearwater: Clearwater, known: list[str], asked: list[str], words: str
+    settings: Settings,
+    clearwater: Clearwater,
+    known: list[str],
+    asked: list[str],
+    words: str,
+    code: int,
 ) -> None:
     settings.logs.mkdir(parents=True)
     for run in known:
         log_file(settings, run).touch()
     said = clearwater(settings.home, "logs", *asked)
-    assert (said.code, words in said.err, "\n  next: " in said.err) == (1, True, True)
+    assert (said.code, words in said.err, "\n  next: " in said.err) == (code, True, True)
 
 
 @pytest.mark.parametrize("by", ["option", "environment"])

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from broken_homes import data_files, gone, noted, without
+from broken_homes import copied_release, data_files, gone, noted, without
 from handmade import payment, sources_file
 from works import Works
 
@@ -19,6 +19,7 @@ from flows.checks.runs import record
 from flows.checks.store import files, orphans
 from flows.mending import mend
 from warehouse.errors import WriterBusyError
+from warehouse.files import temporary
 from warehouse.lock import writer_lock
 from warehouse.releases import current, rollback
 from warehouse.state import open_ledger
@@ -59,9 +60,10 @@ def test_rubbish_is_removed(works: Works) -> None:
     (home / "builds" / "half" / "deep").mkdir(parents=True)
     (home / "builds" / "whole").mkdir()
     (home / "builds" / "whole" / "build.json").write_text("{}")
-    (home / ".current.0.tmp").symlink_to("releases")
+    part = temporary(home / "current")
+    part.symlink_to("releases")
     (home / "mine.txt").touch()
-    assert mended(works) == ["removed 2 things left by killed runs: .current.0.tmp; builds/half"]
+    assert mended(works) == [f"removed 2 things left by killed runs: {part.name}; builds/half"]
     assert [path.name for path in (home / "builds").iterdir()] == ["whole"]
     assert (home / "releases").is_dir()
     assert (home / "mine.txt").exists()
@@ -92,8 +94,7 @@ def test_files_of_a_lake_newer_than_its_catalog_are_kept(loaded: Works) -> None:
 
 def test_current_leads_to_the_newest_release_that_is_whole(works: Works) -> None:
     whole = works.served()
-    torn = works.settings.releases / "29990101T000000000000"
-    shutil.copytree(works.settings.releases / whole, torn)
+    torn = copied_release(works, "29990101T000000000000")
     works.settings.database(torn).unlink()
     works.settings.current.unlink()
     works.settings.current.symlink_to("releases/none")

@@ -17,6 +17,7 @@ from works import Works
 from flows import metrics
 from warehouse import releases
 from warehouse.errors import StateError
+from warehouse.files import temporary
 from warehouse.lock import writer_lock
 from warehouse.settings import PROJECT
 from warehouse.state import open_ledger
@@ -131,6 +132,6 @@ def test_metrics_that_cannot_be_written_fail_no_run(
 
 def test_rubbish_of_a_killed_run_is_swept(after_a_row: Works) -> None:
     folder: Path = after_a_row.settings.metrics.parent
-    (folder / ".clearwater.prom.0.tmp").touch()
+    temporary(folder / "clearwater.prom").touch()
     after_a_row.run("land")
     assert [file.name for file in folder.iterdir()] == ["clearwater.prom"]

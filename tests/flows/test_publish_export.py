@@ -8,9 +8,12 @@ from pathlib import Path
 
 import duckdb
 import pytest
+from command_line import Clearwater
 from handmade import payment
 from works import Works
 
+from flows.checks import places
+from flows.checks.findings import Look
 from warehouse import releases
 from warehouse.errors import BuildError, ConfigurationError
 from warehouse.settings import load_settings
@@ -68,6 +71,49 @@ def test_what_the_gate_blocks_is_not_exported(works: Works, tmp_path: Path) -> N
     run = works.run("publish", export=str(out))  # without an audit
     assert run.exit_code == 3
     assert exported(out) == (works.served(), 3)
+
+
+def foreign(folder: Path) -> Path:
+    """A folder with a current.json that no export wrote."""
+    folder.mkdir()
+    (folder / "current.json").write_text('{"version": 7}')
+    return folder
+
+
+def test_foreign_place_that_the_command_names_is_refused_before_the_run(
+    clearwater: Clearwater, works: Works, tmp_path: Path
+) -> None:
+    home, out, runs = works.settings.home, foreign(tmp_path / "out"), works.runs()
+    for place, why in (
+        (out, "current.json is there, and no export of Clearwater wrote it"),
+        (home / "releases", "it is a home of Clearwater, or lies in one"),
+        (home / "exports", "it is a home of Clearwater, or lies in one"),
+        ("s3://", "it does not name a place in a bucket"),
+    ):
+        said = clearwater("publish", "--export", place, "--home", home)
+        assert (said.code, f"{place}: {why}" in said.told) == (2, True)
+    assert works.runs() == runs
+    assert (out / "current.json").read_text() == '{"version": 7}'
+
+
+def test_foreign_place_that_is_set_holds_no_run_up(works: Works, tmp_path: Path) -> None:
+    out = foreign(tmp_path / "out")
+    exporting(works, str(out))
+    run = works.run("publish", "features")
+    assert (run.exit_code, run.status) == (2, "failed")
+    assert "is served, but not exported: current.json is there" in str(run.failure)
+    assert run.trace["features"].status == "done"
+    assert [path.name for path in out.iterdir()] == ["current.json"]
+    with pytest.raises(ConfigurationError, match="no export of Clearwater wrote it"):
+        places.export(Look(tmp_path / "sources.yml", works.settings))
+
+
+def test_place_in_the_home_that_is_set_is_refused_before_the_run(works: Works) -> None:
+    exporting(works, str(works.settings.home / "exports"))
+    runs = works.runs()
+    with pytest.raises(ConfigurationError, match="lies in one"):
+        works.run()
+    assert works.runs() == runs
 
 
 def test_relative_folder_of_the_settings_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

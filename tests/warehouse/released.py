@@ -18,6 +18,14 @@ ORDERS = (
 )
 
 
+def numbered(number: int) -> str:
+    """A release's id; the larger the number, the newer."""
+    return f"20260101T{number:012}"
+
+
+A, B, C = map(numbered, (1, 2, 3))
+
+
 def make_build(settings: Settings, name: str, *statements: str) -> Path:
     """A build folder whose database the statements made."""
     place = settings.builds / name

@@ -64,7 +64,7 @@ def test_failed_model_tells_no_value_and_where_to_see_it() -> None:
     node = SimpleNamespace(name="fct_people", original_file_path="models/marts/fct_people.sql")
     text = message("select mail::int from people").replace("\n", "\n  ")
     said = f"Runtime Error in model fct_people (models/marts/fct_people.sql)\n  {text}"
-    error = _failed(SimpleNamespace(node=node, message=said))
+    error = _failed(node, said)
     assert error.what.startswith(
         "model fct_people failed: Conversion Error: Could not convert string … to INT32"
         " when casting from source column mail LINE 1: select mail::int"

@@ -23,6 +23,7 @@ from test_s3 import SECRET, Bucket, bucket, server  # noqa: F401
 from warehouse.errors import ConfigurationError, ExportError, ReleaseError
 from warehouse.export_places import Folder
 from warehouse.exporting import export
+from warehouse.files import temporary
 from warehouse.releases import publish, releases, rollback
 from warehouse.settings import Keep, Settings
 
@@ -180,14 +181,80 @@ def test_home_is_no_place_to_export_to(settings: Settings, tmp_path: Path) -> No
 
 def test_foreign_files_are_left_alone(settings: Settings, tmp_path: Path) -> None:
     out, few = tmp_path / "out", replace(settings, keep=Keep(releases=1))
-    mine = out / "releases" / "mine" / "release.json"
-    mine.parent.mkdir(parents=True)
-    mine.write_text("a person's")
+    out.mkdir()
     (out / "notes.txt").write_text("a person's")
-    for number in (1, 2, 3):
+    put_out(settings, 1)
+    export(few, str(out))
+    mine = out / "releases" / "mine" / "release.json"
+    others = [out / ".notes.tmp", temporary(out / "notes"), out / "releases" / ".x.tmp" / "notes"]
+    others += [temporary(out / "releases" / "notes") / "notes"]
+    for file in (mine, *others):
+        file.parent.mkdir(exist_ok=True)
+        file.write_text("a person's")
+    begun = [temporary(out / "releases" / IDS[1]), temporary(out / "current.json")]
+    begun[0].mkdir()
+    begun[1].touch()
+    for number in (2, 3):
         put_out(settings, number)
         export(few, str(out))
-    assert mine.read_text() == (out / "notes.txt").read_text() == "a person's"
+    for file in (mine, *others, out / "notes.txt"):
+        assert file.read_text() == "a person's"
+    assert not any(path.exists() for path in begun)
+
+
+SOMEBODYS = {
+    "current.json": ("current.json", '{"release": "v7", "tables": {}}'),
+    "a list": ("current.json", "[]"),
+    "no text": ("current.json", "\udcff"),
+    "a folder for a link": ("current/app.py", "x"),
+    "releases": ("releases/v7/app.py", "x"),
+    "a file among releases": ("releases/notes.txt", "x"),
+    "releases of a home": (f"releases/{IDS[1]}/release.json", '{"id": "x", "tables": {}}'),
+    "of another release": (
+        f"releases/{IDS[1]}/release.json",
+        json.dumps({"release": IDS[2], "tables": {}}),
+    ),
+    "other files": (f"releases/{IDS[1]}/app.py", "x"),
+}
+
+
+@pytest.mark.parametrize(("name", "text"), SOMEBODYS.values(), ids=SOMEBODYS)
+def test_what_no_export_wrote_is_not_replaced(
+    settings: Settings, tmp_path: Path, name: str, text: str
+) -> None:
+    put_out(settings, 1)
+    file = tmp_path / "out" / name
+    file.parent.mkdir(parents=True)
+    file.write_bytes(text.encode(errors="surrogateescape"))
+    before = tree(tmp_path / "out")
+    with pytest.raises(ConfigurationError, match="no export of Clearwater wrote it") as caught:
+        export(settings, str(tmp_path / "out"))
+    assert caught.value.what.split(" ")[0] in name
+    assert tree(tmp_path / "out") == before
+
+
+def test_link_that_leads_elsewhere_is_not_replaced(settings: Settings, tmp_path: Path) -> None:
+    put_out(settings, 1)
+    link = tmp_path / "out" / "current"
+    link.parent.mkdir()
+    link.symlink_to("releases/v7")
+    with pytest.raises(ConfigurationError, match="current is there, and no export"):
+        export(settings, str(link.parent))
+    assert link.readlink() == Path("releases/v7")
+
+
+def test_first_export_that_was_killed_is_ended_by_the_next(
+    settings: Settings, tmp_path: Path
+) -> None:
+    put_out(settings, 1)
+    killed = 0
+    for moment in (1, 2, 3, 5, 6, 7, 8, 9):
+        out = tmp_path / f"out{moment}"
+        killed += kill(settings, str(out), moment)
+        export(settings, str(out))
+        assert numbers(out) == {1}
+        assert [path.name for path in (out / "releases").iterdir()] == [IDS[1]]
+    assert killed >= 5
 
 
 def test_place_that_cannot_be_written_is_told(settings: Settings, tmp_path: Path) -> None:
@@ -376,3 +443,36 @@ def test_export_to_s3_killed_is_ended_by_the_next(
     assert numbers(got) == {3}
     assert len(list((got / "releases").iterdir())) == 2
     assert all((folder / "release.json").exists() for folder in (got / "releases").iterdir())
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [pair for name, pair in SOMEBODYS.items() if not name.startswith("a folder")],
+)
+def test_what_no_export_wrote_in_a_bucket_is_not_replaced(
+    settings: Settings,
+    bucket: Bucket,  # noqa: F811
+    name: str,
+    text: str,
+) -> None:
+    put_out(settings, 1)
+    bucket.put(f"marts/{name}", text.encode(errors="replace").decode())
+    with pytest.raises(ConfigurationError, match="no export of Clearwater wrote it"):
+        export(settings, "s3://shop/marts")
+    assert list(objects(bucket)) == [f"marts/{name}"]
+
+
+def test_objects_of_somebody_else_are_left_alone(
+    settings: Settings,
+    bucket: Bucket,  # noqa: F811
+) -> None:
+    put_out(settings, 1)
+    bucket.put(f"marts/releases/{IDS[1]}/marts/fct_orders.parquet", "half")
+    bucket.put(f"marts/releases/{IDS[2]}/marts/fct_orders.parquet", "half")
+    export(settings, "s3://shop/marts")
+    bucket.put("marts/releases/v7/app.py", "x")
+    bucket.put(f"marts/releases/{IDS[3]}/app.py", "x")
+    put_out(settings, 4)
+    export(settings, "s3://shop/marts")
+    names = {key.split("/")[2] for key in objects(bucket) if key.startswith("marts/releases/")}
+    assert names == {IDS[1], "v7", IDS[3], IDS[4]}

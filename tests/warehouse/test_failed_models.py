@@ -44,6 +44,12 @@ def test_without_a_line_the_beginning_is_shown() -> None:
     assert told.message == "IO Error: could not read"
 
 
+def test_macros_that_dbt_went_through_are_left_out() -> None:
+    said = "Compilation Error in model fct_a (models/fct_a.sql)\n  No window\n  \n"
+    said += "  > in macro window (macros/window.sql)\n  > called by model fct_a (models/fct_a.sql)"
+    assert failed_model("a.b", FILE, said, SQL).message == "No window"
+
+
 def test_values_of_the_data_are_not_told() -> None:
     said = (
         "Runtime Error in model a (b.sql)\n  Conversion Error: Could not convert string 'Mrs Smith'"

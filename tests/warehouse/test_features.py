@@ -9,11 +9,12 @@ from typing import Any
 
 import duckdb
 import pytest
-from released import make_build, put_out, release
+from released import A, B, make_build, put_out, release
 
 from warehouse import features
 from warehouse.errors import ConfigurationError, GateBlockedError, ReleaseError
 from warehouse.features import extract, prune_features, release_named
+from warehouse.files import temporary
 from warehouse.releases import current, publish
 from warehouse.settings import Settings
 
@@ -33,11 +34,11 @@ def manifest(place: Path) -> dict[str, Any]:
 
 
 def test_extract_is_whole_with_its_manifest(settings: Settings) -> None:
-    (made,) = put_out(settings, "a")
+    (made,) = put_out(settings, A)
     place = extract(settings, made, NAME)
     told = manifest(place)
-    assert place == settings.features / NAME / "a"
-    assert (told["release"], told["rows"], rows(place)) == ("a", 10, 10)
+    assert place == settings.features / NAME / A
+    assert (told["release"], told["rows"], rows(place)) == (A, 10, 10)
     assert told["columns"] == {"id": "BIGINT", "ordered_at": "TIMESTAMP"}
     assert (told["earliest"], told["latest"]) == ("2026-01-01T00:00:00", "2026-01-10T00:00:00")
     content = (place / "data.parquet").read_bytes()
@@ -45,7 +46,7 @@ def test_extract_is_whole_with_its_manifest(settings: Settings) -> None:
 
 
 def test_extract_is_made_once(settings: Settings) -> None:
-    (made,) = put_out(settings, "a")
+    (made,) = put_out(settings, A)
     first = manifest(extract(settings, made, NAME))
     assert manifest(extract(settings, made, NAME)) == first
 
@@ -63,13 +64,13 @@ def test_extract_is_made_once(settings: Settings) -> None:
 def test_bounds_take_the_start_and_leave_the_end(
     settings: Settings, tmp_path: Path, start: str | None, end: str | None, count: int
 ) -> None:
-    (made,) = put_out(settings, "a")
+    (made,) = put_out(settings, A)
     place = extract(settings, made, NAME, start=start, end=end, out=tmp_path / "out")
     assert (rows(place), manifest(place)["rows"]) == (count, count)
 
 
 def test_folder_that_is_not_empty_is_left_alone(settings: Settings, tmp_path: Path) -> None:
-    (made,) = put_out(settings, "a")
+    (made,) = put_out(settings, A)
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "mine").touch()
     with pytest.raises(ConfigurationError, match="not empty"):
@@ -78,27 +79,27 @@ def test_folder_that_is_not_empty_is_left_alone(settings: Settings, tmp_path: Pa
 
 
 def test_empty_folder_is_taken(settings: Settings, tmp_path: Path) -> None:
-    (made,) = put_out(settings, "a")
+    (made,) = put_out(settings, A)
     (tmp_path / "out").mkdir()
     assert rows(extract(settings, made, NAME, out=tmp_path / "out")) == 10
 
 
 @pytest.mark.parametrize("wrong", [{"start": "soon"}, {"end": "2026-13-01"}])
 def test_no_time_is_an_error(settings: Settings, tmp_path: Path, wrong: dict[str, str]) -> None:
-    (made,) = put_out(settings, "a")
+    (made,) = put_out(settings, A)
     with pytest.raises(ConfigurationError, match="ISO 8601"):
         extract(settings, made, NAME, out=tmp_path / "out", **wrong)
 
 
 def test_unknown_name_tells_the_known(settings: Settings) -> None:
-    (made,) = put_out(settings, "a")
+    (made,) = put_out(settings, A)
     with pytest.raises(ConfigurationError, match=r"'feat_x'\n.*feat_orders"):
         extract(settings, made, "feat_x")
 
 
 def test_release_that_did_not_pass_has_no_extracts(settings: Settings) -> None:
-    blocked = release("a", verdict="block")
-    publish(settings, make_build(settings, "a"), blocked)
+    blocked = release(A, verdict="block")
+    publish(settings, make_build(settings, A), blocked)
     with pytest.raises(GateBlockedError):
         extract(settings, blocked, NAME)
     assert not settings.features.exists()
@@ -107,7 +108,7 @@ def test_release_that_did_not_pass_has_no_extracts(settings: Settings) -> None:
 def test_failure_half_way_leaves_nothing(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (made,) = put_out(settings, "a")
+    (made,) = put_out(settings, A)
 
     def full(_file: Path) -> str:
         raise OSError(28, "No space left on device")
@@ -119,17 +120,18 @@ def test_failure_half_way_leaves_nothing(
 
 
 def test_extracts_go_with_their_releases(settings: Settings) -> None:
-    (made,) = put_out(settings, "a")
+    (made,) = put_out(settings, A)
     kept = extract(settings, made, NAME)
-    for name in ("gone", ".half.1.tmp"):
-        (settings.features / NAME / name).mkdir()
+    for place in (kept.with_name("gone"), temporary(kept.with_name("half"))):
+        place.mkdir()
+    (settings.releases / A / "release.json").write_text("{}")  # it may be put back
     prune_features(settings)
     assert list((settings.features / NAME).iterdir()) == [kept]
 
 
 def test_release_is_named_or_the_one_served(settings: Settings) -> None:
-    one, two = put_out(settings, "a", "b")
+    one, two = put_out(settings, A, B)
     assert release_named(settings, None, current(settings)) == two
-    assert release_named(settings, "a", current(settings)) == one
+    assert release_named(settings, A, current(settings)) == one
     with pytest.raises(ReleaseError):
         release_named(settings, "z", current(settings))

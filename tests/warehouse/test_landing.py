@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from warehouse import landing
 from warehouse.errors import BatchRefusedError
+from warehouse.files import temporary
 from warehouse.landing import Count, Known, Landed, arrivals, content_path, sweep_landing
 from warehouse.places import LocalFile, Place
 from warehouse.settings import Settings
@@ -186,8 +187,9 @@ def test_failed_write_leaves_nothing(
 
 def test_sweep_removes_half_written_files_alone(settings: Settings, tmp_path: Path) -> None:
     landed = land_text(settings, tmp_path, "id\n1\n")
-    (settings.landing / ".arriving.1.tmp").write_text("half")
-    (settings.landing / landed.sha256[:2] / ".x.json.1.tmp").write_text("half")
+    temporary(settings.landing / "arriving").write_text("half")
+    temporary(settings.landing / landed.sha256[:2] / "x.json").write_text("half")
+    (settings.landing / ".mine.tmp").write_text("a person's")
     sweep_landing(settings)
-    assert list(settings.landing.rglob(".*.tmp")) == []
+    assert list(settings.landing.rglob(".*.tmp")) == [settings.landing / ".mine.tmp"]
     assert arrivals(settings) == [landed]

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from released import ORDERS, make_build, put_out, release
+from released import ORDERS, A, B, make_build, put_out, release
 from shop import Shop
 
 from warehouse.errors import QueryError, ReleaseError
@@ -19,7 +19,7 @@ from warehouse.settings import Settings
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     settings = Settings(tmp_path_factory.mktemp("home"), threads=2, memory_limit="1GiB")
-    put_out(settings, "a")
+    put_out(settings, A)
     return settings
 
 
@@ -160,9 +160,9 @@ def test_large_query_spills_below_the_home(home: Settings) -> None:
 
 
 def test_older_release_is_queried_by_name(settings: Settings) -> None:
-    put_out(settings, "a")
-    put_out(settings, "b", statements=("create table marts.fct_orders as select 7 as id",))
-    with open_release(settings, "a") as con:
+    put_out(settings, A)
+    put_out(settings, B, statements=("create table marts.fct_orders as select 7 as id",))
+    with open_release(settings, A) as con:
         assert run_query(con, "select count(*) from fct_orders").fetchone() == (2,)
     assert answer(settings, "from fct_orders") == [(7,)]
 
@@ -210,7 +210,7 @@ def both(shop: Shop) -> Settings:
     """A home with a lake and a release."""
     shop.send("id,Amount\n1,2\n")
     tables = {"marts.fct_orders": 2, "features.feat_orders": 10}
-    made = release("a", tables=tables)
+    made = release(A, tables=tables)
     publish(shop.settings, make_build(shop.settings, made.id, *ORDERS), made)
     return shop.settings
 

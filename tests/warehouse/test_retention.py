@@ -19,7 +19,7 @@ import pytest
 from handmade import sources_file
 from hypothesis import given
 from hypothesis import strategies as st
-from released import make_build, put_out, release
+from released import A, B, C, make_build, numbered, put_out, release
 from shop import ORDERS, Connection, Shop
 
 from warehouse import lake, quarantine, releases
@@ -108,7 +108,7 @@ def furnish(shop: Shop) -> None:
     home = shop.settings.home
     for number in range(1, 6):
         shop.send(many(number * 10_000), write="snapshot")
-        release_now(shop, f"r{number}", run_id=RUNS[number - 1])
+        release_now(shop, numbered(number), run_id=RUNS[number - 1])
     for run in RUNS:
         (home / "reports" / run).mkdir(parents=True)
         (home / "reports" / run / "index.html").write_text("report of " + run)
@@ -118,7 +118,7 @@ def furnish(shop: Shop) -> None:
     file = next(shop.settings.lake_data.rglob("*.parquet"))
     shutil.copy(file, file.with_name("ducklake-stray.parquet"))
     (make_build(shop.settings, "half") / "note").write_text("x")
-    whole = {"base": "r2", "lake_snapshot": catalog_snapshot(shop.settings)}
+    whole = {"base": numbered(2), "lake_snapshot": catalog_snapshot(shop.settings)}
     (make_build(shop.settings, "whole") / "build.json").write_text(json.dumps(whole))
     (home / "lake.before-20260101T000000000000").mkdir()
     (home / "lake.before-20260101T000000000000" / "catalog.sqlite").write_text("old")
@@ -171,17 +171,17 @@ def test_dry_run_changes_nothing_and_tells_what_is_freed(full: Shop) -> None:
 
 def test_every_kind_goes_and_what_is_needed_stays(full: Shop) -> None:
     found = prune(keeping(full))
-    assert gone(found, "releases") == ["r1", "r3"]
+    assert gone(found, "releases") == [numbered(1), numbered(3)]
     assert why(found, "releases") == {
-        "r2": "base of the build whole",
-        "r4": "one of the newest 2",
-        "r5": "current; one of the newest 2",
+        numbered(2): "base of the build whole",
+        numbered(4): "one of the newest 2",
+        numbered(5): "current; one of the newest 2",
     }
-    assert gone(found, "features") == ["r1", "r3"]
+    assert gone(found, "features") == [numbered(1), numbered(3)]
     assert gone(found, "builds") == ["half"]
     assert gone(found, "reports") == [RUNS[0], RUNS[2]]
     assert gone(found, "logs") == [f"{RUNS[0]}.jsonl", f"{RUNS[2]}.jsonl"]
-    assert why(found, "reports")[RUNS[1]] == "its run published release r2"
+    assert why(found, "reports")[RUNS[1]] == f"its run published release {numbered(2)}"
     assert why(found, "reports")[RUNS[4]] == "the newest"
     assert gone(found, "lakes") == ["lake.before-20260101T000000000000"]
     assert len(gone(found, "temporary")) == 2
@@ -191,7 +191,7 @@ def test_every_kind_goes_and_what_is_needed_stays(full: Shop) -> None:
         assert (home / foreign).read_text() == "a person's"
     assert (home / "features" / "notes" / "todo.txt").exists()
     assert found.lake is not None
-    assert (found.lake.needed_by, len(found.lake.expired)) == ("release r2", 1)
+    assert (found.lake.needed_by, len(found.lake.expired)) == (f"release {numbered(2)}", 1)
 
 
 def test_pruned_twice_is_pruned_once(full: Shop) -> None:
@@ -225,32 +225,45 @@ def test_everything_kept_works_on(full: Shop, tmp_path: Path) -> None:
 
 def test_release_stays_that_somebody_took_features_from(settings: Settings) -> None:
     settings = replace(settings, keep=Keep(releases=1))
-    one, _, _ = put_out(settings, "a", "b", "c")
+    one, _, _ = put_out(settings, A, B, C)
     note_asked(extract(settings, one, "feat_orders"))
     found = plan(settings)
-    assert gone(found, "releases") == ["b"]
-    assert why(found, "releases")["a"] == "feat_orders was extracted from it by command"
-    shutil.rmtree(settings.features / "feat_orders" / "a")
-    assert gone(plan(settings), "releases") == ["a", "b"]
+    assert gone(found, "releases") == [B]
+    assert why(found, "releases")[A] == "feat_orders was extracted from it by command"
+    shutil.rmtree(settings.features / "feat_orders" / A)
+    assert gone(plan(settings), "releases") == [A, B]
 
 
 def test_release_stays_that_a_held_domain_is_as_in(settings: Settings) -> None:
     settings = replace(settings, keep=Keep(releases=1))
-    put_out(settings, "a", "b")
-    line = releases.Line("a", "l", 1, "pass", ["features.feat_orders"], held="blocked")
-    made = release("c", domains={"shop": line})
-    releases.publish(settings, make_build(settings, "c"), made)
-    assert why(plan(settings), "releases")["a"] == "the held domain shop is as in it"
-    assert releases.prune(settings) == ["b"]
+    put_out(settings, A, B)
+    line = releases.Line(A, "l", 1, "pass", ["features.feat_orders"], held="blocked")
+    made = release(C, domains={"shop": line})
+    releases.publish(settings, make_build(settings, C), made)
+    assert why(plan(settings), "releases")[A] == "the held domain shop is as in it"
+    assert releases.prune(settings) == [B]
 
 
 def test_what_a_rollback_holds_stays(settings: Settings) -> None:
     settings = replace(settings, keep=Keep(releases=1))
-    put_out(settings, "a", "b", "c")
-    releases.rollback(settings, "a")
+    put_out(settings, A, B, C)
+    releases.rollback(settings, A)
     found = prune(settings)
-    assert gone(found, "releases") == ["b"]
-    assert why(found, "releases")["a"] == "current; held after a rollback"
+    assert gone(found, "releases") == [B]
+    assert why(found, "releases")[A] == "current; held after a rollback"
+
+
+def test_release_that_cannot_be_read_stays_with_all_snapshots(full: Shop) -> None:
+    settings = keeping(full)
+    file = settings.releases / numbered(1) / "release.json"
+    file.write_text("{}")
+    found = prune(settings)
+    assert gone(found, "releases") == [numbered(3)]
+    assert "cannot be read: it lacks " in why(found, "releases")[numbered(1)]
+    assert gone(found, "features") == [numbered(3)]
+    assert found.lake is not None
+    assert (found.lake.snapshots, found.lake.expired) == ((), {})
+    assert found.lake.needed_by == f"release {numbered(1)}, which cannot be read,"
 
 
 def test_snapshot_of_an_unpublished_build_stays(shop: Shop) -> None:
@@ -521,8 +534,8 @@ def kill_and_prune_again(shop: Shop, copy: Callable[[], Path], moment: int) -> b
     there = {made.id for made in releases.releases(settings)}
     serving = current(settings)
     assert serving is not None
-    assert serving.id == "r5"
-    assert there >= {"r2", "r4", "r5"}
+    assert serving.id == numbered(5)
+    assert there >= {numbered(2), numbered(4), numbered(5)}
     for place in settings.features.glob("*/r*"):
         assert (place / "data.parquet").exists()
     for landed in arrivals(settings):

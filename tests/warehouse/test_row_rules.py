@@ -208,8 +208,7 @@ def test_rebuild_knows_the_rules_of_each_load(shop: Shop) -> None:
     assert (shop.orders(), shop.quarantine()) == before
 
 
-def test_reference_to_another_table_of_the_lake(shop: Shop) -> None:
-    rule = """\
+KNOWN_KIND = """\
     table: raw_shop.orders
     owner: shop
     rules:
@@ -219,32 +218,48 @@ def test_reference_to_another_table_of_the_lake(shop: Shop) -> None:
         references_table: raw_shop.kinds
         severity: critical
         reason: kinds are listed
-    """
-    (missing,) = send(shop, "1,1,a,\n2,2,c,\n", rules=rule).problems
+"""
+
+
+def test_reference_to_another_table_of_the_lake(shop: Shop) -> None:
+    (missing,) = send(shop, "1,1,a,\n2,2,c,\n", rules=KNOWN_KIND).problems
     assert "it looks into raw_shop.kinds, and no file of that is loaded" in missing
     assert "put a file of shop.kinds there and run again" in missing
     shop.put("kind\na\nb\n", "kinds.csv")
     shop.load_all({"name": "shop.kinds", "path": "kinds.csv"})
-    assert send(shop, "1,1,a,\n2,2,c,\n", rules=rule).counts.quarantined == 1
+    assert send(shop, "1,1,a,\n2,2,c,\n", rules=KNOWN_KIND).counts.quarantined == 1
+
+
+def test_file_refused_for_a_reference_is_told_to_see_first_what_became_of_the_other_table(
+    shop: Shop,
+) -> None:
+    rule = KNOWN_KIND + "        tolerance: 0\n"
+    kinds = {"name": "shop.kinds", "path": "kinds*.csv", "columns": {"n": "bigint"}}
+    shop.put("kind,n\na,1\nb,2\n", "kinds1.csv")
+    shop.load_all(kinds)
+    (late,) = send(shop, "1,1,c,\n", rules=rule).problems
+    assert (
+        "next: see whether a file of shop.kinds is late: these rows refer to it; else ask" in late
+    )
+    shop.put("kind,n\nc,none\nd,none\n", "kinds2.csv")
+    shop.load_all(kinds)
+    (refused,) = send(shop, "1,1,c,\n", rules=rule).problems
+    why = "2 of 2 rows cannot be loaded, more than the tolerance of 50%"
+    assert f"next: these rows refer to shop.kinds, whose file kinds2.csv was refused ({why}" in (
+        refused
+    )
+    shop.put("kind,n\nb,1\n", "kinds2.csv")
+    shop.load_all(kinds)
+    (mended,) = send(shop, "1,1,c,\n", rules=rule).problems
+    assert "see whether a file of shop.kinds is late" in mended
 
 
 def test_what_a_rule_looks_up_is_loaded_first_and_a_rebuild_does_it_so_again(shop: Shop) -> None:
-    rule = """\
-    table: raw_shop.orders
-    owner: shop
-    rules:
-      - id: known_kind
-        check: references
-        column: kind
-        references_table: raw_shop.kinds
-        severity: critical
-        reason: kinds are listed
-    """
     shop.put(HEADER + "1,1,a,\n2,2,c,\n")
     shop.put("kind\na\nb\n", "kinds.csv")
     kinds = {"name": "shop.kinds", "path": "kinds.csv"}
     file = sources_file(shop.folder, ENTRY, kinds)
-    sources = with_rules(read_sources(file, shop.settings), rules_of(shop, rule))
+    sources = with_rules(read_sources(file, shop.settings), rules_of(shop, KNOWN_KIND))
     assert [source.name for source in sources] == ["shop.orders", "shop.kinds"]
     landed = land_sources(shop.settings, sources)
     summaries, _ = load_sources(shop.settings, sources, landed, "a run")

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from released import make_build, release
+from released import A, make_build, release
 from sqlalchemy import select, update
 
 from warehouse import releases
@@ -64,8 +64,8 @@ def home(settings: Settings) -> Settings:
     run(settings, "made it", MONTH * 3)
     run(settings, "young", MONTH / 2)
     run(settings, "newest", timedelta(0))
-    place = make_build(settings, "r1", "create table marts.t as select 1 as id")
-    releases.publish(settings, place, release("r1", run_id="made it"))
+    place = make_build(settings, A, "create table marts.t as select 1 as id")
+    releases.publish(settings, place, release(A, run_id="made it"))
     return settings
 
 
