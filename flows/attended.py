@@ -28,15 +28,18 @@ PATIENCE_SECONDS = 1.5  # for the server, once the run itself is over
 def run_attended(settings: Settings, api_url: str, options: Options) -> Run:
     """The pipeline's run in this process, as `pipeline.execute` gives it, seen by the server.
 
-    Raises what `pipeline.execute` raises; a server that goes away changes nothing.
+    It is from its first stage on: one that waits for the writer lock is not at work, and one that
+    another writer turned away is no run. Raises what `pipeline.execute` raises; a server that goes
+    away changes nothing.
     """
     from flows import pipeline
     from flows.retrying import tried
 
     teller = _Teller(settings, Api(api_url))
-    teller.start({"only": list(options.only), "full_refresh": options.full_refresh})
 
     def call(name: str, function: Callable[[Run], None], run: Run) -> None:
+        if not teller.has_begun:
+            teller.start({"only": list(options.only), "full_refresh": options.full_refresh})
         teller.stage(name)
         try:
             tried(name, function, run)
@@ -48,7 +51,8 @@ def run_attended(settings: Settings, api_url: str, options: Options) -> Run:
     try:
         run = pipeline.execute(settings, options, call=call)
     except BaseException as error:
-        teller.ended(*end_by(error))
+        if teller.has_begun:
+            teller.ended(*end_by(error))
         raise
     teller.artifacts(run)
     teller.ended(*end_of(run))
@@ -66,6 +70,11 @@ class _Teller:
         self._tasks: dict[str, str] = {}
         self._todo: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
         self._thread = Thread(target=self._work, name="prefect-teller", daemon=True)
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether it was told of the run's start."""
+        return self._thread.ident is not None
 
     def start(self, parameters: dict[str, Any]) -> None:
         """Tell that the run is at work."""

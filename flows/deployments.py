@@ -10,7 +10,8 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from flows.prefect_api import Api, Json
-from flows.schedules import ANCHOR, PIPELINE, Cron, Every, Schedule, declared
+from flows.schedules import ANCHOR, PIPELINE, Cron, Every, Schedule, declared, trigger_of
+from warehouse.schedule_entries import DAY, ScheduleEntry, span_text
 from warehouse.settings import Settings
 
 HOURLY = Cron("0 * * * *")  # where nothing is declared
@@ -79,6 +80,34 @@ def read(api: Api, wanted: Iterable[Schedule]) -> dict[str, Deployment]:
         for schedule in wanted
         if schedule.name in there
     }
+
+
+def shown(api: Api) -> list[Deployment]:
+    """All deployments that the server has, with the schedules that `put` gave them.
+
+    Raises ValueError, TypeError or LookupError for what `put` has not made.
+    """
+    return [
+        Deployment(
+            told["id"],
+            Schedule(told["name"], tuple(told["parameters"]["only"]), trigger_of(_entry(told))),
+            _is_active(told),
+        )
+        for told in api.deployments()
+    ]
+
+
+def _entry(told: Json) -> ScheduleEntry:
+    """The entry of the sources file that the deployment was made from."""
+    if not told["schedules"]:
+        check = told["description"].rpartition("(every ")[2].rstrip(").")
+        return ScheduleEntry.model_validate({"when": "new files", "check": check})
+    schedule = told["schedules"][0]["schedule"]
+    if schedule.get("cron"):
+        return ScheduleEntry(cron=schedule["cron"], timezone=schedule["timezone"])
+    span = timedelta(seconds=schedule["interval"])
+    local = {} if span % DAY else {"timezone": schedule["timezone"]}
+    return ScheduleEntry.model_validate({"every": span_text(span), **local})
 
 
 def _is_active(told: Json) -> bool:

@@ -13,7 +13,7 @@ from sqlalchemy import Engine, insert
 
 from flows.checks.findings import Batch, walk
 from flows.checks.machine import closed_to_us
-from flows.checks.runs import close_dead, left_over, record, recorded
+from flows.checks.runs import left_over, record, recorded
 from flows.checks.store import not_in_ledger, orphans, sound_release
 from warehouse.errors import ClearwaterError
 from warehouse.files import link_atomically
@@ -99,7 +99,7 @@ def _current(settings: Settings) -> Iterator[str]:
 
 def _state(settings: Settings) -> Iterator[str]:
     """Make a run ledger where there is none, and close the dead runs of one that is there."""
-    from warehouse.state import open_ledger, open_state
+    from warehouse.state import note_crashed, open_ledger, open_state
 
     is_new = not settings.state_url and not settings.state_db.exists()
     if is_new and not settings.releases.is_dir():
@@ -109,7 +109,9 @@ def _state(settings: Settings) -> Iterator[str]:
     with open_state(settings) as engine:
         if is_new:
             yield f"made the run ledger again, with {_known_runs(settings, engine)}"
-        if dead := close_dead(engine):
+        with engine.begin() as con:
+            dead = note_crashed(con, settings)
+        if dead:
             yield f"closed {counted(len(dead), 'run')} as crashed: {few(dead)}"
 
 

@@ -70,7 +70,9 @@ class _Figures:
 def _of_run(run: Run, figures: _Figures) -> None:
     ended = time.time()
     figures.gauge(
-        "run_start_timestamp_seconds", "When the last run began.", run.started_at.timestamp()
+        "run_start_timestamp_seconds",
+        "When the last run began, with the writer lock.",
+        run.started_at.timestamp(),
     )
     figures.gauge("run_end_timestamp_seconds", "When the last run ended.", ended)
     figures.gauge(

@@ -8,6 +8,7 @@ import shlex
 import sys
 from contextlib import suppress
 from contextvars import ContextVar
+from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -141,5 +142,10 @@ def speaks_json() -> bool:
 
 
 def print_json(value: Any) -> None:
-    """A result for machines, on stdout."""
-    print(json.dumps(value, default=str, indent=1))
+    """A result for machines, on stdout: moments in ISO 8601 and UTC, wall times as they are."""
+    print(json.dumps(value, default=_plain, indent=1))
+
+
+def _plain(value: Any) -> str:
+    is_moment = isinstance(value, datetime) and value.tzinfo is not None
+    return value.astimezone(UTC).isoformat() if is_moment else str(value)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from expectations.lag import Lag, arrived, lags
 from flows.checks.machine import CLOCK_SLACK, existing
-from flows.server import ServerInfo, running
+from flows.next_runs import NextRuns, Served, next_runs, served
 from warehouse.errors import ClearwaterError
 from warehouse.landing import standing_bytes
 from warehouse.releases import Release, current, held_at
@@ -30,7 +30,8 @@ class SourceState:
     """How a source stands. Times are in UTC.
 
     `run_id`, `looked_at` and `ended` are of the last run that looked at it, `news_at` of its newest
-    file that brought something; `next_at` is when a run looks at it next, `due` on which schedule.
+    file that brought something; `next_at` is when a run looks at it next, `due` on which schedule,
+    or `paused`.
     """
 
     name: str
@@ -57,6 +58,7 @@ class Disk:
 class Overview:
     """A home, as it is at `at` (UTC). `runs` are the newest first, without their summaries.
 
+    `schedules_problem` is a mistake in the sources file by which the server runs.
     `unread` says what could not be read, and so is not here; of the lake `waiting` says so.
     """
 
@@ -64,11 +66,12 @@ class Overview:
     home: Path
     release: Release | None
     held: str | None
-    server: ServerInfo | None
+    server: Served
     waiting: Waiting
     sources: tuple[SourceState, ...]
     disk: Disk | None
     runs: tuple[dict[str, Any], ...]
+    schedules_problem: str = ""
     unread: tuple[ClearwaterError, ...] = ()
 
     @property
@@ -86,10 +89,14 @@ def overview(settings: Settings) -> Overview:
     """Look at the home."""
     now = datetime.now(UTC)
     unread: list[ClearwaterError] = []
-    release, server = _read(current, settings, None, unread), running(settings)
+    release, server = _read(current, settings, None, unread), served(settings)
     none: dict[str, list[Arrived]] = {}
     waits, came = waiting_and(settings, arrived, none)
     runs: list[dict[str, Any]] = _read(_runs, settings, [], unread)
+    brought = {*came, *standing_bytes(settings)}
+    looked = _looked(runs, brought)
+    names = sorted({*brought, *looked})
+    to_come = next_runs(settings, server, names, now)
     return Overview(
         at=now,
         home=settings.home,
@@ -97,9 +104,10 @@ def overview(settings: Settings) -> Overview:
         held=_read(held_at, settings, None, unread),
         server=server,
         waiting=waits,
-        sources=tuple(_sources(settings, release, server, came, runs, now)),
+        sources=tuple(_sources(names, looked, lags(settings, release, came, now), came, to_come)),
         disk=_disk(settings),
         runs=tuple({k: v for k, v in run.items() if k != "summary"} for run in runs),
+        schedules_problem=to_come.problem,
         unread=tuple(unread),
     )
 
@@ -121,25 +129,25 @@ def _runs(settings: Settings) -> list[dict[str, Any]]:
     if not (settings.state_url or settings.state_db.exists()):
         return []
     with open_ledger(settings) as ledger:
-        return ledger.newest(LOOKED_AT_RUNS)
+        runs = ledger.newest(LOOKED_AT_RUNS)
+        for run in runs:
+            if run["summary"] is None:  # it died without a word
+                run["summary"] = {"stages": ledger.stages(run["run_id"])}
+    return runs
 
 
 def _sources(
-    settings: Settings,
-    release: Release | None,
-    server: ServerInfo | None,
+    names: Iterable[str],
+    looked: Mapping[str, tuple[str, datetime, str]],
+    lagging: Mapping[str, Lag],
     came: Mapping[str, Sequence[Arrived]],
-    runs: Sequence[Mapping[str, Any]],
-    now: datetime,
+    to_come: NextRuns,
 ) -> Iterable[SourceState]:
     """The sources of the home: those from which something came, or that a run looked at."""
-    looked = _looked(runs)
-    lagging = lags(settings, release, came, now)
-    names = sorted({*came, *looked, *standing_bytes(settings)})
-    due = _due(settings, server, names, now)
     for name in names:
         run_id, looked_at, ended = looked.get(name, (None, None, None))
         news = next((line for line in reversed(came.get(name, ())) if line.is_news), None)
+        next_at, due = to_come.due.get(name, (None, None))
         yield SourceState(
             name=name,
             run_id=run_id,
@@ -148,43 +156,56 @@ def _sources(
             news_at=news.at if news else None,
             news_file=news.file if news else None,
             lag=lagging.get(name),
-            next_at=due.get(name, (None, None))[0],
-            due=due.get(name, (None, None))[1],
+            next_at=next_at,
+            due=due,
         )
 
 
-def _looked(runs: Iterable[Mapping[str, Any]]) -> dict[str, tuple[str, datetime, str]]:
-    """By source the last run that looked at it: its id, when it began, and how that ended."""
-    found: dict[str, tuple[str, datetime, str]] = {}
-    for run in runs:
-        for name, told in ((run["summary"] or {}).get("sources") or {}).items():
-            ended = "refused" if told.get("problems") else str(run["status"])
-            began = run["started_at"].replace(tzinfo=UTC)
-            found.setdefault(name, (str(run["run_id"]), began, ended))
-    return found
+def _looked(
+    runs: Iterable[Mapping[str, Any]], names: Iterable[str]
+) -> dict[str, tuple[str, datetime, str]]:
+    """By source the last run that looked at it: its id, when it began, and how that ended.
 
-
-def _due(
-    settings: Settings, server: ServerInfo | None, names: Iterable[str], now: datetime
-) -> dict[str, tuple[datetime | None, str]]:
-    """By source when a run looks at it next, and on which schedule; nothing while no server runs.
-
-    A schedule of new files has no moment.
+    `names` are the sources known by what came from them.
     """
-    if server is None:
-        return {}
-    from flows.deployments import in_force
-    from flows.schedules import next_after
-
-    known = in_force(settings, Path(server.sources), server.cron)
-    found: dict[str, tuple[datetime | None, str]] = {}
-    for schedule in known:
-        at = next_after(schedule, now)
-        for name in schedule.only or names:
-            before = found.get(name, (None, ""))[0]
-            if name not in found or (at is not None and (before is None or at < before)):
-                found[name] = (at, str(schedule.trigger))
+    ended = [run for run in runs if run["status"] != "running"]
+    by_file: dict[str, set[str]] = {}
+    for run in ended:
+        by_file.setdefault(_file(run), set()).update(_told(run), _only(run))
+    unseen = {*names}.difference(*by_file.values())
+    found: dict[str, tuple[str, datetime, str]] = {}
+    for run in ended:
+        began = run["started_at"].replace(tzinfo=UTC)
+        for name, told in _told(run).items() or _lost(run, by_file[_file(run)] | unseen):
+            how = "refused" if told.get("problems") else str(run["status"])
+            found.setdefault(name, (str(run["run_id"]), began, how))
     return found
+
+
+def _told(run: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What the run tells of each source that it looked at."""
+    return run["summary"].get("sources") or {}
+
+
+def _lost(run: Mapping[str, Any], names: Iterable[str]) -> Iterable[tuple[str, dict[str, Any]]]:
+    """The sources of a run that ended before it could tell of any, of these if it was for all.
+
+    It has looked at them if it came to `land`.
+    """
+    if "land" not in run["summary"].get("stages", ()):
+        return
+    for name in _only(run) or names:
+        yield name, {}
+
+
+def _only(run: Mapping[str, Any]) -> Sequence[str]:
+    """The sources that the run was for; none if it was for all."""
+    return (run["options"] or {}).get("only") or ()
+
+
+def _file(run: Mapping[str, Any]) -> str:
+    """The sources file that the run went by."""
+    return str((run["options"] or {}).get("sources", ""))
 
 
 def _disk(settings: Settings) -> Disk | None:

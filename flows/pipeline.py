@@ -70,6 +70,7 @@ def execute(
         limits = stack.enter_context(Limits(partial(_last_words, run)))
         lock = writer_lock(settings, wait=options.wait, run_id=run.run_id, tell=run.events.note)
         stack.enter_context(lock)
+        run.started_at = datetime.now(UTC)  # it may have waited
         _recover(settings, keep_build="build" not in stages)
         stack.callback(_dismiss_auditor, run)
         run.release = releases.current(settings)

@@ -59,12 +59,13 @@ class StageTrace:
 class Run:
     """One run: what it was asked, and what each stage leaves for the next.
 
-    `declared` are all sources of the file, `sources` those that were asked for; `loaded` the
-    batches of every try; `unlike` the kinds of what raw rules found unlike before in files that are
-    loaded, by rule; `unbuilt` are the domains with models that failed; `passed` those that
-    passed although others are blocked, as `failure` tells then; `blocked` the rows of the build's
-    tables that must not be published; `clock` what became, where nothing was built, of rules on the
-    release served; `retries` tells what was tried again.
+    `started_at` (UTC) is when it got the writer lock: who waits for it is not at work. `declared`
+    are all sources of the file, `sources` those that were asked for; `loaded` the batches of every
+    try; `unlike` the kinds of what raw rules found unlike before in files that are loaded, by rule;
+    `unbuilt` are the domains with models that failed; `passed` those that passed although others
+    are blocked, as `failure` tells then; `blocked` the rows of the build's tables that must not be
+    published; `clock` what became, where nothing was built, of rules on the release served;
+    `retries` tells what was tried again.
     """
 
     settings: Settings

@@ -77,15 +77,17 @@ class ServerInfo:
 def up(settings: Settings, sources: Path, cron: str | None = None) -> ServerInfo:
     """The running server: started now, or as it was if it runs already.
 
-    Raises ConfigurationError when it runs with other sources or another schedule.
+    Raises ConfigurationError for a sources file with a mistake, before anything is started, and
+    when it runs with other sources or another schedule.
     """
-    wanted = checked_sources(sources)
+    wanted = checked_sources(sources, settings)
     check_cron(cron)
     with _one_at_a_time(settings):
         known = recorded(settings)
         if known and known.supervisor.alive:
             _refuse_other_work(known, wanted, cron)
-            return replace(_wait(settings, known.supervisor), already_up=True)
+            said = log_size(_log(settings))
+            return replace(_wait(settings, known.supervisor, said), already_up=True)
         return _start(settings, wanted, cron)
 
 
@@ -162,15 +164,12 @@ def server_environment(
     }
 
 
-def checked_sources(sources: Path) -> str:
-    """The file's absolute path. Raises ConfigurationError if there is none."""
+def checked_sources(sources: Path, settings: Settings) -> str:
+    """The file's absolute path. Raises ConfigurationError if it is not there or has a mistake."""
+    from warehouse.sources import read_sources_file
+
     wanted = sources.expanduser().absolute()
-    if not wanted.is_file():
-        raise ConfigurationError(
-            "there is no such sources file",
-            where=str(wanted),
-            next_step="name one with --sources, or run `clearwater demo` for a sample",
-        )
+    read_sources_file(wanted, settings)
     return str(wanted)
 
 
@@ -256,42 +255,65 @@ def forget(settings: Settings) -> None:
     _record(settings).unlink(missing_ok=True)
 
 
-def last_lines(file: Path, count: int = 3) -> str:
-    """The end of a log, in one line."""
-    lines = file.read_text(errors="replace").split("\n") if file.exists() else []
+def log_size(log: Path) -> int:
+    """How many bytes the log has now: what it tells later stands behind them."""
+    try:
+        return log.stat().st_size
+    except OSError:
+        return 0
+
+
+def last_lines(log: Path, since: int, count: int = 3) -> str:
+    """The end, in one line, of what stands in a log behind its first `since` bytes."""
+    if log_size(log) < since:  # what it held was moved away meanwhile
+        since = 0
+    try:
+        with log.open("rb") as file:
+            file.seek(since)
+            lines = file.read().decode(errors="replace").split("\n")
+    except OSError:
+        lines = []
     return " / ".join([line.strip() for line in lines if line.strip()][-count:]) or "nothing"
 
 
 def _start(settings: Settings, sources: str, cron: str | None) -> ServerInfo:
     command = ["-m", "flows.supervisor", "--sources", sources]
+    said = log_size(_log(settings))
     supervisor = start_detached(
         [*command, "--cron", cron] if cron else command,
         env={**os.environ, **own_environment(settings, os.environ)},
         folder=PROJECT,
-        log=settings.prefect / "supervisor.log",
+        log=_log(settings),
     )
     try:
-        return _wait(settings, supervisor)
+        return _wait(settings, supervisor, said)
     except BaseException:
         stop(supervisor, patience_seconds=DOWN_SECONDS)
         stop_recorded(settings)
         raise
 
 
-def _wait(settings: Settings, supervisor: Process) -> ServerInfo:
-    """What the supervisor has started, once all of it is ready."""
+def _wait(settings: Settings, supervisor: Process, said: int) -> ServerInfo:
+    """What the supervisor has started, once all of it is ready.
+
+    Raises ServerError with the end of what its log has behind the first `said` bytes.
+    """
     deadline = time.monotonic() + START_SECONDS
     while supervisor.alive and time.monotonic() < deadline:
         known = recorded(settings)
         if known and known.supervisor == supervisor and known.is_ready:
             return known
         time.sleep(POLL_SECONDS)
-    file = settings.prefect / "supervisor.log"
+    file = _log(settings)
     raise ServerError(
-        f"did not start; its log ends with: {last_lines(file)}",
+        f"did not start; its log ends with: {last_lines(file, said)}",
         where=str(file),
         next_step="read that log; the pipeline runs without it too: `clearwater run`",
     )
+
+
+def _log(settings: Settings) -> Path:
+    return settings.prefect / "supervisor.log"
 
 
 def _refuse_other_work(known: ServerInfo, sources: str, cron: str | None) -> None:

@@ -6,13 +6,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from textwrap import shorten
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from flows.printing import table_text
 from flows.progress import in_words
-from flows.run_log import Line
+from flows.run_log import Line, read_log
+from warehouse.lock import Holder, is_running, lock_holder
 from warehouse.processes import Process
 from warehouse.wording import counted
+
+if TYPE_CHECKING:
+    from warehouse.settings import Settings
 
 SHOWN_ROWS = 5  # of those that break a rule; --json has all that were kept
 SHOWN_COLUMNS = 7  # the rule's own come first
@@ -38,8 +42,8 @@ class StageStory:
 class Story:
     """A run as its log tells it.
 
-    `status` is the run's own word when it ended; else `running`, or `crashed` if its process is
-    gone. `others` are lines of no stage, such as those of incidents.
+    `status` is the run's own word when it ended; else `running`, or `crashed` if it is not at work.
+    `others` are lines of no stage, such as those of incidents.
     """
 
     run_id: str
@@ -68,15 +72,28 @@ class Story:
         }
 
 
-def story(lines: Sequence[Line]) -> Story:
-    """The story that the lines tell, at least one."""
+def newest_story(settings: Settings, run_id: str) -> Story | None:
+    """The story of a run up to this moment; None of one whose log is empty.
+
+    Raises OSError when there is no log.
+    """
+    lines = read_log(settings, run_id)
+    if not lines:
+        return None
+    found = story(lines, lock_holder(settings))
+    # It may have come to its end before the lock was looked at.
+    return story(read_log(settings, run_id), None) if found.status == "crashed" else found
+
+
+def story(lines: Sequence[Line], holder: Holder | None) -> Story:
+    """The story that the lines tell, at least one, while this process holds the writer lock."""
     first, last = lines[0], lines[-1]
     started = next((line.values for line in lines if line.event == "run_started"), {})
     ended = next((line.values for line in lines if line.event == "run_ended"), {})
     stages, others = _staged(lines)
     return Story(
         run_id=first.run_id,
-        status=str(ended.get("status") or _unended(started)),
+        status=str(ended.get("status") or _unended(started, first.run_id, holder)),
         exit_code=ended.get("exit_code"),
         started_at=first.at,
         seconds=(last.moment - first.moment).total_seconds(),
@@ -92,9 +109,10 @@ def story(lines: Sequence[Line]) -> Story:
 _ERRORS = ("error", "model_failed", "rule", "refused")
 
 
-def _unended(started: Mapping[str, Any]) -> str:
-    process = started.get("process")
-    return "running" if process and Process(**process).alive else "crashed"
+def _unended(started: Mapping[str, Any], run_id: str, holder: Holder | None) -> str:
+    process = Process(**started.get("process", {"pid": 0, "born": ""}))
+    on = str(started.get("host", ""))
+    return "running" if is_running(holder, run_id, process, on) else "crashed"
 
 
 def _staged(lines: Sequence[Line]) -> tuple[list[StageStory], list[Line]]:

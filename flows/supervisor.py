@@ -54,9 +54,11 @@ class Child:
     started: float = 0.0
     seen: float = 0.0
     not_before: float = 0.0
+    said: int = 0  # bytes of the log before it was started last
 
     def start(self) -> None:
         """Start it, in a session of its own; it ends when we are killed."""
+        self.said = server.log_size(self.log) if self.log else 0
         with _output(self.log) as output:
             self.process = subprocess.Popen(
                 [sys.executable, *self.command],
@@ -217,7 +219,7 @@ class Supervisor:
             self._is_recorded = True
 
     def _failure(self, child: Child, what: str) -> ServerError:
-        told = f": {server.last_lines(child.log)}" if child.log else ""
+        told = f": {server.last_lines(child.log, child.said)}" if child.log else ""
         return ServerError(
             f"the {child.name} {what}{told}",
             where=str(child.log or self._settings.prefect),
@@ -233,7 +235,7 @@ def supervise(
     Raises ConfigurationError for what cannot be run, ServerError when it is up already or one of
     them cannot be kept running.
     """
-    wanted = server.checked_sources(sources)
+    wanted = server.checked_sources(sources, settings)
     server.check_cron(cron)
     (settings.prefect / "tmp").mkdir(parents=True, exist_ok=True)
     with _only_one(settings):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
@@ -14,6 +13,7 @@ from flows.run_log import Level, log_file
 from flows.run_summary import end_told, of_files, stale_told
 from warehouse.errors import BuildError, ClearwaterError, FailedModel
 from warehouse.files import sweep
+from warehouse.lock import host
 from warehouse.processes import this_process
 from warehouse.wording import counted
 
@@ -37,7 +37,7 @@ def begin(run: Run) -> None:
         only=list(run.options.only),
         full_refresh=run.options.full_refresh,
         process=asdict(this_process()),
-        host=os.uname().nodename,
+        host=host(),
     )
 
 

@@ -96,23 +96,27 @@ class Worker:
         return self._started is not None or bool(settling.at_work(self._settings))
 
     def _read_sources(self) -> None:
-        """Declare the schedules anew when the sources file has changed."""
+        """Declare the schedules anew when the sources file has changed.
+
+        With a mistake there they stay as they were; one that has just started has them from the
+        server, for if it ended it would be started again in vain until all is given up.
+        """
+        stamp = _stamp(self._sources)
+        if stamp == self._stamp:
+            return
         try:
-            found = self._sources.stat()
-            stamp = (found.st_mtime_ns, found.st_size)
-            if stamp == self._stamp:
-                return
             declared = deployments.in_force(self._settings, self._sources, self._cron)
-        except (OSError, ClearwaterError) as error:
+            watches = dict(self._new_watches(declared))
+        except ClearwaterError as error:
             if not self._declared:
-                raise
-            if isinstance(error, ClearwaterError):
-                complain(f"the schedules stay as they were: {error}")
-                self._stamp = stamp  # told once
+                self._declared = [each.schedule for each in deployments.shown(self._api)]
+                self._book.keep_only(self._declared, _now())
+            complain(f"the schedules stay as they were: {error}")
+            self._stamp = stamp  # told once
             return
         self._book.keep_only(declared, _now())
         deployments.put(self._api, declared)
-        self._watches = dict(self._new_watches(declared))
+        self._watches = watches
         self._declared, self._stamp, self._next_poll = declared, stamp, 0.0
         complain(f"schedules: {', '.join(each.name for each in declared)}")
 
@@ -217,7 +221,8 @@ class Worker:
         if moment < self._looked.get(schedule.name, -span) + span:
             return False
         self._looked[schedule.name] = moment
-        return self._watches[schedule.name].arrived() or self._unfinished.is_due()
+        watch = self._watches.get(schedule.name)  # none while the sources cannot be read
+        return bool(watch and watch.arrived()) or self._unfinished.is_due()
 
     def _planned_last(self, deployment: Deployment, now: datetime) -> Json | None:
         """The run that the server planned last of those that should have started."""
@@ -247,6 +252,15 @@ class Worker:
             for each in self._declared
             if not only or (each.only and set(each.only) <= set(only))
         ]
+
+
+def _stamp(file: Path) -> tuple[int, int]:
+    """What changes with the file; zeros where there is none."""
+    try:
+        found = file.stat()
+    except OSError:
+        return 0, 0
+    return found.st_mtime_ns, found.st_size
 
 
 def _moment(text: str) -> datetime:

@@ -20,7 +20,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from warehouse.errors import WriterBusyError
-from warehouse.processes import birth, this_process
+from warehouse.processes import Process, birth, boot, this_process
 from warehouse.settings import Settings
 from warehouse.wording import span
 
@@ -98,25 +98,52 @@ def writer_lock(
 def lock_holder(settings: Settings) -> Holder | None:
     """Who holds the lock now, with `pid` 0 where the file does not say; None when nobody does.
 
-    A holder of this machine whose process is gone holds nothing, whatever the file says.
+    A holder of this machine whose process is gone holds nothing, whatever the file says. Where we
+    may not ask for the lock, or its file system knows of none, somebody may hold it.
     """
     if (own := _held.get(str(settings.lock))) is not None:
         return own  # over NFS a lock of our own would be let go of by looking
     try:
         handle = os.open(settings.lock, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
+    except OSError:
+        return _unknown()
     try:
         fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         found = _read(handle)
+    except OSError:
+        return _unknown()
     else:
         return None
     finally:
         os.close(handle)
-    if found and found.host == host() and birth(found.pid) != found.born:
+    if found and _is_of_here(found.host, found.born) and birth(found.pid) != found.born:
         return None
-    return found or Holder(0, "", "unknown", datetime.now(UTC).isoformat(), "unknown")
+    return found or _unknown()
+
+
+def is_running(holder: Holder | None, run_id: str, process: Process, on: str) -> bool:
+    """Whether a run that has not come to its end is at work: it holds the lock at this moment.
+
+    `process` executes it on the host `on`. They only count where it is not known who holds the
+    lock: a run of here whose process is gone is dead then, one of another host may live.
+    """
+    if holder is None:
+        return False
+    if holder.pid:
+        return holder.run_id == run_id
+    return process.alive if _is_of_here(on, process.born) else bool(on)
+
+
+def _is_of_here(name: str, born: str) -> bool:
+    """Whether the process is of this machine since it was booted, and not of one of its name."""
+    return name == host() and born.startswith(boot())
+
+
+def _unknown() -> Holder:
+    return Holder(0, "", "unknown", datetime.now(UTC).isoformat(), "unknown")
 
 
 def _take(handle: int, settings: Settings, tell: Callable[[str], None], *, wait: bool) -> None:

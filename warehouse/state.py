@@ -7,7 +7,7 @@ folders alone.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
@@ -37,8 +37,9 @@ from sqlalchemy import (
 from sqlalchemy.exc import ArgumentError, DBAPIError
 
 from warehouse.errors import ConfigurationError, StateError
-from warehouse.lock import Holder, host, lock_holder
-from warehouse.processes import birth, this_process
+from warehouse.last_heard import last_heard
+from warehouse.lock import host, is_running, lock_holder
+from warehouse.processes import Process, this_process
 from warehouse.settings import Settings
 
 VARIABLE = "CLEARWATER_STATE_URL"
@@ -272,10 +273,7 @@ class RunLedger:
         values |= {"pid": process.pid, "born": process.born, "options": dict(options or {})}
 
         def write(con: Connection) -> None:
-            dead = (runs.c.status == "running") & (runs.c.run_id != run_id)
-            con.execute(update(runs).where(dead).values(status="crashed", ended_at=now))
-            dead = (stages.c.status == "running") & (stages.c.run_id != run_id)
-            con.execute(update(stages).where(dead).values(status="crashed"))
+            note_crashed(con, self._settings, but=run_id)
             last = con.execute(select(func.max(runs.c.number))).scalar()
             _put(con, runs, {"run_id": run_id}, values | {"number": (last or 0) + 1})
 
@@ -311,19 +309,35 @@ class RunLedger:
     def newest(self, count: int | None = None) -> list[dict[str, Any]]:
         """The newest runs, all without a count, newest first.
 
-        One is `running` only if it truly is: noted so, at work, and the holder of the writer lock.
-        Else it is `crashed`, whether or not a run has come since and noted that.
+        One is `running` only if it truly is, as `lock.is_running` tells. Else it is `crashed`,
+        whether or not a run has come since and noted that; it ended when it was last heard of.
         """
-        order = func.coalesce(runs.c.number, 0).desc(), runs.c.started_at.desc()
-        newest = select(runs).order_by(*order).limit(count)
-        with self._engine.connect() as con:
-            found = [dict(row) for row in con.execute(newest).mappings()]
-        if any(run["status"] == "running" for run in found):
-            holder = lock_holder(self._settings)
+        found = self._newest(count)
+        if lost := {run["run_id"] for run in self._lost(found)}:
+            found = self._newest(
+                count
+            )  # one may have come to its end before the lock was looked at
             for run in found:
-                if run["status"] == "running" and not _is_at_work(run, holder):
-                    run["status"] = "crashed"
+                if run["status"] == "running" and run["run_id"] in lost:
+                    heard = _last_heard(self._settings, run["run_id"], run["started_at"])
+                    run |= {"status": "crashed", "ended_at": heard}
         return found
+
+    def _newest(self, count: int | None) -> list[dict[str, Any]]:
+        """The newest runs, as they are noted."""
+        order = func.coalesce(runs.c.number, 0).desc(), runs.c.started_at.desc()
+        with self._engine.connect() as con:
+            found = con.execute(select(runs).order_by(*order).limit(count))
+            return [dict(row) for row in found.mappings()]
+
+    def _lost(self, found: Iterable[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
+        """Those that are noted as running, and are not."""
+        noted = [run for run in found if run["status"] == "running"]
+        holder = lock_holder(self._settings) if noted else None
+        for run in noted:
+            process = Process(run["pid"] or 0, run["born"] or "")
+            if not is_running(holder, run["run_id"], process, run["host"] or ""):
+                yield run
 
     def stages(self, run_id: str) -> dict[str, str]:
         """The status of each stage that the run began, by its name."""
@@ -332,14 +346,26 @@ class RunLedger:
             return {row.stage: row.status for row in con.execute(chosen)}
 
 
-def _is_at_work(run: Mapping[str, Any], holder: Holder | None) -> bool:
-    """Whether the run, noted as running, holds the lock."""
-    if holder is None:
-        return False
-    if holder.run_id or not run["pid"]:
-        return bool(holder.run_id == run["run_id"])
-    is_unknown = not holder.pid  # the file is being written at this moment
-    return is_unknown and run["host"] == host() and birth(run["pid"]) == run["born"]
+def note_crashed(con: Connection, settings: Settings, *, but: str = "") -> list[str]:
+    """Note every run as crashed that is noted as running, `but` one; returns their ids.
+
+    The caller holds the writer lock. They ended when they were last heard of.
+    """
+    is_dead = (runs.c.status == "running") & (runs.c.run_id != but)
+    found = con.execute(select(runs.c.run_id, runs.c.started_at).where(is_dead))
+    dead: dict[str, datetime] = {row.run_id: row.started_at for row in found}
+    for run_id, started_at in dead.items():
+        values = {"status": "crashed", "ended_at": _last_heard(settings, run_id, started_at)}
+        con.execute(update(runs).where(runs.c.run_id == run_id).values(**values))
+    is_open = (stages.c.status == "running") & (stages.c.run_id != but)
+    con.execute(update(stages).where(is_open).values(status="crashed"))
+    return list(dead)
+
+
+def _last_heard(settings: Settings, run_id: str, started_at: datetime) -> datetime | None:
+    """When it was last heard of, in UTC as the ledger has it; not before it began."""
+    heard = last_heard(settings, run_id)
+    return max(heard.replace(tzinfo=None), started_at) if heard else None
 
 
 def _put(con: Connection, table: Table, key: dict[str, Any], values: dict[str, Any]) -> None:

@@ -22,7 +22,7 @@ class Holder(NamedTuple):
 def holder(settings: Settings) -> Holder | None:
     """Who holds the writer lock; None if nobody does, whatever process the file names.
 
-    Where the system lists its locks (Linux) nothing is locked to find out.
+    Where the system lists its locks (Linux) one of this machine is found without locking anything.
     """
     try:
         inode = settings.lock.stat().st_ino
@@ -31,12 +31,14 @@ def holder(settings: Settings) -> Holder | None:
     try:
         lines = LOCKS.read_text().splitlines()
     except OSError:
-        found = lock_holder(settings)
-        return Holder(found.pid, found.command, 0) if found else None
+        lines = []
     pids = [_flock(line.split(), inode) for line in lines]
     held = [pid for pid, is_waiting in filter(None, pids) if not is_waiting]
     waiting = sum(is_waiting for _, is_waiting in filter(None, pids))
-    return Holder(held[0], _command(held[0]), waiting) if held else None
+    if held:
+        return Holder(held[0], _command(held[0]), waiting)
+    found = lock_holder(settings)  # of another machine, or where no locks are listed
+    return Holder(found.pid, found.command, waiting) if found else None
 
 
 def _flock(parts: list[str], inode: int) -> tuple[int, bool] | None:

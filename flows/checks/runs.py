@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from flows.checks.findings import CautionError, Entry, Found, Look
 from flows.checks.machine import first_line
@@ -18,9 +18,6 @@ from warehouse.errors import ClearwaterError, StateError
 from warehouse.files import is_temporary
 from warehouse.settings import Settings
 from warehouse.wording import byte_size, counted, few
-
-if TYPE_CHECKING:
-    from sqlalchemy import Engine
 
 OURS = (
     "builds/",
@@ -235,18 +232,3 @@ def _stale_runs(look: Look, *, is_up: bool) -> Iterator[ClearwaterError]:
             where=str(file),
             next_step="`clearwater down` and `clearwater up`: it closes them as crashed",
         )
-
-
-def close_dead(engine: Engine) -> list[str]:
-    """Note every run that is noted as running as crashed; the caller holds the writer lock."""
-    from sqlalchemy import select, update
-
-    from warehouse.state import runs, stages
-
-    with engine.begin() as con:
-        dead: list[str] = list(con.scalars(select(runs.c.run_id).where(runs.c.status == "running")))
-        now = datetime.now(UTC).replace(tzinfo=None)
-        is_dead = runs.c.status == "running"
-        con.execute(update(runs).where(is_dead).values(status="crashed", ended_at=now))
-        con.execute(update(stages).where(stages.c.status == "running").values(status="crashed"))
-    return dead

@@ -26,19 +26,17 @@ def logs(
 
     Example: clearwater logs 20260131T120000-3f9c1a
     """
-    from flows.run_log import read_log
-    from flows.story import story, told
+    from flows.story import newest_story, told
 
     settings = load_settings(home)
     run_id = _chosen(settings, run)
-    lines = read_log(settings, run_id)
-    if not lines:
+    found = newest_story(settings, run_id)
+    if found is None:
         raise ClearwaterError(
             "the log of this run is empty: the disk was full, or the machine went down",
             where=run_id,
             next_step="`clearwater status` tells how the run ended",
         )
-    found = story(lines)
     if as_json:
         print_json(found.to_json())
         return

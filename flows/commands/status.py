@@ -74,13 +74,22 @@ def _top(seen: Overview) -> Iterator[str]:
             yield cut(f"            {name}: {_told_line(line)}")
     if seen.held:
         yield f"held      at {seen.held} after a rollback; `clearwater resume` goes on"
-    if seen.server:
-        yield f"server    {seen.server.url}"
-    else:
-        yield "server    not running, so that nothing runs by itself; `clearwater up` starts it"
+    yield from _server(seen)
     if seen.ahead:
         yield f"clock     set back: it is before {seen.ahead:%Y-%m-%d %H:%M} UTC, the newest known"
     yield from _disk(seen.disk)
+
+
+def _server(seen: Overview) -> Iterator[str]:
+    info, standing = seen.server.info, seen.server.standing
+    if info is None:
+        yield "server    not running, so that nothing runs by itself; `clearwater up` starts it"
+    elif standing == "up":
+        yield f"server    {info.url}"
+    else:
+        yield f"server    {standing}: {info.url} does not answer yet"
+    if seen.schedules_problem:
+        yield cut(f"schedules {seen.schedules_problem}")
 
 
 def _told_line(line: Line) -> str:
@@ -182,11 +191,13 @@ def _runs(seen: Overview) -> Iterator[str]:
 
 
 def _run_row(now: datetime, run: dict[str, Any]) -> list[str]:
-    started, ended = run["started_at"], run["ended_at"] or now.replace(tzinfo=None)
+    started, ended = run["started_at"], run["ended_at"]
+    if run["status"] == "running":
+        ended = now.replace(tzinfo=None)
     return [
         run["run_id"],
         f"{started:%Y-%m-%d %H:%M}",
-        span(ended - started),
+        span(ended - started) if ended else "",
         run["status"],
         run["release"] or "",
     ]
@@ -218,17 +229,19 @@ def _red(text: str) -> str:
 def _as_json(seen: Overview) -> dict[str, Any]:
     from warehouse.releases import told_lines
 
-    serving = seen.release
+    serving, info = seen.release, seen.server.info
     return {
         "home": str(seen.home),
-        "at": seen.at.isoformat(),
+        "at": seen.at,
         "release": serving.id if serving else None,
         "verdict": serving.verdict if serving else None,
         "published_at": serving.created_at if serving else None,
         "domains": told_lines(serving) if serving else {},
         "held": seen.held,
-        "server": seen.server.url if seen.server else None,
-        "clock_before": _iso(seen.ahead),
+        "server": info.url if info and seen.server.standing == "up" else None,
+        "server_standing": seen.server.standing,
+        "schedules_problem": seen.schedules_problem or None,
+        "clock_before": seen.ahead,
         "sources": [_source_as_json(source) for source in seen.sources],
         "waiting": {
             "quarantined": seen.waiting.rows,
@@ -236,14 +249,20 @@ def _as_json(seen: Overview) -> dict[str, Any]:
             "problem": seen.waiting.problem,
         },
         "disk": asdict(seen.disk) if seen.disk else None,
-        "runs": list(seen.runs[: 2 * SHOWN_RUNS]),
+        "runs": [_run_as_json(run) for run in seen.runs[: 2 * SHOWN_RUNS]],
         "unread": [{"what": error.what, "where": error.where} for error in seen.unread],
     }
 
 
+def _run_as_json(run: dict[str, Any]) -> dict[str, Any]:
+    """The ledger's times are in UTC, and do not say so."""
+    times = {name: run[name] for name in ("started_at", "ended_at")}
+    return run | {name: at and at.replace(tzinfo=UTC) for name, at in times.items()}
+
+
 def _source_as_json(source: SourceState) -> dict[str, Any]:
-    """Times in ISO 8601, UTC; spans in seconds."""
-    told = {name: _iso(value) for name, value in vars(source).items() if name != "lag"}
+    """Spans in seconds."""
+    told = {name: value for name, value in vars(source).items() if name != "lag"}
     lag = source.lag
     told["lag"] = lag and {
         "seconds": lag.age.total_seconds(),
@@ -252,7 +271,3 @@ def _source_as_json(source: SourceState) -> dict[str, Any]:
         "is_late": lag.is_late,
     }
     return told
-
-
-def _iso(value: Any) -> Any:
-    return value.astimezone(UTC).isoformat() if isinstance(value, datetime) else value

@@ -9,6 +9,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from handmade import PAYMENTS, sources_file
 
 from flows import attended, live_runs, pipeline
 from flows.events import Events
@@ -16,7 +17,8 @@ from flows.live_runs import end_of
 from flows.pipeline import Options, Run
 from flows.prefect_api import ApiError
 from flows.ticks import Covers
-from warehouse.errors import BuildError, GateBlockedError
+from warehouse.errors import BuildError, GateBlockedError, WriterBusyError
+from warehouse.lock import writer_lock
 from warehouse.settings import Settings, load_settings
 
 
@@ -122,6 +124,18 @@ def test_an_error_of_ours_is_told_and_raised(
     with pytest.raises(ZeroDivisionError):
         run_with(monkeypatch, settings, told, ZeroDivisionError("oh"))
     assert told.heard[-1] == ("end", "FAILED", "oh")
+
+
+def test_a_run_that_another_writer_turns_away_is_none(
+    monkeypatch: pytest.MonkeyPatch, settings: Settings
+) -> None:
+    told = Told()
+    monkeypatch.setattr(attended, "Api", lambda _: told)
+    options = Options(sources=sources_file(settings.home.parent, PAYMENTS))
+    with writer_lock(settings, run_id="r1"), pytest.raises(WriterBusyError):
+        attended.run_attended(settings, "http://nowhere", options)
+    assert told.heard == []
+    assert list(live_runs.known(settings)) == []
 
 
 @pytest.mark.parametrize("patience", range(6))

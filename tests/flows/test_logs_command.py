@@ -11,15 +11,22 @@ from pathlib import Path
 
 import pytest
 from handmade import edit, payment, sources_file
+from held import held_elsewhere
 from works import MERGE, Works
 
 from flows import cli
+from flows import story as telling_story
+from flows.checks import holder as holding
+from flows.checks import runs as checks
+from flows.checks.findings import Look
 from flows.events import Events
-from flows.run_log import log_file, read_log
-from flows.story import story
+from flows.run_log import log_file
+from warehouse import state
 from warehouse.errors import FailedModel
+from warehouse.lock import host, writer_lock
 from warehouse.processes import Process, this_process
 from warehouse.settings import Settings
+from warehouse.state import open_ledger
 
 DAILY = "models/marts/fct_daily_transactions.sql"
 CUSTOMER = 7654321  # whose number is personal
@@ -125,12 +132,12 @@ def test_quarantine_and_what_was_done_are_told_of_a_run_that_is_well(
     assert "retry" not in told
 
 
-def begun(settings: Settings, run_id: str, process: Process) -> Events:
+def begun(settings: Settings, run_id: str, process: Process, on: str = "") -> Events:
     """The log of a run that is in the middle of its second stage."""
     events = Events("text", run_id)
     events.keep(log_file(settings, run_id))
     asked = {"stages": ["land", "load"], "sources": "s.yml", "only": ["a.b"]}
-    events.event("run_started", **asked, process=vars(process))
+    events.event("run_started", **asked, process=vars(process), host=on or host())
     events.stage("land", "start")
     events.stage("land", "done", detail="1 new of 1 file", seconds=0.1)
     events.stage("load", "start")
@@ -154,9 +161,49 @@ def test_killed_run_tells_how_far_it_came(settings: Settings, clearwater: Clearw
 
 def test_run_at_work_is_told_as_that(settings: Settings, clearwater: Clearwater) -> None:
     begun(settings, "r1", this_process())
-    told = clearwater(settings.home, "logs").out
+    with writer_lock(settings, run_id="r1"):
+        told = clearwater(settings.home, "logs").out
     assert told.startswith("run r1: running")
     assert "retry" not in told
+    with writer_lock(settings, run_id="r2"):  # of the same process, as in these tests
+        assert clearwater(settings.home, "logs").out.startswith("run r1: crashed")
+
+
+def test_run_of_another_host_is_running_for_every_reader_while_it_holds_the_lock(
+    settings: Settings, clearwater: Clearwater, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch, open_ledger(settings) as ledger:
+        patch.setattr(state, "host", lambda: "elsewhere")
+        ledger.start("r1")
+    begun(settings, "r1", Process(1, "another-boot 4711"), "elsewhere")
+
+    def told() -> tuple[str, str, str]:
+        logs = json.loads(clearwater(settings.home, "logs", "--json").out)
+        seen = json.loads(clearwater(settings.home, "status", "--json").out)
+        look = Look(settings.home / "sources.yml", settings)
+        return logs["status"], seen["runs"][0]["status"], checked(look)
+
+    def checked(look: Look) -> str:
+        _, wrong = checks.state(look)
+        return "; ".join(error.what for error in wrong)
+
+    with held_elsewhere(settings, "r1"):
+        assert told() == ("running", "running", "")
+        monkeypatch.setattr(holding, "LOCKS", settings.home)  # where no locks are listed
+        assert told() == ("running", "running", "")
+    dead = "1 run noted as running, but nobody writes: r1"
+    assert told() == ("crashed", "crashed", dead)
+
+
+def test_run_that_ends_while_it_is_looked_at_has_not_crashed(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    events = begun(settings, "r1", this_process())
+    looked = iter([lambda: events.event("run_ended", status="done", exit_code=0)])
+    monkeypatch.setattr(telling_story, "lock_holder", lambda _: next(looked)())
+    found = telling_story.newest_story(settings, "r1")
+    assert found
+    assert found.status == "done"
 
 
 def test_crash_has_its_frames(settings: Settings, clearwater: Clearwater) -> None:
@@ -187,7 +234,10 @@ def test_log_with_a_torn_line_is_told(settings: Settings) -> None:
     begun(settings, "r1", this_process())
     file = log_file(settings, "r1")
     file.write_bytes(file.read_bytes()[:-20])
-    assert story(read_log(settings, "r1")).status == "running"
+    with writer_lock(settings, run_id="r1"):
+        found = telling_story.newest_story(settings, "r1")
+    assert found
+    assert found.status == "running"
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -17,7 +18,9 @@ from flows import metrics
 from warehouse import releases
 from warehouse.errors import StateError
 from warehouse.files import temporary
+from warehouse.lock import writer_lock
 from warehouse.settings import PROJECT
+from warehouse.state import open_ledger
 
 
 def samples(works: Works) -> dict[tuple[str, ...], float]:
@@ -86,6 +89,30 @@ def test_source_without_news_keeps_its_time(after_a_row: Works) -> None:
     assert after[key] == before[key]
     assert after["run_start_timestamp_seconds",] > before["run_start_timestamp_seconds",]
     assert after["source_rows", "loaded", "payments.transactions"] == 0
+
+
+def test_waiting_for_the_lock_is_no_part_of_the_run(after_a_row: Works) -> None:
+    free = threading.Event()
+    let_go = [0.0]
+
+    def hold() -> None:
+        with writer_lock(after_a_row.settings, run_id="other"):
+            free.set()
+            time.sleep(0.5)
+            let_go[0] = time.time()
+
+    holding = threading.Thread(target=hold)
+    holding.start()
+    free.wait()
+    run = after_a_row.run("land", wait=True)
+    holding.join()
+    assert run.exit_code == 0
+    found = samples(after_a_row)
+    assert found["run_start_timestamp_seconds",] >= let_go[0]
+    with open_ledger(after_a_row.settings) as ledger:
+        (noted,) = ledger.newest(1)
+    began = noted["started_at"].replace(tzinfo=UTC).timestamp()
+    assert found["run_start_timestamp_seconds",] <= began <= found["run_end_timestamp_seconds",]
 
 
 @pytest.mark.parametrize("error", [OSError(28, "No space left on device"), StateError("odd")])

@@ -13,15 +13,19 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
 
-from flows import live_runs, server, settling
+from flows import live_runs, next_runs, server, settling
 from flows.live_runs import LiveRun
-from flows.prefect_api import FINAL
+from flows.prefect_api import FINAL, Api
 from flows.processes import Process
+from flows.schedules import Cron
 from warehouse.errors import ConfigurationError, GateBlockedError
+from warehouse.lock import writer_lock
+from warehouse.settings import PROJECT
 
 if TYPE_CHECKING:
     from tests.flows.conftest import Served
@@ -91,6 +95,10 @@ def api(served: Served, path: str, body: dict[str, Any] | None = None) -> Any:
             if error.code != http.HTTPStatus.SERVICE_UNAVAILABLE or time.monotonic() > deadline:
                 raise
         time.sleep(0.2)
+
+
+def post(served: Served, path: str) -> None:
+    Api(served.info.api_url).ask("POST", path)
 
 
 def newest_run(served: Served) -> dict[str, Any]:
@@ -282,8 +290,51 @@ def test_the_pipeline_itself_leaves_its_trace_in_the_ledger_and_at_the_server(
 
 
 @pytest.mark.slow
+def test_a_command_that_another_writer_turns_away_is_no_run(served: Served) -> None:
+    def shown() -> int:
+        asked = {"flow_runs": {"state": {"type": {"any_": ["RUNNING", *FINAL]}}}}
+        return len(api(served, "flow_runs/filter", asked))
+
+    before = shown()
+    command = ["-m", "flows", "run", "--home", str(served.settings.home)]
+    with writer_lock(served.settings, run_id="r1"):
+        said = subprocess.run(
+            [sys.executable, *command, "--sources", str(served.sources)],
+            env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
+            cwd=PROJECT,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    assert (said.returncode, "run r1 has been at work" in said.stderr) == (4, True)
+    assert shown() == before
+
+
+@pytest.mark.slow
 def test_running_finds_the_server(served: Served) -> None:
     assert server.running(served.settings) == served.info
+
+
+@pytest.mark.slow
+def test_what_is_paused_in_the_ui_is_shown_as_paused(served: Served) -> None:
+    def next_at() -> tuple[datetime | None, str]:
+        seen = next_runs.served(served.settings)
+        assert seen.standing == "up"
+        found = next_runs.next_runs(served.settings, seen, ["shop.orders"], datetime.now(UTC))
+        assert not found.problem
+        return found.due["shop.orders"]
+
+    told = api(served, "deployments/name/clearwater/pipeline")
+    (shown,) = next_runs.served(served.settings).shown or ()
+    assert (shown.id, shown.schedule.trigger) == (told["id"], Cron(served.info.cron or ""))
+    at, words = next_at()
+    assert at
+    post(served, f"deployments/{told['id']}/pause_deployment")
+    try:
+        assert next_at() == (None, "paused")
+    finally:
+        post(served, f"deployments/{told['id']}/resume_deployment")
+    assert next_at() == (at, words)
 
 
 @pytest.mark.slow

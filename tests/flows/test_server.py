@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from flows import server
+from flows import cli, server
+from tests.flows.conftest import SOURCES
 from warehouse.errors import ConfigurationError
 from warehouse.processes import this_process
 from warehouse.settings import Server, Settings, load_settings
@@ -30,7 +31,7 @@ def info(port: int) -> server.ServerInfo:
 @pytest.fixture
 def sources(tmp_path: Path) -> Path:
     file = tmp_path / "sources.yml"
-    file.write_text("version: 1\n")
+    file.write_text(f"version: 1\n{SOURCES}")
     return file
 
 
@@ -71,6 +72,39 @@ def test_up_needs_a_sources_file(settings: Settings, tmp_path: Path) -> None:
         server.up(settings, tmp_path / "none.yml")
 
 
+@pytest.mark.parametrize("options", [[], ["--foreground"], ["--cron", "0 * * * *"]])
+def test_up_tells_a_mistake_in_the_sources_file_before_it_starts_anything(
+    settings: Settings,
+    sources: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    options: list[str],
+) -> None:
+    sources.write_text(f"version: 1\nschedule:\n  - every: 1h\n  - every: 40x\n{SOURCES}")
+    words = ["clearwater", "up", "--sources", str(sources), "--home", str(settings.home)]
+    monkeypatch.setattr(sys, "argv", [*words, *options])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    said = capsys.readouterr()
+    assert (ended.value.code, said.out) == (2, "")
+    assert said.err.startswith(f"error: {sources}:4: ")
+    assert said.err.count("error:") == 1
+    assert not settings.home.exists()
+
+
+def test_what_a_log_tells_is_of_this_start_alone(tmp_path: Path) -> None:
+    log = tmp_path / "worker.log"
+    assert server.last_lines(log, server.log_size(log)) == "nothing"
+    log.write_text("of an earlier start\n")
+    said = server.log_size(log)
+    assert server.last_lines(log, said) == "nothing"
+    with log.open("a") as more:
+        more.write("one\n\ntwo\nthree\nfour\n")
+    assert server.last_lines(log, said) == "two / three / four"
+    log.write_text("moved away\n")
+    assert server.last_lines(log, said) == "moved away"
+
+
 @pytest.mark.parametrize(
     "cron", ["", "hourly", "* * * *", "0 * * * * *", "a b c d e", "61 * * * *"]
 )
@@ -92,8 +126,12 @@ def test_a_server_that_cannot_start_leaves_nothing(
     )
     monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
     monkeypatch.setenv("CLEARWATER_SERVER_PORT", "free")
-    with pytest.raises(server.ServerError, match="no prefect today"):
+    settings.prefect.mkdir(parents=True)
+    for name in ("server", "supervisor"):
+        (settings.prefect / f"{name}.log").write_text("of an earlier start\n")
+    with pytest.raises(server.ServerError, match="no prefect today") as caught:
         server.up(settings, sources)
+    assert "earlier" not in str(caught.value)
     assert server.recorded(settings) is None
 
 

@@ -119,7 +119,7 @@ def test_on_a_full_disk_they_stay_and_are_recorded_later(
 
 def test_a_second_supervisor_of_a_home_is_refused(settings: Settings, tmp_path: Path) -> None:
     sources = tmp_path / "sources.yml"
-    sources.touch()
+    sources.write_text(f"version: 1\n{SOURCES}")
     with supervisor._only_one(settings), pytest.raises(ServerError, match="up already"):
         supervisor.supervise(settings, sources)
 

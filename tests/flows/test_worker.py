@@ -7,6 +7,7 @@ import os
 import sys
 import time
 from collections.abc import Iterator
+from copy import deepcopy
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -21,9 +22,10 @@ from flows.fork_server import NO_SPACE, Order, Question
 from flows.live_runs import LiveRun
 from flows.prefect_api import FINAL, UNFINISHED, Api, ApiError, Json
 from flows.processes import Process, start_detached, stop
-from flows.schedules import Cron, NewFiles, Schedule
+from flows.schedules import Cron, Every, NewFiles, Schedule, Trigger
 from flows.unfinished import LEFT, NOTHING
 from flows.worker import SPACE_SECONDS, Worker
+from warehouse.errors import ConfigurationError
 from warehouse.processes import this_process
 from warehouse.settings import Settings, load_settings
 
@@ -460,6 +462,55 @@ def test_a_sources_file_that_changes_changes_the_schedules(bench: Bench) -> None
     bench.sources.write_text("version: 1\n# changed\n")
     bench.step()
     assert [told["name"] for told in bench.api.there.values()] == ["pipeline"]
+
+
+def test_a_mistake_in_the_sources_file_changes_no_schedule(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nor for a worker that starts with it: it goes by those that the server shows."""
+
+    def mistaken(*_: object) -> list[Schedule]:
+        raise ConfigurationError("'40x' is not a span", where="sources.yml:4")
+
+    known = deepcopy(bench.api.there)
+    monkeypatch.setattr(deployments, "declared", mistaken)
+    bench.sources.write_text("version: 1\nschedule: {every: 40x}\n")
+    for each in (bench.worker, bench.new_worker()):
+        bench.worker = each
+        for _ in range(3):
+            bench.step()
+        assert bench.worker._declared == bench.declared
+        assert bench.api.there == known
+        told = "the schedules stay as they were: sources.yml:4: '40x' is not a span"
+        assert capsys.readouterr().err.count(told) == 1
+    bench.clock.now += HOUR / 2
+    bench.step()
+    assert [order.handles.keys() for order in bench.worker._forks.orders] == [  # type: ignore[attr-defined]
+        {"shop.orders"}
+    ]
+    monkeypatch.setattr(deployments, "declared", lambda *_: bench.declared[:1])
+    bench.sources.write_text("version: 1\n# mended\n")
+    bench.step()
+    assert [told["name"] for told in bench.api.there.values()] == ["pipeline"]
+
+
+@pytest.mark.parametrize(
+    "trigger",
+    [
+        Cron("*/15 8-18 * * 1-5", "Europe/Berlin"),
+        Every(timedelta(seconds=90)),
+        Every(timedelta(days=7), "America/Santiago"),
+        NewFiles(timedelta(minutes=5)),
+    ],
+)
+def test_the_server_shows_the_schedules_that_it_was_given(trigger: Trigger) -> None:
+    api = MemoryApi()
+    given = [Schedule("pipeline", (), trigger), Schedule("a.b-2", ("a.b",), trigger)]
+    put(api, given)
+    api.there[api.id_of("a.b-2")]["paused"] = True
+    shown = deployments.shown(api)
+    assert [each.schedule for each in shown] == given
+    assert [each.is_active for each in shown] == [True, False]
 
 
 def test_a_living_run_of_a_killed_worker_is_waited_for(bench: Bench, settings: Settings) -> None:

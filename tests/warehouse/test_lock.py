@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
@@ -14,7 +15,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from warehouse.errors import WriterBusyError
-from warehouse.lock import host, lock_holder, writer_lock
+from warehouse.lock import Holder, host, is_running, lock_holder, writer_lock
+from warehouse.processes import Process, boot, this_process
 from warehouse.settings import PROJECT, Settings
 
 LAKE_REBUILD = "clearwater lake rebuild"
@@ -129,6 +131,50 @@ def test_killed_writer_lets_go(settings: Settings) -> None:
         holder.kill()
     with writer_lock(settings, wait=True):
         pass
+
+
+def held_by(pid: int, run_id: str) -> Holder:
+    return Holder(pid, "then", "somewhere", "2026-01-01T00:00:00+00:00", "python", run_id)
+
+
+GONE = Process(2**22 + 1, f"{boot()} 1")
+
+
+@pytest.mark.parametrize(
+    ("holder", "process", "on", "runs"),
+    [
+        (None, this_process(), host(), False),
+        (None, GONE, "elsewhere", False),
+        (held_by(1, "r1"), GONE, "elsewhere", True),
+        (held_by(1, "r2"), this_process(), host(), False),
+        (held_by(1, ""), this_process(), host(), False),
+        (held_by(0, ""), this_process(), host(), True),
+        (held_by(0, ""), GONE, host(), False),
+        (held_by(0, ""), GONE, "elsewhere", True),
+        (held_by(0, ""), Process(1, "another-boot 1"), host(), True),
+        (held_by(0, ""), Process(0, ""), "", False),
+    ],
+)
+def test_the_lock_decides_which_run_is_at_work(
+    holder: Holder | None, process: Process, on: str, runs: bool
+) -> None:
+    assert is_running(holder, "r1", process, on) is runs
+
+
+@pytest.mark.parametrize("asked", ["open", "flock"])
+def test_lock_that_cannot_be_asked_may_be_held(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, asked: str
+) -> None:
+    def refused(*_: object) -> int:
+        raise OSError(errno.EACCES if asked == "open" else errno.ENOLCK, "no")
+
+    assert lock_holder(settings) is None
+    with writer_lock(settings):
+        pass
+    monkeypatch.setattr(os if asked == "open" else fcntl, asked, refused)
+    found = lock_holder(settings)
+    assert found
+    assert found.pid == 0
 
 
 def test_homes_do_not_hinder_each_other(settings: Settings) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sqlite3
 import subprocess
@@ -10,13 +11,14 @@ from contextlib import closing
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import event
+from held import held_elsewhere
+from sqlalchemy import event, update
 
 from warehouse import state
 from warehouse.lock import host, writer_lock
 from warehouse.processes import Process
 from warehouse.settings import PROJECT, Settings
-from warehouse.state import open_ledger
+from warehouse.state import note_crashed, open_ledger, open_state, runs
 
 
 def test_newest_runs_come_first_with_their_end(settings: Settings) -> None:
@@ -52,24 +54,12 @@ def test_run_that_died_is_noted_by_the_next(settings: Settings) -> None:
 
 
 KILLED = """
-import os, signal, sys
+import sys
 from pathlib import Path
 from warehouse.lock import writer_lock
-import os
-import sqlite3
-import subprocess
-import sys
-from contextlib import closing
-from datetime import timedelta
-
-import pytest
-from sqlalchemy import event
-
-from warehouse import state
-from warehouse.lock import host, writer_lock
-from warehouse.processes import Process
-from warehouse.settings import PROJECT, Settings
+from warehouse.settings import Settings
 from warehouse.state import open_ledger
+
 settings = Settings(Path(sys.argv[1]), 1, "1GiB")
 with writer_lock(settings, run_id="1"), open_ledger(settings) as ledger:
     ledger.start("1")
@@ -99,6 +89,74 @@ def test_only_a_run_that_truly_runs_is_shown_as_running(settings: Settings) -> N
         assert shown() == ["crashed"]
     with writer_lock(settings, run_id="2"):
         assert shown() == ["crashed"]
+
+
+def test_run_of_another_host_runs_while_it_holds_the_lock(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whose process and host say nothing here, not even where a process here has its id."""
+    with monkeypatch.context() as patch, open_ledger(settings) as ledger:
+        patch.setattr(state, "host", lambda: "elsewhere")
+        ledger.start("1")
+
+    def shown() -> list[str]:
+        with open_ledger(settings) as ledger:
+            return [run["status"] for run in ledger.newest()]
+
+    with held_elsewhere(settings, "1") as holder:
+        assert shown() == ["running"]
+        settings.lock.write_text("")  # it is being written
+        assert shown() == ["running"]
+        settings.lock.write_text(json.dumps(holder | {"run_id": "2"}))
+        assert shown() == ["crashed"]
+        # A machine of the same name is another one all the same.
+        settings.lock.write_text(json.dumps(holder | {"host": host()}))
+        assert shown() == ["running"]
+    assert shown() == ["crashed"]
+
+
+@pytest.mark.parametrize("torn", ["", '{"at": "2026-', "null\n[]\n"])
+def test_crashed_run_ended_when_it_was_last_heard_of(settings: Settings, torn: str) -> None:
+    """And not after the outage, when the next run notes that it crashed."""
+    with open_ledger(settings) as ledger:
+        ledger.start("1")
+        (run,) = ledger.newest()
+        assert (run["status"], run["ended_at"]) == ("crashed", None)  # it left no log
+        heard = run["started_at"] + timedelta(seconds=7)
+        times = (run["started_at"], heard)
+        lines = [
+            json.dumps({"at": f"{at.isoformat()}+00:00", "text": "x" * 40_000}) for at in times
+        ]
+        settings.logs.mkdir(parents=True)
+        log = settings.logs / "1.jsonl"
+        log.write_text("\n".join([*lines, torn]))
+        before = ledger.newest()[0]
+        ledger.start("2")
+        noted = ledger.newest()[1]
+        assert [(each["status"], each["ended_at"]) for each in (before, noted)] == [
+            ("crashed", heard)
+        ] * 2
+        log.write_text('{"at": "2001-01-01T00:00:00+00:00"}\n')  # the clock was set back meanwhile
+        with (
+            writer_lock(settings, run_id="2"),
+            open_state(settings) as engine,
+            engine.begin() as con,
+        ):
+            assert note_crashed(con, settings, but="2") == []
+            con.execute(update(runs).values(status="running", ended_at=None))
+            assert note_crashed(con, settings, but="2") == ["1"]
+        noted = ledger.newest()[1]
+        assert noted["ended_at"] == noted["started_at"]
+
+
+def test_run_that_ends_while_it_is_looked_at_has_not_crashed(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with open_ledger(settings) as ledger:
+        ledger.start("1")
+        looked = iter([lambda: ledger.end("1", "done", None, {})])
+        monkeypatch.setattr(state, "lock_holder", lambda _: next(looked)())
+        assert [run["status"] for run in ledger.newest()] == ["done"]
 
 
 def test_run_tells_what_it_was_asked_and_by_whom(settings: Settings) -> None:
