@@ -157,9 +157,11 @@ def _is_ours(name: str) -> bool:
 
 def server(look: Look) -> Found:
     """Whether the server that was started still runs, and shows no run that is none."""
+    from flows.server import recorded as noted
     from flows.server import running
 
     known = running(look.settings)
+    info = noted(look.settings)
     processes = recorded(look.settings)
     alive = [process for process in processes if process.alive]
     wrong: list[ClearwaterError] = []
@@ -170,6 +172,16 @@ def server(look: Look) -> Found:
                 "the server was started and is gone: nothing runs by itself",
                 where=where,
                 next_step="`clearwater up` starts it again; `clearwater doctor --fix` forgets it",
+            )
+        )
+    elif info and info.supervisor.alive and (known is None or len(alive) < len(processes)):
+        again = "is being started again" if info.is_ready else "is being started"
+        wrong.append(
+            CautionError(
+                f"the server {again}, or does not answer: until then nothing runs by itself",
+                where=where,
+                next_step="look again in a minute; if it stays so, `clearwater down`, then"
+                " `clearwater up`; its logs lie beside this file",
             )
         )
     elif processes and (known is None or len(alive) < len(processes)):

@@ -395,6 +395,14 @@ def test_server_that_is_gone_or_runs_in_part(works: Works) -> None:
     assert "runs in part" in told(runs.server, look_at(works))
 
 
+@pytest.mark.parametrize(("is_ready", "told"), [(True, "started again"), (False, "being started,")])
+def test_server_that_its_supervisor_starts(works: Works, is_ready: bool, told: str) -> None:
+    where = {"host": "127.0.0.1", "port": 9, "sources": "sources.yml", "cron": None}
+    processes = {"supervisor": vars(this_process()), "server": gone(), "worker": gone()}
+    noted(works.settings, **where, **processes, is_ready=is_ready)
+    assert told in cautioned(runs.server, look_at(works))
+
+
 def test_server_that_shows_dead_runs(works: Works) -> None:
     works.settings.prefect.mkdir()
     with closing(sqlite3.connect(works.settings.prefect / "prefect.db")) as con, con:
