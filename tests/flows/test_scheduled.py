@@ -102,13 +102,19 @@ def post(served: Served, path: str) -> None:
 
 
 def newest_run(served: Served) -> dict[str, Any]:
-    """The run that started last, in a final state."""
+    """The run that started last, once it is over: a busy server is told by the worker."""
+    final = {"COMPLETED", "FAILED", "CRASHED"}
     asked = {
-        "flow_runs": {"state": {"type": {"any_": ["COMPLETED", "FAILED", "CRASHED"]}}},
+        "flow_runs": {"state": {"type": {"any_": ["PENDING", "RUNNING", *final]}}},
         "sort": "START_TIME_DESC",
         "limit": 1,
     }
-    return dict(api(served, "flow_runs/filter", asked)[0])
+
+    def newest() -> dict[str, Any] | None:
+        run = dict(api(served, "flow_runs/filter", asked)[0])
+        return run if run["state_type"] in final else None
+
+    return until(newest)
 
 
 def task_states(served: Served, run: dict[str, Any], count: int) -> dict[str, str]:
