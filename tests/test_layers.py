@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -54,3 +55,12 @@ def test_libraries_stay_in_their_homes(file: Path) -> None:
 
 def test_no_module_is_named_for_nothing() -> None:
     assert not [file for file in FILES if file.stem in ("utils", "helpers", "common", "misc")]
+
+
+def test_no_aggregate_is_windowed_over_all_rows() -> None:
+    """With threads, DuckDB 1.5.5 now and then crashes on one (duckdb/duckdb, issue 25713)."""
+    windowed = re.compile(r"(\w+)\([^()]*\)\s+over\s*\(\)", re.IGNORECASE)
+    folders = ("models", "macros", "tests/dbt")
+    files = [*FILES, *(file for name in folders for file in (PROJECT / name).rglob("*.sql"))]
+    used = {name.lower() for file in files for name in windowed.findall(file.read_text())}
+    assert used == {"row_number", "lag"}

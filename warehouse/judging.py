@@ -282,7 +282,8 @@ def _unfit(con: duckdb.DuckDBPyConnection, batch: Batch) -> tuple[int, int, str]
     found = con.execute(
         "with unfit as (select _source_row, detail, true as is_torn from rejected union all"
         f" select _source_row, detail, false from judged where reason in ({unfit}))"
-        " select count(*) over (), * from unfit order by _source_row limit 1"
+        # No window over all rows: with threads, DuckDB 1.5.5 now and then crashes on one.
+        " select (select count(*) from unfit), * from unfit order by _source_row limit 1"
     ).fetchone()
     if found is None:
         return 0, 0, ""
