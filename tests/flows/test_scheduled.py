@@ -111,8 +111,8 @@ def newest_run(served: Served) -> dict[str, Any]:
     }
 
     def newest() -> dict[str, Any] | None:
-        run = dict(api(served, "flow_runs/filter", asked)[0])
-        return run if run["state_type"] in final else None
+        runs = api(served, "flow_runs/filter", asked)
+        return dict(runs[0]) if runs and runs[0]["state_type"] in final else None
 
     return until(newest)
 
