@@ -5,50 +5,27 @@ from __future__ import annotations
 import json
 import os
 import signal
-import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from functools import partial
 
 import pytest
+from command_line import Clearwater, Said
 from handmade import payment, sources_file
 from works import MERGE, Works
 
 from benchmarks.kills import Watch, started
-from flows import cli
 from flows import stages as stage_functions
 from warehouse.errors import ReportError
 from warehouse.lock import writer_lock
 from warehouse.state import open_ledger
 
-
-@dataclass(frozen=True)
-class Said:
-    """How a command ended and what it printed."""
-
-    code: int
-    out: str
-    err: str
-
-
 Retry = Callable[..., Said]
 
 
 @pytest.fixture
-def retry(
-    works: Works, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Retry:
+def retry(works: Works, clearwater: Clearwater, monkeypatch: pytest.MonkeyPatch) -> Retry:
     monkeypatch.setenv("CLEARWATER_HOME", str(works.settings.home))
-
-    def call(*arguments: str) -> Said:
-        capsys.readouterr()
-        monkeypatch.setattr(sys, "argv", ["clearwater", "retry", *arguments])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        code = ended.value.code
-        assert code is None or isinstance(code, int)
-        return Said(code or 0, *capsys.readouterr())
-
-    return call
+    return partial(clearwater, "retry")
 
 
 def newest(works: Works) -> dict[str, object]:
